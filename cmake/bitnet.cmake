@@ -1,0 +1,76 @@
+# Flags and the three shapes things come in: a room of the core, a plugin, a test.
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(ELF REQUIRED IMPORTED_TARGET libelf)
+find_package(Threads REQUIRED)
+
+add_library(bitnet_flags INTERFACE)
+target_include_directories(bitnet_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+target_compile_definitions(bitnet_flags INTERFACE _GNU_SOURCE BITNET_VERSION="${PROJECT_VERSION}")
+# The arithmetic contract needs every rounding that the source spells out.
+target_compile_options(bitnet_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla
+  -ffp-contract=off -fno-math-errno -fstack-protector-strong)
+if(BITNET_WERROR)
+  target_compile_options(bitnet_flags INTERFACE -Werror)
+endif()
+if(BITNET_SANITIZE)
+  target_compile_options(bitnet_flags INTERFACE -fsanitize=${BITNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(bitnet_flags INTERFACE -fsanitize=${BITNET_SANITIZE})
+endif()
+if(BITNET_COVERAGE)
+  target_compile_options(bitnet_flags INTERFACE --coverage -O0)
+  target_link_options(bitnet_flags INTERFACE --coverage)
+endif()
+
+# bitnet_room(base SOURCES a.c b.c DEPS other rooms and libraries): one floor's
+# room as a static library, so that the linker too keeps the floors apart.
+function(bitnet_room name)
+  cmake_parse_arguments(R "" "" "SOURCES;DEPS" ${ARGN})
+  if(NOT R_SOURCES)
+    add_library(bitnet_${name} INTERFACE)
+    target_link_libraries(bitnet_${name} INTERFACE bitnet_flags ${R_DEPS})
+    return()
+  endif()
+  add_library(bitnet_${name} STATIC ${R_SOURCES})
+  target_link_libraries(bitnet_${name} PUBLIC bitnet_flags ${R_DEPS})
+endfunction()
+
+# bitnet_plugin(scalar-ref SOURCES ...): lib/bitnet/plugins/scalar-ref.so, with
+# one exported symbol, linking nothing of ours.
+set(BITNET_PLUGIN_DIR ${PROJECT_BINARY_DIR}/lib/bitnet/plugins)
+function(bitnet_plugin name)
+  cmake_parse_arguments(P "NOINSTALL" "DIR" "SOURCES" ${ARGN})
+  add_library(plugin_${name} MODULE ${P_SOURCES})
+  target_link_libraries(plugin_${name} PRIVATE bitnet_flags)
+  if(NOT P_DIR)
+    set(P_DIR ${BITNET_PLUGIN_DIR})
+  endif()
+  set_target_properties(plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name}
+    LIBRARY_OUTPUT_DIRECTORY ${P_DIR})
+  if(NOT P_NOINSTALL)
+    install(TARGETS plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/bitnet/plugins)
+  endif()
+endfunction()
+
+# bitnet_unit(gguf DEPS bitnet_model): tests/unit/test_gguf.c, a check program
+# that runs from the source root.
+function(bitnet_unit name)
+  cmake_parse_arguments(U "" "TIMEOUT" "SOURCES;DEPS" ${ARGN})
+  add_executable(test_${name} test_${name}.c ${U_SOURCES})
+  target_link_libraries(test_${name} PRIVATE bitnet_flags ${U_DEPS} PkgConfig::CHECK)
+  target_compile_definitions(test_${name} PRIVATE
+    TEST_BUILD_DIR="${PROJECT_BINARY_DIR}" TEST_PLUGIN_DIR="${BITNET_PLUGIN_DIR}")
+  add_test(NAME unit/${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  if(NOT U_TIMEOUT)
+    set(U_TIMEOUT 300)
+  endif()
+  set_tests_properties(unit/${name} PROPERTIES TIMEOUT ${U_TIMEOUT})
+endfunction()

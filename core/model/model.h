@@ -1,0 +1,64 @@
+/* model.h - a model file understood: what it is, its numbers, its tensors.
+ *
+ * model_open reads a GGUF, recognises the architecture, checks every tensor
+ * the graph needs (presence, shape, type) and opens the tokenizer. Nothing is
+ * copied: weights stay in the map until a device prepares them. */
+#ifndef BITNET_MODEL_MODEL_H
+#define BITNET_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/model/gguf.h"
+#include "core/model/vocab.h"
+#include "core/model/wsrc.h"
+
+struct hparams {
+    uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim;
+    uint32_t n_rot;              /* elements of a head that rope turns        */
+    uint32_t n_ctx;              /* positions the file claims                 */
+    uint32_t n_vocab;            /* rows of the embedding                     */
+    float eps;                   /* RMSNorm                                   */
+    double rope_base;
+    uint32_t rope_style;         /* BNP_ROPE_*                                */
+    uint32_t glu;                /* BNP_GLU_*                                 */
+    bool sub_norm;               /* attn_sub_norm and ffn_sub_norm present    */
+    bool tied_head;              /* logits come from the embedding            */
+    float attn_scale;            /* multiplies q.k: 1/sqrt(head_dim)          */
+};
+
+enum model_slot {                /* tensors of one layer                      */
+    T_ATTN_NORM, T_ATTN_Q, T_ATTN_K, T_ATTN_V, T_ATTN_SUB_NORM, T_ATTN_OUT,
+    T_FFN_NORM, T_FFN_GATE, T_FFN_UP, T_FFN_SUB_NORM, T_FFN_DOWN, T_LAYER_N
+};
+
+struct model_layer {
+    struct wsrc t[T_LAYER_N];    /* t.t == NULL: this graph has none          */
+};
+
+struct model_opts {
+    enum i2s_layout i2s_layout;
+    const char *pre;             /* pre-tokenizer override, or NULL           */
+    const char *activation;      /* "relu2", "silu" override, or NULL         */
+};
+
+struct model {
+    struct gguf *file;
+    struct vocab *vocab;
+    const char *arch;            /* "bitnet-b1.58"                            */
+    char name[128];              /* general.name, or the file's base name     */
+    struct hparams hp;
+    struct wsrc embd, output_norm, head;  /* head is embd again when tied     */
+    float *rope_factor;          /* [n_rot/2] from rope_freqs.weight, or NULL */
+    struct model_layer *layer;   /* [n_layer]                                 */
+    char warning[8][256];        /* what a user should know, one line each    */
+    unsigned n_warning;
+};
+
+int model_open(struct model **out, const char *path, const struct model_opts *, struct err *);
+int model_open_mem(struct model **out, const void *p, size_t n, const char *name,
+                   const struct model_opts *, struct err *);
+void model_close(struct model *);
+
+#endif

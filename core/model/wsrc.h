@@ -1,0 +1,50 @@
+/* wsrc.h - one tensor of a file, read as rows in a canonical form.
+ *
+ * The files have many encodings; a plugin sees four (bitnet_plugin.h, family
+ * linear). A wsrc decides the form once, at open, and decodes rows on
+ * request. N encodings + M plugins, not N x M. Reading is [any thread]. */
+#ifndef BITNET_MODEL_WSRC_H
+#define BITNET_MODEL_WSRC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/model/gguf.h"
+
+enum i2s_layout { I2S_A = 0, I2S_B, I2S_C };   /* formats.md of I2_S byte orders */
+
+struct wsrc {
+    const struct gguf_tensor *t;    /* NULL: the model has no such tensor       */
+    char name[64];                  /* "blk.3.ffn_down.weight"                  */
+    uint32_t rows, cols;            /* output features, input features          */
+    uint32_t format;                /* BNP_FMT_*                                */
+    uint32_t scale_kind;            /* BNP_SCALE_*                              */
+    uint32_t block_cols;            /* columns per scale when BNP_SCALE_BLOCK   */
+    uint32_t flags;                 /* BNP_W_PLUS2 or 0                         */
+    float scale;                    /* the one scale when BNP_SCALE_TENSOR      */
+    float extra_scale;              /* a separate blk.N.x.scale tensor; 1       */
+    enum i2s_layout layout;
+    const struct wtype *type;       /* the file encoding's decoder              */
+};
+
+/* Opens tensor t as a matrix [rows][cols] = [ne1][ne0] (a vector is one row).
+ * Decides form and scale, hoisting equal block scales to one tensor scale.
+ * Every scale is checked to be finite, every ternary code to be one the
+ * encoding allows. */
+int wsrc_open(struct wsrc *, const struct gguf *, const struct gguf_tensor *t,
+              enum i2s_layout layout, struct err *);
+
+/* n rows from row on into dst, canonical form, stride bytes apart. */
+int wsrc_read_rows(const struct wsrc *, uint32_t row, uint32_t n, void *dst, size_t stride);
+/* n scales from index first on, counted as scale_kind says. */
+int wsrc_read_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+/* One row as f32, scales applied: for vectors (norms), inspection and tests. */
+int wsrc_read_f32(const struct wsrc *, uint32_t row, float *dst);
+
+/* The file's types: name ("I2_S") or NULL, and bytes of rows x cols elements,
+ * false when cols does not fit the block. */
+const char *wtype_name(uint32_t ggml_type);
+bool wtype_size(uint32_t ggml_type, uint64_t rows, uint64_t cols, uint64_t *size);
+
+#endif
