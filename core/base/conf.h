@@ -1,0 +1,65 @@
+/* conf.h - the configuration: one struct, one table of keys.
+ *
+ * Order of strength, weakest first: the table's defaults, the file, the
+ * environment (BITNET_SECTION_KEY, and the aliases BITNET_GGUF, BITNET_SEED,
+ * BITNET_DETERMINISTIC, BITNET_STRICT_MODE), --set section.key=value. An
+ * unknown key or a bad value is an error that says where it stands. */
+#ifndef BITNET_BASE_CONF_H
+#define BITNET_BASE_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+
+struct conf {
+    /* [server] */
+    char *host;                   /* address to listen on                      */
+    uint32_t port;                /* 0: any free one, printed                  */
+    uint32_t http_threads;
+    uint32_t max_connections;
+    uint32_t max_body_kib;
+    uint32_t timeout_s;           /* an idle connection is closed              */
+    uint32_t drain_s;             /* SIGTERM waits so long for requests        */
+    /* [model] */
+    char *model_path;             /* GGUF file                                 */
+    char *model_name;             /* id in /v1/models; empty: the file's name  */
+    uint32_t i2s_layout;          /* 0 a, 1 b, 2 c                             */
+    char *pre;                    /* pre-tokenizer; "auto"                     */
+    char *activation;             /* "auto", "relu2", "silu"                   */
+    /* [engine] */
+    uint32_t n_ctx;               /* 0: the model's                            */
+    uint32_t max_seq, row_budget, prefill_chunk, max_queue, max_new_default;
+    uint32_t kv_tok, page_tok, max_mem_mib;
+    uint64_t seed;                /* default seed of requests                  */
+    bool seed_random;             /* requests without a seed get a fresh one   */
+    bool parity;                  /* check devices against scalar-ref at start */
+    /* [plugins] */
+    char *plugin_dir;             /* empty: beside the program                 */
+    char *plugin_only, *pin_linear, *pin_attn, *pin_point;
+    uint32_t n_threads;           /* 0: one per physical core                  */
+    bool bind;
+    char *isa;                    /* "all", or a list of what may be used      */
+    /* [strict] */
+    bool strict;
+    uint32_t determinism;         /* BNP_DET_*                                 */
+    /* [log] */
+    uint32_t log_level;           /* enum log_level                            */
+    bool log_json;
+
+    struct conf_option *option;   /* keys of the [plugin:<id>] sections        */
+};
+
+
+/* path NULL: defaults only. env: environ, or NULL for none. */
+int conf_load(struct conf *, const char *path, char *const *env, const char *const *set,
+              unsigned n_set, struct err *);
+void conf_free(struct conf *);
+
+const char *conf_option(const struct conf *, const char *plugin_id, const char *key);
+/* Every section and key with its default and its comment, as conf/bitnet.ini
+ * shows them: a test compares the two. */
+void conf_print_defaults(struct buf *out);
+
+#endif

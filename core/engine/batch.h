@@ -1,0 +1,29 @@
+/* batch.h - the rows of one step, as the arrays that plugins read.
+ *
+ * Filled by the scheduler, sequence by sequence; the arrays never move. */
+#ifndef BITNET_ENGINE_BATCH_H
+#define BITNET_ENGINE_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/err.h"
+
+struct batch {
+    struct bnp_step step;         /* points into the arrays below              */
+    struct bnp_limits limits;
+    int32_t *id, *pos, *seq_start, *kv_len, *page, *out_row;
+};
+
+int batch_open(struct batch *, const struct bnp_limits *, struct err *);
+void batch_close(struct batch *);
+
+void batch_clear(struct batch *);
+/* Appends n rows of one sequence, ids id[0..n) at positions pos.. on, whose
+ * keys live in page[0..n_page). want_out: 0 none, 1 the last row's logits,
+ * 2 every row's. False when a limit would be exceeded (nothing is added). */
+bool batch_add(struct batch *, const int32_t *id, uint32_t n, uint32_t pos,
+               const int32_t *page, uint32_t n_page, int want_out);
+
+#endif

@@ -1,0 +1,87 @@
+/* engine.h - requests in, tokens out, on one thread of its own.
+ *
+ * A request belongs to its submitter until engine_submit, to the engine until
+ * its `done` becomes nonzero, and to the submitter again after that. What a
+ * request gets never depends on who else is being served: the arithmetic is
+ * exact, and each draw is keyed by (seed, position). */
+#ifndef BITNET_ENGINE_ENGINE_H
+#define BITNET_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/base/mpsc.h"
+#include "core/base/ring.h"
+#include "core/engine/forward.h"
+#include "core/engine/sample.h"
+
+enum finish {                     /* why a request is done                     */
+    FINISH_NONE = 0,
+    FINISH_STOP,                  /* an end-of-generation token                */
+    FINISH_LENGTH,                /* max_new tokens, or the context is full    */
+    FINISH_CANCELLED,
+    FINISH_ERROR                  /* req->err says what                        */
+};
+
+struct request {
+    struct mpsc_node node;        /* the engine's                              */
+
+    /* set by the submitter, constant afterwards */
+    const int32_t *prompt;        /* [n_prompt], at least one                  */
+    uint32_t n_prompt;
+    uint32_t max_new;             /* tokens to generate, at least one          */
+    bool ignore_eog;              /* go on past end-of-generation tokens       */
+    struct sample_params sample;
+    void (*wake)(void *ctx);      /* [engine thread] after tokens or the end   */
+    void *wake_ctx;               /*   were made visible; must not block       */
+
+    /* engine to submitter */
+    struct ring out;              /* token ids; opened and closed by           */
+                                  /* request_open and request_close            */
+    _Atomic int done;             /* enum finish; released after the last push */
+    struct err err;               /* valid once done is FINISH_ERROR           */
+    uint32_t n_new;               /* tokens generated, once done               */
+    uint64_t queue_us, prefill_us, decode_us;   /* once done                   */
+
+    /* submitter to engine */
+    _Atomic bool cancel;
+
+    struct seq *seq;              /* the engine's                              */
+};
+
+struct engine_conf {
+    uint32_t max_seq;             /* sequences decoding at once                */
+    uint32_t row_budget;          /* rows in a step                            */
+    uint32_t prefill_chunk;       /* rows of one prompt in a step, at most     */
+    uint32_t max_queue;           /* requests waiting, at most                 */
+};
+
+struct engine_stats {
+    uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
+    uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
+};
+
+struct engine;
+
+int request_open(struct request *, uint32_t max_new);   /* zeroes it, opens the ring */
+void request_close(struct request *);
+
+/* Takes no ownership of forward. */
+int engine_open(struct engine **out, struct forward *, const struct engine_conf *, struct err *);
+/* Stops taking requests, finishes those it has within drain_ms (then cancels
+ * them), joins the thread. */
+void engine_close(struct engine *, uint32_t drain_ms);
+
+/* [any] ERR_ARG: the request can never run (prompt too long, bad id or
+ * parameter). ERR_LIMIT: the queue is full, or the engine is closing. */
+int engine_submit(struct engine *, struct request *, struct err *);
+/* [any] The request ends, as FINISH_CANCELLED, at the next step boundary. */
+void engine_cancel(struct engine *, struct request *);
+void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
+/* [any] Nonzero once a device was lost for good or strict mode was violated:
+ * the daemon drains and exits with an error. */
+int engine_fault(struct engine *, struct err *);
+
+#endif

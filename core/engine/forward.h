@@ -1,0 +1,65 @@
+/* forward.h - a model on its devices, and one step through it.
+ *
+ * forward_open chooses devices, checks the memory table against the limits,
+ * prepares every weight, and allocates all that a step needs. forward_run is
+ * the forward pass: straight-line code to read beside the paper. After an
+ * error in forward_run the step's sequences may be run again; nothing of the
+ * step is kept. Engine thread only (open and close: main thread). */
+#ifndef BITNET_ENGINE_FORWARD_H
+#define BITNET_ENGINE_FORWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/engine/batch.h"
+#include "core/engine/kv.h"
+#include "core/model/model.h"
+#include "core/plug/plug.h"
+#include "core/plug/route.h"
+
+struct forward_conf {
+    uint32_t n_ctx;               /* longest sequence, tokens; 0: the model's  */
+    uint32_t max_tok;             /* rows in a step                            */
+    uint32_t max_seq;             /* sequences in a step                       */
+    uint32_t max_out;             /* rows with logits in a step                */
+    uint32_t kv_tok;              /* tokens of KV in all; 0: max_seq * n_ctx   */
+    uint32_t page_tok;            /* 16, 32 or 64                              */
+    uint64_t max_mem;             /* bytes of weights, KV and work; 0: the     */
+                                  /* memory that is free now                   */
+    struct route_opts route;
+    bool dry;                     /* choose and plan only: prepare nothing     */
+    /* called while weights are prepared, or NULL */
+    void (*progress)(void *ctx, uint64_t done_size, uint64_t all_size);
+    void *progress_ctx;
+};
+
+struct mem_plan {                 /* bytes                                     */
+    uint64_t weights, kv, work, rope, total, limit;
+};
+
+struct forward {
+    struct model *model;
+    struct plug *plug;
+    struct route *route;
+    struct forward_conf conf;     /* with every 0 replaced by the value used   */
+    struct bnp_limits limits;
+    struct mem_plan mem;
+    struct kv kv;
+    const float *logits;          /* [n_out][logits_stride] of the last step   */
+    uint64_t logits_stride;       /* f32 elements                              */
+    struct forward_state *state;  /* weights, streams, work memory             */
+};
+
+int forward_open(struct forward **out, struct model *, struct plug *, const struct forward_conf *,
+                 struct err *);
+void forward_close(struct forward *);
+
+/* Logits of the rows in b->step.out_row, in that order, at f->logits. */
+int forward_run(struct forward *, const struct batch *b, struct err *);
+
+/* The memory table, a line each, for people. */
+void forward_mem_table(const struct forward *, struct buf *out);
+
+#endif

@@ -1,0 +1,49 @@
+/* reply.h - a request's tokens as text, cut at stop strings.
+ *
+ * Shared by the server and `bitnet run`, so both give the same text. Holds
+ * back bytes that could be half a code point or the start of a stop string.
+ * [one consumer thread per reply] */
+#ifndef BITNET_ENGINE_REPLY_H
+#define BITNET_ENGINE_REPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/engine/engine.h"
+#include "core/model/vocab.h"
+
+enum { REPLY_MAX_STOP = 16, REPLY_MAX_STOP_SIZE = 256 };
+
+struct reply {
+    struct engine *engine;
+    struct request *req;
+    const struct vocab *vocab;
+    struct detok detok;
+    struct str stop[REPLY_MAX_STOP];     /* borrowed from the submitter        */
+    unsigned n_stop;
+    struct buf held;                     /* text not yet safe to emit          */
+    uint32_t n_tok;                      /* tokens that made the text so far;  */
+                                         /* the one completing a stop counts   */
+    bool stopped;                        /* a stop string was found            */
+    bool ended;
+};
+
+enum reply_state {
+    REPLY_WAIT,                          /* nothing now: wait for wake         */
+    REPLY_TEXT,                          /* text was appended                  */
+    REPLY_END                            /* all text is out; see reply_finish  */
+};
+
+int reply_open(struct reply *, struct engine *, struct request *, const struct vocab *,
+               const struct str *stop, unsigned n_stop, struct err *);
+void reply_close(struct reply *);
+
+/* Takes what tokens there are; never blocks. When a stop string is found, the
+ * request is cancelled, and REPLY_END comes once the engine has let go. */
+enum reply_state reply_next(struct reply *, struct buf *out);
+/* After REPLY_END: FINISH_STOP also for a stop string. */
+enum finish reply_finish(const struct reply *);
+
+#endif

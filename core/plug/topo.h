@@ -1,0 +1,24 @@
+/* topo.h - cores, caches and NUMA nodes, by hwloc, as far as this process may
+ * use them (affinity and cgroup limits respected). */
+#ifndef BITNET_PLUG_TOPO_H
+#define BITNET_PLUG_TOPO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/err.h"
+
+struct topo {
+    struct bnp_topo abi;          /* what plugins are told                     */
+    uint32_t n_cores;             /* physical cores this process may use       */
+    int *worker_cpu;              /* [n_workers] OS processor index, or -1     */
+    char cpu_name[64];            /* "AMD EPYC 9654"                           */
+};
+
+/* n_threads 0: one worker per usable physical core. isa_mask removes bits
+ * from what the processor has. */
+int topo_open(struct topo *, uint32_t n_threads, bool bind, uint64_t isa_mask, struct err *);
+void topo_close(struct topo *);
+
+#endif

@@ -1,0 +1,23 @@
+/* workers.h - the pool behind bnp_host.parallel.
+ *
+ * Worker 0 is the caller; the others are threads bound as the topology says.
+ * Waiting workers spin briefly, then sleep. Denormals are kept in every one. */
+#ifndef BITNET_PLUG_WORKERS_H
+#define BITNET_PLUG_WORKERS_H
+
+#include <stdint.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/err.h"
+#include "core/plug/topo.h"
+
+struct workers;
+
+int workers_open(struct workers **out, const struct topo *, struct err *);
+void workers_close(struct workers *);
+
+/* One call at a time. Returns when all n_tasks have run. With BNP_PAR_STATIC
+ * task t runs on worker t * n_workers / n_tasks, every time. */
+void workers_run(struct workers *, uint32_t n_tasks, uint32_t flags, bnp_task_fn *fn, void *arg);
+
+#endif
