@@ -14,7 +14,9 @@ double exact_log(double x);                            /* x > 0, normal */
 void exact_sincos(double x, double *s, double *c);     /* |x| <= 2^30 radians */
 
 /* A counter-based generator (Philox 4x32-10): the n-th number of a seed needs
- * no state. Uniform in [0, 1), 53 bits. */
+ * no state. Uniform in [0, 1), 53 bits: the first two words of Philox at
+ * counter n, key seed. */
+void exact_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 double exact_uniform(uint64_t seed, uint64_t n);
 
 #endif

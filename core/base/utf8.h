@@ -8,6 +8,7 @@
 /* Bytes of the code point at p (1..4), its value in *cp; 0 when p[0..n) does
  * not start with a valid one. */
 size_t utf8_decode(const char *p, size_t n, uint32_t *cp);
+/* Bytes written; 0 for a surrogate or a value beyond U+10FFFF. */
 size_t utf8_encode(uint32_t cp, char out[4]);
 
 /* Length of the longest prefix that does not end inside a code point that

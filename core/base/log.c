@@ -1,0 +1,126 @@
+/* log.c - formatting one line and handing it to the kernel in one piece. */
+#include "core/base/log.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/utf8.h"
+
+#define LINE_MAX_BYTES 2000
+
+static const char *const level_name[] = { "", "error", "warning", "info", "debug" };
+static const int level_syslog[] = { 0, 3, 4, 6, 7 };   /* syslog(3) priorities */
+
+static struct {
+    enum log_level level;
+    bool json, journal;
+} setup = { .level = LOG_LEVEL_INFO };
+
+/* systemd sets JOURNAL_STREAM=device:inode of the stream that it connected;
+ * a redirected standard error differs. */
+static bool stderr_is_journal(void)
+{
+    const char *v = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+    return v && sscanf(v, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) &&
+           st.st_dev == dev && st.st_ino == ino;
+}
+
+void log_setup(enum log_level level, bool json)
+{
+    setup.level = level;
+    setup.json = json;
+    setup.journal = stderr_is_journal();
+}
+
+/* Appends what fits of a NUL-terminated piece; a piece is never split. */
+static size_t put(char *line, size_t at, size_t max, const char *piece)
+{
+    size_t n = strlen(piece);
+    if (at + n > max)
+        return at;
+    memcpy(line + at, piece, n);
+    return at + n;
+}
+
+/* Code points that a terminal or a log reader might act on. */
+static bool is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 || cp == 0x2029;
+}
+
+/* Appends text so that it stays one line; in JSON, so that it stays one string. */
+static size_t put_escaped(char *line, size_t at, size_t max, const char *text, bool json)
+{
+    size_t n = strlen(text);
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp = 0;
+        char piece[16] = { 0 };
+        len = utf8_decode(text + i, n - i, &cp);
+        if (!len) {
+            len = 1;
+            snprintf(piece, sizeof piece, json ? "\\ufffd" : "\\x%02x", (unsigned char)text[i]);
+        } else if (is_control(cp))
+            snprintf(piece, sizeof piece, json || cp > 0xff ? "\\u%04x" : "\\x%02x", (unsigned)cp);
+        else if (json && (cp == '"' || cp == '\\')) {
+            piece[0] = '\\';
+            piece[1] = (char)cp;
+        } else
+            memcpy(piece, text + i, len);
+        size_t next = put(line, at, max, piece);
+        if (next == at)
+            break;
+        at = next;
+    }
+    return at;
+}
+
+static size_t put_json_head(char *line, size_t max, enum log_level level)
+{
+    struct timespec now;
+    struct tm tm;
+    char stamp[80], day[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(stamp, sizeof stamp, "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"msg\":\"", day,
+             (int)(now.tv_nsec / 1000000), level_name[level]);
+    return put(line, 0, max, stamp);
+}
+
+static size_t put_text_head(char *line, size_t max, enum log_level level)
+{
+    char head[24];
+    if (setup.journal)
+        snprintf(head, sizeof head, "<%d>", level_syslog[level]);
+    else
+        snprintf(head, sizeof head, "%s: ", level_name[level]);
+    return put(line, 0, max, head);
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+    if (level > setup.level)
+        return;
+    char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (len < 0)
+        return;
+    const char *tail = setup.json ? "\"}\n" : "\n";
+    size_t max = sizeof line - strlen(tail);
+    size_t n = setup.json ? put_json_head(line, max, level) : put_text_head(line, max, level);
+    n = put_escaped(line, n, max, text, setup.json);
+    n = put(line, n, sizeof line, tail);
+    ssize_t put_n = write(STDERR_FILENO, line, n);
+    (void)put_n;                        /* there is nowhere left to complain */
+}
