@@ -23,8 +23,11 @@ struct gguf_kv {
     struct str key;
     uint32_t type;           /* enum gguf_type                                */
     uint32_t elem;           /* element type when type is GGUF_ARRAY          */
+    uint32_t len_size;       /* bytes of a length inside an array of strings: */
+                             /* 4 in version 1, else 8                        */
     uint64_t n;              /* elements; 1 for a scalar                      */
-    const uint8_t *p;        /* the value, unaligned, little-endian           */
+    const uint8_t *p;        /* the value, unaligned, little-endian; of a     */
+                             /* string its text                               */
     uint64_t size;           /* its bytes                                     */
 };
 
@@ -34,7 +37,9 @@ struct gguf_tensor {
     uint32_t n_dims;
     uint64_t ne[4];          /* innermost first; 1 beyond n_dims              */
     uint64_t offset;         /* bytes from the start of the file              */
-    uint64_t size;           /* bytes, by the type's formula                  */
+    uint64_t size;           /* bytes, by the type's formula; the gap when    */
+                             /* this program does not know the type, or when  */
+                             /* the file means another by a shared number     */
     uint64_t gap;            /* bytes to the next tensor or the end           */
     const uint8_t *data;
 };

@@ -1,0 +1,185 @@
+/* wsrc.c - opening a tensor and reading its rows, whatever its encoding. */
+#include "core/model/wsrc.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/f16.h"
+#include "core/model/wtype.h"
+
+static int fail_type(const struct wsrc *w, struct err *e)
+{
+    const char *name = wtype_name(w->t->type);
+    return err_set(e, ERR_UNSUPPORTED, "tensor %s: its type is %u%s%s%s, expected F32, F16, BF16, "
+                   "I2_S, TQ1_0, TQ2_0, Q8_0 or Q6_K", w->name, w->t->type, name ? " (" : "",
+                   name ? name : "", name ? ")" : "");
+}
+
+/* gguf_open leaves a tensor whose type number is shared between encodings to
+ * this check. */
+static int check_size(const struct wsrc *w, struct err *e)
+{
+    uint64_t want = 0;
+    bool fits = wtype_size(w->t->type, w->rows, w->cols, &want);
+    if (fits && want == w->t->size)
+        return 0;
+    char formula[64] = "does not fit its blocks";
+    if (fits)
+        snprintf(formula, sizeof formula, "takes %" PRIu64 " bytes", want);
+    return err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, %" PRIu64 " bytes in the file: "
+                   "as %s it %s; the number also stands for %s", w->name, w->t->type, w->rows,
+                   w->cols, w->t->size, w->type->name, formula,
+                   w->type->shared ? w->type->shared : "nothing else");
+}
+
+/* 2024 files hold a projection's scale in a tensor of its own: blk.N.x.scale
+ * beside blk.N.x.weight. */
+static int find_extra_scale(struct wsrc *w, const struct gguf *g, struct err *e)
+{
+    static const char weight[] = ".weight";
+    size_t n = strlen(w->name), tail = sizeof weight - 1;
+    w->extra_scale = 1;
+    if (n < tail || strcmp(w->name + n - tail, weight))
+        return 0;
+    char name[sizeof w->name];
+    snprintf(name, sizeof name, "%.*s.scale", (int)(n - tail), w->name);
+    const struct gguf_tensor *t = gguf_tensor(g, name);
+    if (!t)
+        return 0;
+    if (t->type != 0 || t->size != sizeof(float))
+        return err_set(e, ERR_DATA, "tensor %s: expected one F32 number", name);
+    uint32_t bits;
+    memcpy(&bits, t->data, sizeof bits);
+    w->extra_scale = f32_from_bits(bits);
+    if (!isfinite(w->extra_scale))
+        return err_set(e, ERR_DATA, "tensor %s: NaN or infinite, expected a number", name);
+    if (w->extra_scale != 1.0f && w->type->open == float_open)
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: scales a %s tensor, expected a quantized one",
+                       name, w->type->name);
+    return 0;
+}
+
+static uint64_t n_scales(const struct wsrc *w)
+{
+    switch (w->scale_kind) {
+    case BNP_SCALE_TENSOR: return 1;
+    case BNP_SCALE_BLOCK:
+        return (uint64_t)w->rows * ((w->cols + w->block_cols - 1) / w->block_cols);
+    default: return 0;
+    }
+}
+
+static int check_scales(const struct wsrc *w, struct err *e)
+{
+    float part[256];
+    uint64_t n = n_scales(w);
+    for (uint64_t at = 0; at < n; at += 256) {
+        uint64_t step = n - at < 256 ? n - at : 256;
+        wsrc_read_scales(w, at, step, part);
+        for (uint64_t i = 0; i < step; i++)
+            if (!isfinite(part[i]))
+                return err_set(e, ERR_DATA, "tensor %s: scale %" PRIu64 " of %" PRIu64 " is NaN or "
+                               "infinite, expected a number", w->name, at + i, n);
+    }
+    return 0;
+}
+
+static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
+{
+    const struct gguf_tensor *t = w->t;
+    w->type = wtype_find(t->type);
+    if (!w->type)
+        return fail_type(w, e);
+    if (t->ne[2] != 1 || t->ne[3] != 1)
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %u dimensions, expected a matrix or a vector",
+                       w->name, t->n_dims);
+    if (t->ne[0] > INT32_MAX || t->ne[1] > INT32_MAX)
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %" PRIu64 " x %" PRIu64 " elements, expected "
+                       "under 2^31 either way", w->name, t->ne[1], t->ne[0]);
+    w->cols = (uint32_t)t->ne[0];
+    w->rows = (uint32_t)t->ne[1];
+    w->format = w->type->format;
+    int rc = check_size(w, e);
+    if (!rc)
+        rc = find_extra_scale(w, g, e);
+    if (!rc)
+        rc = w->type->open(w, e);
+    return rc ? rc : check_scales(w, e);
+}
+
+int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
+              enum i2s_layout layout, struct err *e)
+{
+    *w = (struct wsrc){ .t = t, .layout = layout, .extra_scale = 1 };
+    snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
+    int rc = open_matrix(w, g, e);
+    if (rc) {
+        err_prefix(e, "%s", gguf_name(g));
+        w->t = NULL;
+    }
+    return rc;
+}
+
+int wsrc_read_rows(const struct wsrc *w, uint32_t row, uint32_t n, void *dst, size_t stride)
+{
+    if (row > w->rows || n > w->rows - row ||
+        (n > 1 && stride < wtype_row_size(w->format, w->cols)))
+        return ERR_ARG;
+    for (uint32_t i = 0; i < n; i++)
+        w->type->row(w, row + i, (uint8_t *)dst + i * stride);
+    return 0;
+}
+
+int wsrc_read_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
+{
+    uint64_t all = n_scales(w);
+    if (first > all || n > all - first)
+        return ERR_ARG;
+    if (w->scale_kind == BNP_SCALE_BLOCK)
+        w->type->scales(w, first, n, dst);
+    else if (n)
+        *dst = w->scale;
+    for (uint64_t i = 0; i < n; i++)
+        dst[i] *= w->extra_scale;
+    return 0;
+}
+
+/* Element i of a canonical row at p, before its scale. */
+static float element(const struct wsrc *w, const uint8_t *p, uint32_t i)
+{
+    uint32_t u;
+    switch (w->format) {
+    case BNP_FMT_T2:   return (float)((int)(p[i / 4] >> 2 * (i % 4) & 3) - 1);
+    case BNP_FMT_I8:   return (float)(int8_t)p[i];
+    case BNP_FMT_F16:  return f16_to_f32(wtype_u16(p + 2 * (size_t)i));
+    case BNP_FMT_BF16: return bf16_to_f32(wtype_u16(p + 2 * (size_t)i));
+    default:
+        memcpy(&u, p + 4 * (size_t)i, sizeof u);
+        return f32_from_bits(u);
+    }
+}
+
+/* The canonical row is decoded into the end of dst and widened from the front:
+ * element i is written at 4i, and what is still to be read never lies below,
+ * for an element takes at most 4 bytes. */
+int wsrc_read_f32(const struct wsrc *w, uint32_t row, float *dst)
+{
+    size_t size = wtype_row_size(w->format, w->cols);
+    uint8_t *p = (uint8_t *)dst + (size_t)w->cols * sizeof *dst - size;
+    int rc = wsrc_read_rows(w, row, 1, p, size);
+    if (rc)
+        return rc;
+    uint64_t per_row = w->scale_kind == BNP_SCALE_BLOCK ? n_scales(w) / w->rows : 0;
+    float scale = 1;
+    if (w->scale_kind == BNP_SCALE_TENSOR)
+        wsrc_read_scales(w, 0, 1, &scale);
+    for (uint32_t i = 0; i < w->cols; i++) {
+        if (per_row && i % w->block_cols == 0)
+            wsrc_read_scales(w, row * per_row + i / w->block_cols, 1, &scale);
+        dst[i] = element(w, p, i) * scale;
+    }
+    return 0;
+}
