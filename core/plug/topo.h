@@ -14,7 +14,10 @@ struct topo {
     uint32_t n_cores;             /* physical cores this process may use       */
     int *worker_cpu;              /* [n_workers] OS processor index, or -1     */
     char cpu_name[64];            /* "AMD EPYC 9654"                           */
+    struct hwloc_topology *hw;    /* for placing memory                        */
 };
+
+#define TOPO_MAX_WORKERS 1024
 
 /* n_threads 0: one worker per usable physical core. isa_mask removes bits
  * from what the processor has. */

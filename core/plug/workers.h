@@ -1,10 +1,12 @@
 /* workers.h - the pool behind bnp_host.parallel.
  *
  * Worker 0 is the caller; the others are threads bound as the topology says.
- * Waiting workers spin briefly, then sleep. Denormals are kept in every one. */
+ * Waiting workers spin briefly, then sleep; where there are fewer cores than
+ * workers they sleep at once. Denormals are kept in every one. */
 #ifndef BITNET_PLUG_WORKERS_H
 #define BITNET_PLUG_WORKERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bitnet_plugin.h"
@@ -15,6 +17,14 @@ struct workers;
 
 int workers_open(struct workers **out, const struct topo *, struct err *);
 void workers_close(struct workers *);
+
+/* Binds the calling thread as worker 0, for a thread that will call
+ * workers_run for long; threads that it starts later inherit the binding. */
+void workers_bind_caller(const struct workers *);
+
+/* Round to nearest, no exceptions trapped, denormals kept: what the arithmetic
+ * contract needs, for the calling thread. True when it had been otherwise. */
+bool workers_float_env(void);
 
 /* One call at a time. Returns when all n_tasks have run. With BNP_PAR_STATIC
  * task t runs on worker t * n_workers / n_tasks, every time. */
