@@ -1,0 +1,166 @@
+/* spm.c - merging with a heap over a linked list of symbols, O(n log n).
+ *
+ * A heap entry is (order of the token, place of the left symbol). It counts
+ * only if the pair now standing at its place makes a token of that order.
+ *
+ * U+2581 in the text means a space here, as it does to SentencePiece: the one
+ * character that does not come out again as it went in. */
+#include "core/model/spm.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/base/utf8.h"
+#include "core/model/vocab_parts.h"
+
+enum { NOWHERE = -1 };
+
+static const char space_mark[3] = { '\xe2', '\x96', '\x81' };    /* U+2581 */
+
+struct spm_symbol {
+    uint32_t at, n;                /* bytes in the scratch text */
+    int32_t prev, next;
+};
+
+static bool is_space_mark(const char *p, size_t n)
+{
+    return n >= sizeof space_mark && memcmp(p, space_mark, sizeof space_mark) == 0;
+}
+
+void spm_unspell(struct buf *out, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        const bool mark = is_space_mark(p + i, n - i);
+        buf_add(out, mark ? " " : p + i, 1);
+        i += mark ? sizeof space_mark : 1;
+    }
+}
+
+static int spell(struct spm_work *w, struct str text, bool lead)
+{
+    buf_clear(&w->text);
+    if (lead)
+        buf_add(&w->text, space_mark, sizeof space_mark);
+    for (size_t i = 0; i < text.n;) {
+        const char *const space = memchr(text.p + i, ' ', text.n - i);
+        const size_t end = space ? (size_t)(space - text.p) : text.n;
+        buf_add(&w->text, text.p + i, end - i);
+        if (space)
+            buf_add(&w->text, space_mark, sizeof space_mark);
+        i = end + (space ? 1 : 0);
+    }
+    return w->text.failed ? ERR_NOMEM : 0;
+}
+
+/* One symbol per character; a byte that is not UTF-8 is a symbol too. */
+static int32_t split(struct spm_work *w)
+{
+    int32_t count = 0;
+    for (size_t i = 0; i < w->text.n;) {
+        uint32_t cp;
+        const size_t len = utf8_decode(w->text.p + i, w->text.n - i, &cp);
+        const uint32_t n = len ? (uint32_t)len : 1;
+        w->symbol[count] = (struct spm_symbol){ (uint32_t)i, n, count - 1, count + 1 };
+        count++;
+        i += n;
+    }
+    if (count)
+        w->symbol[count - 1].next = NOWHERE;
+    return count;
+}
+
+static int work_reserve(struct spm_work *w, size_t n)
+{
+    if (n <= w->cap)
+        return 0;
+    free(w->symbol);
+    w->cap = 0;
+    w->symbol = n <= SIZE_MAX / sizeof *w->symbol ? malloc(n * sizeof *w->symbol) : NULL;
+    if (!w->symbol)
+        return ERR_NOMEM;
+    w->cap = n;
+    return 0;
+}
+
+void spm_work_free(struct spm_work *w)
+{
+    heap_free(&w->heap);
+    free(w->symbol);
+    buf_free(&w->text);
+    *w = (struct spm_work){ 0 };
+}
+
+/* The token that a symbol and its right neighbour make, or -1. */
+static int32_t joined(const struct vocab *v, const struct spm_work *w, int32_t at)
+{
+    const struct spm_symbol *const s = &w->symbol[at];
+    if (s->n == 0 || s->next == NOWHERE)
+        return -1;
+    return vocab_plain(v, w->text.p + s->at, (size_t)s->n + w->symbol[s->next].n);
+}
+
+static int note_pair(const struct vocab *v, struct spm_work *w, int32_t at)
+{
+    const int32_t id = at == NOWHERE ? -1 : joined(v, w, at);
+    return id >= 0 ? heap_push(&w->heap, heap_key(v->order[id], (uint32_t)at)) : 0;
+}
+
+static int merge_all(const struct vocab *v, struct spm_work *w)
+{
+    struct spm_symbol *const sym = w->symbol;
+    while (w->heap.n) {
+        const uint64_t key = heap_pop(&w->heap);
+        const int32_t at = (int32_t)(uint32_t)key;
+        const int32_t id = joined(v, w, at);
+        if (id < 0 || v->order[id] != (uint32_t)(key >> 32))
+            continue;
+        const int32_t right = sym[at].next;
+        sym[at].n += sym[right].n;
+        sym[at].next = sym[right].next;
+        sym[right].n = 0;          /* swallowed: no entry that starts here counts */
+        if (sym[at].next != NOWHERE)
+            sym[sym[at].next].prev = at;
+        if (note_pair(v, w, sym[at].prev) || note_pair(v, w, at))
+            return ERR_NOMEM;
+    }
+    return 0;
+}
+
+/* A symbol that is no token. A space without a token of its own is the byte
+ * 0x20, not the three bytes of its mark. */
+static int put_bytes(const struct vocab *v, const char *p, size_t n, struct sink *out)
+{
+    if (is_space_mark(p, n)) {
+        p = " ";
+        n = 1;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (v->byte_id[(uint8_t)p[i]] < 0)
+            return v->unk >= 0 ? sink_put(out, v->unk) : 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = sink_put(out, v->byte_id[(uint8_t)p[i]]);
+    return rc;
+}
+
+int spm_encode(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
+               struct sink *out)
+{
+    assert(text.n <= VOCAB_MAX_TEXT);
+    if (spell(w, text, lead) || work_reserve(w, w->text.n))
+        return ERR_NOMEM;
+    const int32_t count = split(w);
+    w->heap.n = 0;
+    for (int32_t i = 0; i + 1 < count; i++)
+        if (note_pair(v, w, i))
+            return ERR_NOMEM;
+    int rc = merge_all(v, w);
+    for (int32_t i = count ? 0 : NOWHERE; rc == 0 && i != NOWHERE; i = w->symbol[i].next) {
+        const char *const p = w->text.p + w->symbol[i].at;
+        const int32_t id = vocab_plain(v, p, w->symbol[i].n);
+        rc = id >= 0 ? sink_put(out, id) : put_bytes(v, p, w->symbol[i].n, out);
+    }
+    return rc;
+}
