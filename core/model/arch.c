@@ -1,0 +1,80 @@
+/* arch.c - the rows, and the decision which activation a model was trained
+ * with. SiLU and squared-ReLU models have the same tensor names and often the
+ * same architecture string, and the wrong one gives fluent nonsense. */
+#include "core/model/arch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bitnet_plugin.h"
+
+static const struct arch table[] = {
+    { "bitnet",       BNP_ROPE_HALVES, true,  false, BNP_GLU_SILU,  true  },
+    { "bitnet-25",    BNP_ROPE_HALVES, true,  false, BNP_GLU_RELU2, true  },
+    { "bitnet-b1.58", BNP_ROPE_HALVES, true,  false, BNP_GLU_RELU2, false },
+    /* Converters permute the q and k rows of llama files, hence pairs. */
+    { "llama",        BNP_ROPE_PAIRS,  false, true,  BNP_GLU_SILU,  true  },
+};
+
+static bool is(struct str s, const char *text)
+{
+    return s.n == strlen(text) && !memcmp(s.p, text, s.n);
+}
+
+int arch_find(const struct arch **out, const struct gguf *g, struct err *e)
+{
+    struct str name;
+    int rc = gguf_get_str(g, "general.architecture", &name, e);
+    if (rc < 0)
+        return rc;
+    if (!rc)
+        return err_set(e, ERR_DATA, "%s: key general.architecture is missing, expected bitnet, "
+                       "bitnet-25, bitnet-b1.58 or llama", gguf_name(g));
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (is(name, table[i].name)) {
+            *out = &table[i];
+            return 0;
+        }
+    return err_set(e, ERR_UNSUPPORTED, "%s: architecture \"%.*s\", expected bitnet, bitnet-25, "
+                   "bitnet-b1.58 or llama", gguf_name(g), name.n < 80 ? (int)name.n : 80, name.p);
+}
+
+static uint32_t glu_named(struct str s)
+{
+    if (is(s, "relu2") || is(s, "relu_squared"))
+        return BNP_GLU_RELU2;
+    return is(s, "silu") || is(s, "swish") ? BNP_GLU_SILU : 0;
+}
+
+int arch_glu(const struct arch *a, const struct gguf *g, const char *override, struct hparams *hp,
+             bool *sure, struct err *e)
+{
+    *sure = true;
+    if (override) {
+        hp->glu = glu_named((struct str){ override, strlen(override) });
+        return hp->glu ? 0 : err_set(e, ERR_ARG, "activation \"%s\" is unknown, expected relu2 or "
+                                     "silu", override);
+    }
+    char key[64];
+    snprintf(key, sizeof key, "%s.hidden_activation", a->name);
+    struct str name;
+    int rc = gguf_get_str(g, key, &name, e);
+    if (rc < 0)
+        return rc;
+    if (rc) {
+        hp->glu = glu_named(name);
+        return hp->glu ? 0 : err_set(e, ERR_UNSUPPORTED, "%s: key %s is \"%.*s\", expected relu2 "
+                                     "or silu", gguf_name(g), key,
+                                     name.n < 80 ? (int)name.n : 80, name.p);
+    }
+    hp->glu = a->glu;
+    *sure = a->glu_sure;
+    if (a->glu_sure)
+        return 0;
+    /* bitnet-b1.58 is the 2B-4T model with squared ReLU, and also what newer
+     * converters call the SiLU models with the 32,002-token vocabulary. */
+    if (hp->n_vocab == 32002)
+        hp->glu = BNP_GLU_SILU;
+    *sure = hp->n_vocab == 32002 || (hp->n_vocab == 128256 && hp->n_embd == 2560);
+    return 0;
+}
