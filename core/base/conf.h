@@ -23,7 +23,7 @@ struct conf {
     uint32_t timeout_s;           /* an idle connection is closed              */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     /* [model] */
-    char *model_path;             /* GGUF file                                 */
+    char *model_path;             /* GGUF file; empty: the embedded default    */
     char *model_name;             /* id in /v1/models; empty: the file's name  */
     uint32_t i2s_layout;          /* 0 a, 1 b, 2 c                             */
     char *pre;                    /* pre-tokenizer; "auto"                     */
@@ -37,7 +37,7 @@ struct conf {
     bool parity;                  /* check devices against scalar-ref at start */
     /* [plugins] */
     char *plugin_dir;             /* empty: beside the program                 */
-    char *plugin_only, *pin_linear, *pin_attn, *pin_point;
+    char *plugin_only, *pin_linear, *pin_attn, *pin_point;   /* empty: none    */
     uint32_t n_threads;           /* 0: one per physical core                  */
     bool bind;
     char *isa;                    /* "all", or a list of what may be used      */
@@ -51,12 +51,16 @@ struct conf {
     struct conf_option *option;   /* keys of the [plugin:<id>] sections        */
 };
 
-
-/* path NULL: defaults only. env: environ, or NULL for none. */
+/* path NULL: no file. env: environ, or NULL for none. set: "section.key=value"
+ * each. Fills the struct or leaves it empty; conf_free is legal either way. */
 int conf_load(struct conf *, const char *path, char *const *env, const char *const *set,
               unsigned n_set, struct err *);
+/* The same with the file's bytes already in memory; name is for messages. */
+int conf_load_mem(struct conf *, const char *text, size_t n, const char *name, char *const *env,
+                  const char *const *set, unsigned n_set, struct err *);
 void conf_free(struct conf *);
 
+/* [any] The value of a key in [plugin:<id>], or NULL. */
 const char *conf_option(const struct conf *, const char *plugin_id, const char *key);
 /* Every section and key with its default and its comment, as conf/bitnet.ini
  * shows them: a test compares the two. */

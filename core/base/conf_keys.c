@@ -1,0 +1,297 @@
+/* conf_keys.c - every key of the configuration, its range, default and meaning. */
+#include "core/base/conf_keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/log.h"
+
+static const struct conf_word yes_no[] = {
+    { "yes", 1 }, { "no", 0 }, { "true", 1 }, { "false", 0 }, { "on", 1 }, { "off", 0 },
+    { "1", 1 }, { "0", 0 }, { NULL, 0 }
+};
+static const struct conf_word layouts[] = { { "a", 0 }, { "b", 1 }, { "c", 2 }, { NULL, 0 } };
+static const struct conf_word activations[] = {
+    { "auto", 0 }, { "relu2", 0 }, { "silu", 0 }, { NULL, 0 }
+};
+static const struct conf_word page_sizes[] = {
+    { "16", 16 }, { "32", 32 }, { "64", 64 }, { NULL, 0 }
+};
+static const struct conf_word det_classes[] = {
+    { "exact", BNP_DET_EXACT }, { "stable", BNP_DET_STABLE }, { "bounded", BNP_DET_BOUNDED },
+    { NULL, 0 }
+};
+static const struct conf_word levels[] = {
+    { "error", LOG_LEVEL_ERROR }, { "warn", LOG_LEVEL_WARN }, { "info", LOG_LEVEL_INFO },
+    { "debug", LOG_LEVEL_DEBUG }, { NULL, 0 }
+};
+static const struct conf_word formats[] = { { "text", 0 }, { "json", 1 }, { NULL, 0 } };
+
+#define AT(field) offsetof(struct conf, field)
+#define NUMBER(s, k, field, def, lo, hi, text) \
+    { s, k, CONF_NUMBER, AT(field), def, lo, hi, NULL, text }
+#define WORDS(s, k, type, field, def, words, text) \
+    { s, k, type, AT(field), def, 0, 0, words, text }
+#define TEXT(s, k, field, def, text) { s, k, CONF_TEXT, AT(field), def, 0, 0, NULL, text }
+
+const struct conf_key conf_key[] = {
+    TEXT("server", "host", host, "127.0.0.1",
+         "Address or name to listen on; :: or 0.0.0.0 for every interface."),
+    NUMBER("server", "port", port, "8080", 0, 65535, "TCP port; 0 takes a free one and prints it."),
+    NUMBER("server", "threads", http_threads, "2", 1, 64, "Threads that speak HTTP."),
+    NUMBER("server", "max_connections", max_connections, "256", 1, 10000,
+           "Open connections; more wait in the kernel's queue."),
+    NUMBER("server", "max_body_kib", max_body_kib, "1024", 1, 65536,
+           "Largest request body, KiB; a larger one gets 413."),
+    NUMBER("server", "timeout_s", timeout_s, "60", 1, 86400,
+           "Seconds without traffic after which a connection is closed."),
+    NUMBER("server", "drain_s", drain_s, "30", 0, 3600,
+           "Seconds that running requests get to finish after SIGTERM."),
+
+    TEXT("model", "path", model_path, "",
+         "The GGUF file; empty serves the small model that comes with bitnetd."),
+    TEXT("model", "name", model_name, "",
+         "The model's id for clients; empty takes the file's name without .gguf."),
+    WORDS("model", "i2s_layout", CONF_CHOICE, i2s_layout, "a", layouts,
+          "Byte order inside I2_S tensors: a, b or c."),
+    TEXT("model", "pre", pre, "auto",
+         "Pre-tokenizer; auto believes the file's tokenizer.ggml.pre."),
+    WORDS("model", "activation", CONF_WORD, activation, "auto", activations,
+          "Activation of the feed-forward layers: auto, relu2 or silu."),
+
+    NUMBER("engine", "n_ctx", n_ctx, "0", 0, 1 << 20,
+           "Longest sequence, prompt and answer, in tokens; 0: what the model was trained for."),
+    NUMBER("engine", "max_seq", max_seq, "8", 1, 4096, "Sequences that decode at once."),
+    NUMBER("engine", "row_budget", row_budget, "256", 1, 65536,
+           "Token rows in one step, all sequences together."),
+    NUMBER("engine", "prefill_chunk", prefill_chunk, "128", 1, 65536,
+           "Token rows of one prompt in one step, at most."),
+    NUMBER("engine", "max_queue", max_queue, "64", 1, 100000,
+           "Requests that may wait; one more gets 429."),
+    NUMBER("engine", "max_new_default", max_new_default, "128", 1, 1 << 20,
+           "Tokens to generate when a request has no max_tokens."),
+    NUMBER("engine", "kv_tok", kv_tok, "0", 0, 1 << 28,
+           "Tokens of KV cache in all; 0: max_seq times n_ctx."),
+    WORDS("engine", "page_tok", CONF_CHOICE, page_tok, "16", page_sizes,
+          "Tokens in a page of the KV cache: 16, 32 or 64."),
+    NUMBER("engine", "max_mem_mib", max_mem_mib, "0", 0, 1 << 24,
+           "MiB that weights, KV cache and work memory may take; 0: what is free."),
+    { "engine", "seed", CONF_SEED, AT(seed), "0", 0, 0, NULL,
+      "Seed of requests that bring none: a whole number, or random for a fresh one each." },
+    WORDS("engine", "parity", CONF_BOOL, parity, "no", yes_no,
+          "Hold every selected device against scalar-ref before serving (strict always does)."),
+
+    TEXT("plugins", "dir", plugin_dir, "",
+         "Folder of kernel plugins; empty: lib/bitnet/plugins beside the program."),
+    TEXT("plugins", "only", plugin_only, "",
+         "Load this plugin id, and scalar-ref, and no other; empty: all."),
+    TEXT("plugins", "linear", pin_linear, "",
+         "Plugin id that must do the linear layers; empty: the fastest."),
+    TEXT("plugins", "attention", pin_attn, "",
+         "Plugin id that must do the attention; empty: the fastest."),
+    TEXT("plugins", "pointwise", pin_point, "",
+         "Plugin id that must do norms, rope and activations; empty: the fastest."),
+    NUMBER("plugins", "threads", n_threads, "0", 0, 1024,
+           "Compute threads; 0: one per physical core."),
+    WORDS("plugins", "bind", CONF_BOOL, bind, "yes", yes_no,
+          "Bind each compute thread to its core."),
+    TEXT("plugins", "isa", isa, "all",
+         "Instruction sets that may be used, as bitnet-plugins names them; all, or baseline."),
+
+    WORDS("strict", "enabled", CONF_BOOL, strict, "no", yes_no,
+          "Prove every device equal to scalar-ref before the socket opens; never fall back."),
+    WORDS("strict", "determinism", CONF_CHOICE, determinism, "exact", det_classes,
+          "The least that a device must promise: exact, stable or bounded."),
+
+    WORDS("log", "level", CONF_CHOICE, log_level, "info", levels,
+          "Least serious event that is logged: error, warn, info or debug."),
+    WORDS("log", "format", CONF_BOOL, log_json, "text", formats,
+          "A line per event to standard error: text or json."),
+};
+const unsigned conf_n_key = sizeof conf_key / sizeof *conf_key;
+
+const struct conf_key *conf_key_find(const char *section, const char *key)
+{
+    for (unsigned i = 0; i < conf_n_key; i++)
+        if (!strcmp(conf_key[i].section, section) && !strcmp(conf_key[i].key, key))
+            return &conf_key[i];
+    return NULL;
+}
+
+bool conf_section_known(const char *section)
+{
+    for (unsigned i = 0; i < conf_n_key; i++)
+        if (!strcmp(conf_key[i].section, section))
+            return true;
+    return false;
+}
+
+/* Decimal digits and nothing else. */
+static bool parse_u64(const char *s, uint64_t max, uint64_t *out)
+{
+    uint64_t v = 0;
+    if (!*s)
+        return false;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9')
+            return false;
+        uint64_t digit = (uint64_t)(*s - '0');
+        if (v > (UINT64_MAX - digit) / 10)
+            return false;
+        v = v * 10 + digit;
+    }
+    *out = v;
+    return v <= max;
+}
+
+static int set_number(const struct conf_key *k, uint32_t *at, const char *value, struct err *e)
+{
+    uint64_t v;
+    if (!parse_u64(value, k->max, &v) || v < k->min)
+        return err_set(e, ERR_ARG, "\"%.64s\" is not a whole number from %u to %u", value,
+                       k->min, k->max);
+    *at = (uint32_t)v;
+    return 0;
+}
+
+static int set_seed(struct conf *c, const char *value, struct err *e)
+{
+    uint64_t v = 0;
+    bool random = !strcmp(value, "random");
+    if (!random && !parse_u64(value, UINT64_MAX, &v))
+        return err_set(e, ERR_ARG, "\"%.64s\" is neither random nor a whole number from 0 to %"
+                       PRIu64, value, UINT64_MAX);
+    c->seed = v;
+    c->seed_random = random;
+    return 0;
+}
+
+static const struct conf_word *find_word(const struct conf_key *k, const char *value,
+                                         struct err *e)
+{
+    for (const struct conf_word *w = k->word; w->text; w++)
+        if (!strcasecmp(w->text, value))
+            return w;
+    char list[128] = "";
+    for (const struct conf_word *w = k->word; w->text; w++) {
+        size_t n = strlen(list);
+        snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", w->text);
+    }
+    err_set(e, ERR_ARG, "\"%.64s\" is not one of: %s", value, list);
+    return NULL;
+}
+
+static int set_text(char **at, const char *value, struct err *e)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return err_set(e, ERR_NOMEM, "no memory for the value");
+    free(*at);
+    *at = copy;
+    return 0;
+}
+
+int conf_key_set(const struct conf_key *k, struct conf *c, const char *value, struct err *e)
+{
+    void *at = (char *)c + k->at;
+    if (k->type == CONF_NUMBER)
+        return set_number(k, at, value, e);
+    if (k->type == CONF_SEED)
+        return set_seed(c, value, e);
+    if (k->type == CONF_TEXT)
+        return set_text(at, value, e);
+    const struct conf_word *w = find_word(k, value, e);
+    if (!w)
+        return ERR_ARG;
+    if (k->type == CONF_WORD)
+        return set_text(at, w->text, e);
+    if (k->type == CONF_BOOL)
+        *(bool *)at = w->value != 0;
+    else
+        *(uint32_t *)at = w->value;
+    return 0;
+}
+
+/* Levenshtein's distance; names longer than any key count as far away. */
+static unsigned distance(const char *a, const char *b)
+{
+    enum { MAX = 95 };
+    size_t n = strlen(a), m = strlen(b);
+    unsigned row[MAX + 1];
+    if (n > MAX || m > MAX)
+        return MAX;
+    for (unsigned j = 0; j <= m; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= n; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= m; j++) {
+            unsigned best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[m];
+}
+
+/* A quarter of the letters may be wrong; farther off a guess would mislead. */
+static unsigned near_enough(const char *name)
+{
+    return 1 + (unsigned)(strlen(name) / 4);
+}
+
+void conf_nearest_key(const char *section, const char *key, char out[96])
+{
+    unsigned best = near_enough(key) + 1;
+    out[0] = 0;
+    for (unsigned i = 0; i < conf_n_key; i++) {
+        const struct conf_key *k = &conf_key[i];
+        /* The right key under a wrong section counts as one mistake. */
+        unsigned d = distance(key, k->key) + (strcmp(section, k->section) ? 1 : 0);
+        if (d < best) {
+            best = d;
+            snprintf(out, 96, "%s.%s", k->section, k->key);
+        }
+    }
+}
+
+void conf_nearest_section(const char *section, char out[96])
+{
+    unsigned best = near_enough(section) + 1;
+    out[0] = 0;
+    for (unsigned i = 0; i < conf_n_key; i++) {
+        unsigned d = distance(section, conf_key[i].section);
+        if (d < best) {
+            best = d;
+            snprintf(out, 96, "%s", conf_key[i].section);
+        }
+    }
+}
+
+void conf_print_defaults(struct buf *out)
+{
+    buf_addf(out, "# bitnet.ini - every key of bitnetd at its default.\n"
+                  "#\n"
+                  "# Stronger than this file: the environment (BITNET_SECTION_KEY, as in\n"
+                  "# BITNET_SERVER_PORT) and bitnetd --set section.key=value. A line holds at most\n"
+                  "# 190 bytes. A semicolon after a space starts a comment.\n");
+    const char *section = "";
+    for (unsigned i = 0; i < conf_n_key; i++) {
+        const struct conf_key *k = &conf_key[i];
+        if (strcmp(section, k->section))
+            buf_addf(out, "\n[%s]\n", section = k->section);
+        else
+            buf_addf(out, "\n");
+        buf_addf(out, "# %s\n%s =%s%s\n", k->comment, k->key, *k->def ? " " : "", k->def);
+    }
+    buf_addf(out, "\n# Options of one plugin go into a section of its own; its documentation names\n"
+                  "# them:\n#\n#   [plugin:org.bitnetd.cpu-avx2]\n#   variant = avx2\n");
+}
