@@ -10,6 +10,17 @@ pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(ELF REQUIRED IMPORTED_TARGET libelf)
 find_package(Threads REQUIRED)
+include(CheckPIESupported)
+check_pie_supported()
+include(CheckCCompilerFlag)
+check_c_compiler_flag("-Werror -fstack-clash-protection" BITNET_HAVE_STACK_CLASH)
+
+# Sanitizers and gcov put their own code into every object: constructors, calls
+# into their runtime, undefined names that only the program resolves.
+set(BITNET_INSTRUMENTED OFF)
+if(BITNET_SANITIZE OR BITNET_COVERAGE)
+  set(BITNET_INSTRUMENTED ON)
+endif()
 
 add_library(bitnet_flags INTERFACE)
 target_include_directories(bitnet_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
@@ -17,16 +28,27 @@ target_compile_definitions(bitnet_flags INTERFACE _GNU_SOURCE BITNET_VERSION="${
 # The arithmetic contract needs every rounding that the source spells out.
 target_compile_options(bitnet_flags INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla
-  -ffp-contract=off -fno-math-errno -fstack-protector-strong)
+  -ffp-contract=off -fno-math-errno -fstack-protector-strong
+  $<$<BOOL:${BITNET_HAVE_STACK_CLASH}>:-fstack-clash-protection>)
 if(BITNET_WERROR)
   target_compile_options(bitnet_flags INTERFACE -Werror)
+endif()
+target_link_options(bitnet_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+if(NOT BITNET_INSTRUMENTED)
+  # The same source gives the same bytes in any folder. Not when instrumented:
+  # gcovr looks the files up. _FORTIFY_SOURCE needs an optimiser, and hides
+  # calls from the sanitizers.
+  target_compile_options(bitnet_flags INTERFACE
+    -ffile-prefix-map=${PROJECT_SOURCE_DIR}=. -ffile-prefix-map=${PROJECT_BINARY_DIR}=build
+    $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE>
+    $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
 endif()
 if(BITNET_SANITIZE)
   target_compile_options(bitnet_flags INTERFACE -fsanitize=${BITNET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(bitnet_flags INTERFACE -fsanitize=${BITNET_SANITIZE})
 endif()
 if(BITNET_COVERAGE)
-  target_compile_options(bitnet_flags INTERFACE --coverage -O0)
+  target_compile_options(bitnet_flags INTERFACE --coverage -fprofile-update=atomic -O0)
   target_link_options(bitnet_flags INTERFACE --coverage)
 endif()
 
@@ -44,26 +66,34 @@ function(bitnet_room name)
 endfunction()
 
 # bitnet_plugin(scalar-ref SOURCES ...): lib/bitnet/plugins/scalar-ref.so, with
-# one exported symbol, linking nothing of ours.
+# one exported symbol, linking nothing of ours. Without the compiler's start
+# files no code at all runs while it is loaded.
 set(BITNET_PLUGIN_DIR ${PROJECT_BINARY_DIR}/lib/bitnet/plugins)
 function(bitnet_plugin name)
   cmake_parse_arguments(P "NOINSTALL" "DIR" "SOURCES" ${ARGN})
   add_library(plugin_${name} MODULE ${P_SOURCES})
   target_link_libraries(plugin_${name} PRIVATE bitnet_flags)
+  target_link_options(plugin_${name} PRIVATE
+    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/plugin.map)
+  if(NOT BITNET_INSTRUMENTED)
+    target_link_options(plugin_${name} PRIVATE -nostartfiles -Wl,-z,defs)
+  endif()
   if(NOT P_DIR)
     set(P_DIR ${BITNET_PLUGIN_DIR})
   endif()
   set_target_properties(plugin_${name} PROPERTIES PREFIX "" OUTPUT_NAME ${name}
-    LIBRARY_OUTPUT_DIRECTORY ${P_DIR})
+    LIBRARY_OUTPUT_DIRECTORY ${P_DIR} SKIP_BUILD_RPATH ON
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/plugin.map)
   if(NOT P_NOINSTALL)
     install(TARGETS plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/bitnet/plugins)
   endif()
 endfunction()
 
 # bitnet_unit(gguf DEPS bitnet_model): tests/unit/test_gguf.c, a check program
-# that runs from the source root.
+# that runs from the source root. THREADS: it starts some, and is worth a run
+# under ThreadSanitizer.
 function(bitnet_unit name)
-  cmake_parse_arguments(U "" "TIMEOUT" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(U "THREADS" "TIMEOUT" "SOURCES;DEPS" ${ARGN})
   add_executable(test_${name} test_${name}.c ${U_SOURCES})
   target_link_libraries(test_${name} PRIVATE bitnet_flags ${U_DEPS} PkgConfig::CHECK)
   target_compile_definitions(test_${name} PRIVATE
@@ -73,4 +103,7 @@ function(bitnet_unit name)
     set(U_TIMEOUT 300)
   endif()
   set_tests_properties(unit/${name} PROPERTIES TIMEOUT ${U_TIMEOUT})
+  if(U_THREADS)
+    set_tests_properties(unit/${name} PROPERTIES LABELS threads)
+  endif()
 endfunction()
