@@ -34,7 +34,8 @@ int sample_check(const struct sample_params *, struct err *);
 
 /* recent[0..n_recent): the sequence's tokens so far, newest last (prompt
  * included). pos: the position the token will stand at; with the seed it
- * keys the draw. -1: a NaN among the logits. No allocation. */
+ * keys the draw. -1: a NaN among the logits, or no finite largest one. No
+ * allocation. */
 int32_t sample_token(struct sampler *, const struct sample_params *, const float *logits,
                      const int32_t *recent, uint32_t n_recent, uint32_t pos);
 
