@@ -219,7 +219,8 @@ typedef struct bnp_limits {     /* no step will exceed these                */
 /* One step. Arrays are CPU memory, borrowed until step_begin returns. The
  * rows of sequence s are seq_start[s] .. seq_start[s+1]-1, at consecutive
  * positions. Row r is at position pos[r] of its sequence; attend lets it see
- * that sequence's keys 0..pos[r]. */
+ * that sequence's keys 0..pos[r]. Pages on which no visible key lies may be
+ * -1. A step that is not for attention may have no sequences. */
 typedef struct bnp_step {
     uint32_t struct_size;
     uint32_t n_tok, n_seq, max_pages, n_out, reserved;
@@ -343,11 +344,14 @@ typedef struct bnp_offer {      /* the answer to "could you do this?"       */
  *
  * Dense weights (all other formats), f32 activations:
  *   w[i] the element as f32: F32 itself; F16 and BF16 widened; I8 is
- *        (float)q * scale[i / block_cols], one rounding
+ *        (float)q * its scale (none: 1), one rounding
  *   y    = +0; for i ascending: y = fma(w[i], x[i], y)
  *
- * With BNP_ADD, y = old y + that. A NaN or Inf in x is BNP_E_NUMERIC from
- * act_prepare, or from wait if it shows only then. */
+ * With BNP_ADD, y = old y + that. gather gives w[i], of ternary weights
+ * (float)(code[i] - 1) * its scale. A NaN or Inf in x is BNP_E_NUMERIC from
+ * act_prepare, or from wait if it shows only then; one in the weights or
+ * scales is BNP_E_DATA from prepare. Sums that overflow give Inf or NaN as
+ * IEEE 754 says; which NaN is not part of the contract. */
 
 enum {                          /* canonical element formats                */
     BNP_FMT_T2   = 1,           /* ternary: element i is bits 2*(i%4) and   */
@@ -360,7 +364,8 @@ enum {                          /* canonical element formats                */
     BNP_FMT_BF16 = 4,
     BNP_FMT_I8   = 5            /* int8, a row has cols bytes               */
 };
-enum {                          /* f32 scales, all finite                   */
+enum {                          /* f32 scales, all finite; F32, F16 and     */
+                                /* BF16 come with NONE                      */
     BNP_SCALE_NONE   = 0,       /* as if every scale were 1                 */
     BNP_SCALE_TENSOR = 1,       /* 1 scale                                  */
     BNP_SCALE_ROW    = 2,       /* [rows]                                   */
@@ -379,7 +384,8 @@ enum {                          /* a hint; never changes results            */
 typedef struct bnp_weight_desc {
     uint32_t struct_size;
     uint32_t format, scale_kind, role, flags;
-    uint32_t rows, cols;        /* output features, input features          */
+    uint32_t rows, cols;        /* output features, input features; cols is */
+                                /* at most 2^23, so that acc cannot wrap    */
     uint32_t block_cols;        /* columns per scale, BNP_SCALE_BLOCK only  */
     uint32_t max_tok;           /* the host will never pass more rows       */
     uint32_t reserved;
@@ -417,9 +423,10 @@ typedef struct bnp_linear_item {
     uint32_t flags, reserved;
 } bnp_linear_item;
 
-/* The k largest of each row's logits and their ids, largest first, ties to
- * the smaller id: as if every logit had been computed and sorted. How the
- * plugin finds them is its own affair, as long as it cannot be wrong. */
+/* The k largest of each row's logits and their ids, k <= the weight's rows,
+ * largest first, ties to the smaller id: as if every logit had been computed
+ * and sorted. How the plugin finds them is its own affair, as long as it
+ * cannot be wrong. */
 typedef struct bnp_topk {
     uint32_t struct_size;
     uint32_t k, n_tok, reserved;
@@ -481,7 +488,7 @@ typedef struct bnp_linear_ops {
  *     L = fma(w, l_c, L); O[d] = fma(w, o_c[d], O[d])
  *   out[d] = O[d] * (1.0f / L)
  *
- * A NaN or Inf in q, k or v, or a k or v that f16 cannot hold, is
+ * A NaN or Inf in q, k, v or a score, or a k or v that f16 cannot hold, is
  * BNP_E_NUMERIC. */
 
 enum { BNP_KV_F16 = 1, BNP_KV_I8 = 2 };
@@ -550,7 +557,7 @@ typedef struct bnp_point_desc {
 typedef struct bnp_norm {
     uint32_t struct_size;
     uint32_t group_cols;        /* head_dim for a norm of every head        */
-    float    eps;
+    float    eps;               /* above 0                                  */
     uint32_t reserved;
     bnp_span weight;            /* f32 [group_cols or cols]                 */
 } bnp_norm;
@@ -579,7 +586,8 @@ typedef struct bnp_point_ops {
      * glu      RELU2: t = max(g, 0); y = (t * t) * u
      *          SILU:  y = (g / (1.0f + exp32(-g))) * u
      * add      y = x + y
-     * pick     y row i = x row out_row[i] of the current step; not in place */
+     * pick     y row i = x row out_row[i] of the current step; not in place
+     * What glu and add make of a NaN is not part of the contract. */
     int (*rmsnorm)(bnp_stream *, const bnp_norm *, const bnp_rows *x,
                    const bnp_rows *y);
     int (*rope)(bnp_stream *, const bnp_rope *, const bnp_rows *x);
