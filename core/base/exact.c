@@ -90,7 +90,7 @@ static struct two reduce(double x, double n)
 {
     double t = x - n * 0x1.921fb4p+0;
     t = t - n * 0x1.4442dp-24;
-    struct two a = two_sum(t, -(n * 0x1.846988p-48));
+    struct two a = two_sum(t, -(n * 0x1.84698p-48));
     struct two b = two_sum(a.hi, -(n * 0x1.3198ap-69));
     return two_sum(b.hi, (a.lo + b.lo) - n * 0x1.701b839a25205p-92);
 }
