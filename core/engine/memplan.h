@@ -1,0 +1,27 @@
+/* memplan.h - what the machine can give, against what the model needs.
+ *
+ * The plan is checked before one weight is touched: running out of memory
+ * half-way would cost minutes, or the neighbour's process. */
+#ifndef BITNET_ENGINE_MEMPLAN_H
+#define BITNET_ENGINE_MEMPLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+
+struct mem_plan;
+
+/* Bytes that this process may still use: MemAvailable, less where a memory
+ * cgroup (v2, v1) that holds it or one above leaves less. root stands before
+ * "/proc" and "/sys"; "" is this machine. UINT64_MAX when nothing could be
+ * read. */
+uint64_t memplan_available(const char *root);
+
+/* Sets total from the parts. ERR_LIMIT when it exceeds plan->limit; fixed
+ * says that the limit is the configuration's. */
+int memplan_check(struct mem_plan *, bool fixed, struct err *);
+void memplan_print(const struct mem_plan *, struct buf *out);
+
+#endif

@@ -1,0 +1,236 @@
+/* weights.c - from tensors of a file to handles of devices.
+ *
+ * One description per matrix goes to the route, which answers from memory for
+ * equal layers. A tied embedding is one matrix with two uses. */
+#include "core/engine/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    enum model_slot tensor;
+    uint32_t role;
+} weight_of[W_LAYER_N] = {
+    [W_Q] = { T_ATTN_Q, BNP_ROLE_QKV },       [W_K] = { T_ATTN_K, BNP_ROLE_QKV },
+    [W_V] = { T_ATTN_V, BNP_ROLE_QKV },       [W_OUT] = { T_ATTN_OUT, BNP_ROLE_O },
+    [W_GATE] = { T_FFN_GATE, BNP_ROLE_UP },   [W_UP] = { T_FFN_UP, BNP_ROLE_UP },
+    [W_DOWN] = { T_FFN_DOWN, BNP_ROLE_DOWN }
+};
+
+static const enum model_slot norm_of[N_LAYER_N] = {
+    [N_ATTN] = T_ATTN_NORM, [N_ATTN_SUB] = T_ATTN_SUB_NORM,
+    [N_FFN] = T_FFN_NORM, [N_FFN_SUB] = T_FFN_SUB_NORM
+};
+
+static int read_rows(void *ctx, uint32_t row, uint32_t n, void *dst, size_t stride)
+{
+    return wsrc_read_rows(ctx, row, n, dst, stride) ? BNP_E_DATA : BNP_OK;
+}
+
+static int read_scales(void *ctx, uint64_t first, uint64_t n, float *dst)
+{
+    return wsrc_read_scales(ctx, first, n, dst) ? BNP_E_DATA : BNP_OK;
+}
+
+struct bnp_weight_src weights_src(const struct wsrc *src)
+{
+    return (struct bnp_weight_src){
+        .struct_size = sizeof(struct bnp_weight_src), .ctx = (void *)(uintptr_t)src,
+        .read_rows = read_rows, .read_scales = read_scales
+    };
+}
+
+/* ------------------------------------------------------------------- plan */
+
+/* "blk.7.attn_q.weight" is "blk.7.attn_q" to the plugin. */
+static void short_name(char out[64], const char *name)
+{
+    size_t n = strlen(name), tail = strlen(".weight");
+    if (n > tail && !strcmp(name + n - tail, ".weight"))
+        n -= tail;
+    snprintf(out, 64, "%.*s", (int)n, name);
+}
+
+static void describe(struct weight *w, const struct wsrc *src, uint32_t role, uint32_t uses,
+                     uint32_t max_tok)
+{
+    w->src = src;
+    short_name(w->name, src->name);
+    const char *dot = strrchr(w->name, '.');
+    w->tensor = dot ? dot + 1 : w->name;
+    w->desc = (struct bnp_weight_desc){
+        .struct_size = sizeof w->desc, .format = src->format, .scale_kind = src->scale_kind,
+        .role = role, .flags = src->flags | uses, .rows = src->rows, .cols = src->cols,
+        .block_cols = src->block_cols, .max_tok = max_tok, .name = w->name
+    };
+}
+
+static int describe_all(struct weights *ws, const struct bnp_limits *l, struct err *err)
+{
+    const struct model *m = ws->model;
+    uint32_t n_layer = m->hp.n_layer;
+    bool tied = m->hp.tied_head;
+    ws->w = calloc((size_t)n_layer * W_LAYER_N + 2, sizeof *ws->w);
+    ws->norm = calloc((size_t)n_layer * N_LAYER_N + 1, sizeof *ws->norm);
+    if (!ws->w || !ws->norm)
+        return err_set(err, ERR_NOMEM, "weights: no memory for the tables of %u layers", n_layer);
+    for (uint32_t i = 0; i < n_layer; i++)
+        for (unsigned s = 0; s < W_LAYER_N; s++)
+            describe(weights_at(ws, i, s), &m->layer[i].t[weight_of[s].tensor],
+                     weight_of[s].role, BNP_W_MUL, l->max_tok);
+    ws->embd = &ws->w[(size_t)n_layer * W_LAYER_N];
+    ws->head = tied ? ws->embd : ws->embd + 1;
+    ws->n = (uint32_t)(ws->head - ws->w) + 1;
+    describe(ws->embd, &m->embd, tied ? BNP_ROLE_HEAD : BNP_ROLE_EMBED,
+             BNP_W_GATHER | (tied ? BNP_W_MUL : 0), l->max_tok);
+    if (!tied)
+        describe(ws->head, &m->head, BNP_ROLE_HEAD, BNP_W_MUL, l->max_out);
+    return 0;
+}
+
+static uint64_t round_up(uint64_t v, uint64_t to)        /* to: a power of two */
+{
+    return (v + to - 1) & ~(to - 1);
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Asks the chosen device what the matrix will take. Its answers are a
+ * plugin's: checked. */
+static int place(struct weights *ws, struct weight *w, struct route *route, struct err *err)
+{
+    int rc = route_linear(route, &w->desc, &w->dev, &w->offer, err);
+    if (rc)
+        return err_prefix(err, "%s", w->name);
+    const struct bnp_linear_ops *ops = w->dev->linear;
+    w->layout = (struct bnp_weight_layout){ .struct_size = sizeof w->layout };
+    int st = ops->layout(w->dev->d, &w->desc, &w->layout);
+    if (st) {
+        plug_fail(w->dev->plugin, st, "layout", err);
+        return err_prefix(err, "%s", w->name);
+    }
+    uint64_t align = w->layout.align ? w->layout.align : 1;
+    if ((align & (align - 1)) || align > (2u << 20) || w->layout.size > (UINT64_C(1) << 48))
+        return err_set(err, ERR_PLUGIN, "%s: layout of %s asks for %llu bytes on a boundary of "
+                       "%llu, expected a power of two up to 2 MiB", w->dev->plugin->note.raw.id,
+                       w->name, (unsigned long long)w->layout.size, (unsigned long long)align);
+    w->layout.align = max_u64(align, BNP_ALIGN);
+    uint64_t act = 0;
+    if (w->desc.flags & BNP_W_MUL) {
+        st = ops->act_size(w->dev->d, w->layout.act_kind, w->desc.cols, w->desc.max_tok, &act);
+        if (st) {
+            plug_fail(w->dev->plugin, st, "act_size", err);
+            return err_prefix(err, "%s", w->name);
+        }
+    }
+    ws->weight_size += round_up(w->layout.size + BNP_SLACK, w->layout.align);
+    ws->act_size = max_u64(ws->act_size, act);
+    ws->scratch_size = max_u64(ws->scratch_size, w->offer.scratch_size);
+    return 0;
+}
+
+static uint64_t norm_room(const struct wsrc *src)        /* bytes, slack included */
+{
+    return src->t ? round_up((uint64_t)src->cols * sizeof(float), BNP_ALIGN) + BNP_SLACK : 0;
+}
+
+int weights_plan(struct weights *ws, const struct model *m, struct plug *plug, struct route *route,
+                 const struct bnp_limits *l, struct err *err)
+{
+    *ws = (struct weights){ .model = m, .plug = plug };
+    int rc = describe_all(ws, l, err);
+    for (uint32_t i = 0; i < ws->n && !rc; i++)
+        rc = place(ws, &ws->w[i], route, err);
+    ws->norm_size = norm_room(&m->output_norm);
+    for (uint32_t i = 0; i < m->hp.n_layer; i++)
+        for (unsigned s = 0; s < N_LAYER_N; s++)
+            ws->norm_size += norm_room(&m->layer[i].t[norm_of[s]]);
+    return rc;
+}
+
+/* ------------------------------------------------------------------- load */
+
+static int load_norm(struct weights *ws, const struct wsrc *src, uint64_t *used, bnp_span *out,
+                     struct err *err)
+{
+    if (!src->t)
+        return 0;
+    *out = (bnp_span){ ws->norm_mem, *used, (uint64_t)src->cols * sizeof(float) };
+    *used += norm_room(src);
+    void *dst = (char *)out->base + out->offset;
+    if (wsrc_read_f32(src, 0, dst))
+        return err_set(err, ERR_DATA, "%s: %s cannot be read as f32", gguf_name(ws->model->file),
+                       src->name);
+    gguf_drop(ws->model->file, src->t);
+    return 0;
+}
+
+static int load_norms(struct weights *ws, struct err *err)
+{
+    const struct model *m = ws->model;
+    uint64_t used = 0;
+    ws->norm_mem = plug_mem_alloc(ws->plug, ws->norm_size, BNP_ALIGN);
+    if (!ws->norm_mem)
+        return err_set(err, ERR_NOMEM, "weights: no memory for norms, %llu bytes",
+                       (unsigned long long)ws->norm_size);
+    int rc = load_norm(ws, &m->output_norm, &used, &ws->output_norm, err);
+    for (uint32_t i = 0; i < m->hp.n_layer; i++)
+        for (unsigned s = 0; s < N_LAYER_N && !rc; s++)
+            rc = load_norm(ws, &m->layer[i].t[norm_of[s]], &used,
+                           &ws->norm[(uint64_t)i * N_LAYER_N + s], err);
+    return rc;
+}
+
+static int load_one(struct weights *ws, struct weight *w, struct err *err)
+{
+    uint64_t size = w->layout.size ? w->layout.size : 1;
+    w->storage = (bnp_span){ plug_mem_alloc(ws->plug, size, w->layout.align), 0, w->layout.size };
+    if (!w->storage.base)
+        return err_set(err, ERR_NOMEM, "%s: no memory for its %llu bytes", w->name,
+                       (unsigned long long)w->layout.size);
+    const struct bnp_weight_src src = weights_src(w->src);
+    int st = w->dev->linear->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
+    if (st) {
+        w->handle = NULL;
+        plug_fail(w->dev->plugin, st, "prepare", err);
+        return err_prefix(err, "%s", w->name);
+    }
+    gguf_drop(ws->model->file, w->src->t);
+    return 0;
+}
+
+int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t),
+                 void *progress_ctx, struct err *err)
+{
+    uint64_t all = 0, done = 0;
+    for (uint32_t i = 0; i < ws->n; i++)
+        all += ws->w[i].src->t->size;
+    int rc = load_norms(ws, err);
+    for (uint32_t i = 0; i < ws->n && !rc; i++) {
+        rc = load_one(ws, &ws->w[i], err);
+        done += ws->w[i].src->t->size;
+        if (progress && !rc)
+            progress(progress_ctx, done, all);
+    }
+    return rc;
+}
+
+void weights_free(struct weights *ws)
+{
+    for (uint32_t i = 0; i < ws->n; i++) {
+        struct weight *w = &ws->w[i];
+        if (w->handle)
+            w->dev->linear->release(w->handle);
+        if (w->storage.base)
+            plug_mem_free(ws->plug, w->storage.base);
+    }
+    if (ws->norm_mem)
+        plug_mem_free(ws->plug, ws->norm_mem);
+    free(ws->w);
+    free(ws->norm);
+    *ws = (struct weights){ 0 };
+}

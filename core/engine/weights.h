@@ -1,0 +1,66 @@
+/* weights.h - every matrix and norm vector of the model, where it computes.
+ *
+ * The only room that knows both a GGUF tensor and a device. Two passes:
+ * weights_plan asks the route and the plugins (nothing is read, sizes are
+ * known), weights_load allocates, prepares, and lets the file's pages go. */
+#ifndef BITNET_ENGINE_WEIGHTS_H
+#define BITNET_ENGINE_WEIGHTS_H
+
+#include <stdint.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/err.h"
+#include "core/model/model.h"
+#include "core/plug/plug.h"
+#include "core/plug/route.h"
+
+enum weight_slot { W_Q, W_K, W_V, W_OUT, W_GATE, W_UP, W_DOWN, W_LAYER_N };
+enum norm_slot { N_ATTN, N_ATTN_SUB, N_FFN, N_FFN_SUB, N_LAYER_N };
+
+struct weight {                   /* one matrix on its device                  */
+    const struct wsrc *src;
+    char name[64];                /* "blk.3.ffn_down"                          */
+    const char *tensor;           /* "ffn_down", within name                   */
+    struct bnp_weight_desc desc;  /* desc.name is name                         */
+    struct bnp_offer offer;
+    struct bnp_weight_layout layout;
+    struct dev *dev;
+    bnp_span storage;
+    bnp_weight *handle;
+};
+
+struct weights {
+    const struct model *model;
+    struct plug *plug;
+    struct weight *w;             /* [n] layer by layer, then embd, then head  */
+    uint32_t n;
+    struct weight *embd, *head;   /* the same one when the head is tied        */
+    bnp_span *norm;               /* [n_layer * N_LAYER_N]; size 0: none       */
+    bnp_span output_norm;
+    void *norm_mem;
+    uint64_t norm_size, weight_size;      /* bytes in memory                   */
+    uint64_t act_size;            /* the largest prepared activation           */
+    uint64_t scratch_size;        /* the largest offer                         */
+};
+
+int weights_plan(struct weights *, const struct model *, struct plug *, struct route *,
+                 const struct bnp_limits *, struct err *);
+/* progress (may be NULL) counts bytes of the file. */
+int weights_load(struct weights *, void (*progress)(void *, uint64_t done, uint64_t all),
+                 void *progress_ctx, struct err *);
+void weights_free(struct weights *);
+
+static inline struct weight *weights_at(const struct weights *ws, uint32_t layer, unsigned slot)
+{
+    return &ws->w[(uint64_t)layer * W_LAYER_N + slot];
+}
+
+static inline bnp_span weights_norm(const struct weights *ws, uint32_t layer, unsigned slot)
+{
+    return ws->norm[(uint64_t)layer * N_LAYER_N + slot];
+}
+
+/* The rows of a matrix, as plugins pull them. */
+struct bnp_weight_src weights_src(const struct wsrc *);
+
+#endif
