@@ -3,8 +3,8 @@
  * A heap entry is (order of the token, place of the left symbol). It counts
  * only if the pair now standing at its place makes a token of that order.
  *
- * U+2581 in the text means a space here, as it does to SentencePiece: the one
- * character that does not come out again as it went in. */
+ * U+2581 in the text itself is set aside as its three byte tokens: taken for
+ * a space, as SentencePiece does, it would not come out as it went in. */
 #include "core/model/spm.h"
 
 #include <assert.h>
@@ -145,10 +145,9 @@ static int put_bytes(const struct vocab *v, const char *p, size_t n, struct sink
     return rc;
 }
 
-int spm_encode(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
-               struct sink *out)
+static int encode_run(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
+                      struct sink *out)
 {
-    assert(text.n <= VOCAB_MAX_TEXT);
     if (spell(w, text, lead) || work_reserve(w, w->text.n))
         return ERR_NOMEM;
     const int32_t count = split(w);
@@ -163,4 +162,32 @@ int spm_encode(const struct vocab *v, struct spm_work *w, struct str text, bool 
         rc = id >= 0 ? sink_put(out, id) : put_bytes(v, p, w->symbol[i].n, out);
     }
     return rc;
+}
+
+static bool can_spell_mark(const struct vocab *v)
+{
+    for (size_t i = 0; i < sizeof space_mark; i++)
+        if (v->byte_id[(uint8_t)space_mark[i]] < 0)
+            return false;
+    return true;
+}
+
+int spm_encode(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
+               struct sink *out)
+{
+    assert(text.n <= VOCAB_MAX_TEXT);
+    const bool aside = can_spell_mark(v);
+    const char *const end = text.p + text.n;
+    for (const char *p = text.p;; lead = false) {
+        const char *const mark = aside ? memmem(p, (size_t)(end - p), space_mark, 3) : NULL;
+        const struct str run = { p, (size_t)((mark ? mark : end) - p) };
+        int rc = encode_run(v, w, run, lead, out);
+        if (rc || !mark)
+            return rc;
+        for (size_t i = 0; rc == 0 && i < sizeof space_mark; i++)
+            rc = sink_put(out, v->byte_id[(uint8_t)space_mark[i]]);
+        if (rc)
+            return rc;
+        p = mark + sizeof space_mark;
+    }
 }

@@ -196,7 +196,8 @@ static int load_table(struct load *l)
         if (!vocab_enter(v, i))
             twice++;
         const size_t n = texts_at(&v->text, i).n;
-        if (n > v->longest)
+        const uint8_t t = v->type[i];
+        if (n > v->longest && t != TOKEN_CONTROL && t != TOKEN_UNKNOWN && t != TOKEN_BYTE)
             v->longest = (uint32_t)n;
     }
     if (twice)
