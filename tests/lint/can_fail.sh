@@ -162,8 +162,8 @@ names)
         rm -f libbitnet_base.a && ar rc libbitnet_base.a a_more.c.o) || exit 2; }
     room 'int a_one(void) { return 1; } static int two(void) { return 2; } int a(void) { return two(); }'
     accepted "nothing wrong"
-    room 'int b_one(void) { return 1; }'; refused "another prefix" "expected the prefix a_"
-    room 'int ab(void) { return 1; }'; refused "half a prefix" "expected the prefix a_"
+    room 'int b_one(void) { return 1; }'; refused "another prefix" "names neither"
+    room 'int ab(void) { return 1; }'; refused "half a prefix" "names neither"
     fresh; refused "no room" "nothing was checked"
     ;;
 *)
