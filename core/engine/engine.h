@@ -19,7 +19,8 @@
 
 enum finish {                     /* why a request is done                     */
     FINISH_NONE = 0,
-    FINISH_STOP,                  /* an end-of-generation token                */
+    FINISH_STOP,                  /* an end-of-generation token, which is not  */
+                                  /* part of the output                        */
     FINISH_LENGTH,                /* max_new tokens, or the context is full    */
     FINISH_CANCELLED,
     FINISH_ERROR                  /* req->err says what                        */
@@ -27,11 +28,13 @@ enum finish {                     /* why a request is done                     *
 
 struct request {
     struct mpsc_node node;        /* the engine's                              */
+    struct seq *seq;              /* the engine's                              */
 
     /* set by the submitter, constant afterwards */
     const int32_t *prompt;        /* [n_prompt], at least one                  */
     uint32_t n_prompt;
-    uint32_t max_new;             /* tokens to generate, at least one          */
+    uint32_t max_new;             /* tokens to generate, at least one; set by  */
+                                  /* request_open, may be lowered              */
     bool ignore_eog;              /* go on past end-of-generation tokens       */
     struct sample_params sample;
     void (*wake)(void *ctx);      /* [engine thread] after tokens or the end   */
@@ -44,28 +47,31 @@ struct request {
     struct err err;               /* valid once done is FINISH_ERROR           */
     uint32_t n_new;               /* tokens generated, once done               */
     uint64_t queue_us, prefill_us, decode_us;   /* once done                   */
+    _Atomic bool held;            /* the engine may still call wake            */
 
     /* submitter to engine */
     _Atomic bool cancel;
-
-    struct seq *seq;              /* the engine's                              */
 };
 
 struct engine_conf {
     uint32_t max_seq;             /* sequences decoding at once                */
     uint32_t row_budget;          /* rows in a step                            */
     uint32_t prefill_chunk;       /* rows of one prompt in a step, at most     */
-    uint32_t max_queue;           /* requests waiting, at most                 */
+    uint32_t max_queue;           /* requests that may wait beyond those       */
 };
 
 struct engine_stats {
-    uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
+    uint64_t n_step, n_prompt_tok, n_new_tok;
+    uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
     uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
 };
 
 struct engine;
 
 int request_open(struct request *, uint32_t max_new);   /* zeroes it, opens the ring */
+/* Never while the engine has it: before engine_submit, after its failure, or
+ * after done. Returns only when the last wake has returned, so what wake_ctx
+ * points to may go then; call it without a lock that wake takes. */
 void request_close(struct request *);
 
 /* Takes no ownership of forward. */
@@ -75,11 +81,14 @@ int engine_open(struct engine **out, struct forward *, const struct engine_conf 
 void engine_close(struct engine *, uint32_t drain_ms);
 
 /* [any] ERR_ARG: the request can never run (prompt too long, bad id or
- * parameter). ERR_LIMIT: the queue is full, or the engine is closing. */
+ * parameter). ERR_LIMIT: the queue is full, or the engine is closing.
+ * ERR_DEVICE: see engine_fault. */
 int engine_submit(struct engine *, struct request *, struct err *);
-/* [any] The request ends, as FINISH_CANCELLED, at the next step boundary. */
+/* [any] The request ends, as FINISH_CANCELLED, at the next step boundary (or
+ * as it would have, if it just has). Legal from submit to request_close. */
 void engine_cancel(struct engine *, struct request *);
 void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
+uint32_t engine_n_ctx(const struct engine *);   /* [any] tokens of a sequence, at most */
 /* [any] Nonzero once a device was lost for good or strict mode was violated:
  * the daemon drains and exits with an error. */
 int engine_fault(struct engine *, struct err *);

@@ -26,7 +26,11 @@ struct reply {
     struct buf held;                     /* text not yet safe to emit          */
     uint32_t n_tok;                      /* tokens that made the text so far;  */
                                          /* the one completing a stop counts   */
-    bool stopped;                        /* a stop string was found            */
+    bool found;                          /* a stop string is complete, at ...  */
+    size_t found_at;                     /* ... this byte of held, since token */
+    uint32_t found_tok;                  /* ... number found_tok; yet one that */
+                                         /* begins earlier may be on its way   */
+    bool stopped;                        /* the text was cut at a stop string  */
     bool ended;
 };
 

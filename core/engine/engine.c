@@ -1,0 +1,241 @@
+/* engine.c - the doors of the engine: open, submit, cancel, close, look.
+ *
+ * A request is checked, and its memory taken, in the submitter's thread; what
+ * passes the inbox can be served. `closing` and the push stand under one lock,
+ * so a request is either refused or seen before the thread ends. */
+#include "core/engine/engine.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/engine/engine_parts.h"
+
+uint64_t engine_now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ------------------------------------------------------------- requests */
+
+int request_open(struct request *r, uint32_t max_new)
+{
+    *r = (struct request){ .max_new = max_new };
+    return ring_open(&r->out, max_new ? max_new : 1);
+}
+
+void request_close(struct request *r)
+{
+    while (atomic_load_explicit(&r->held, memory_order_acquire))
+        sched_yield();            /* the last wake is on its way: microseconds */
+    ring_close(&r->out);
+}
+
+static int check_prompt(const struct engine *g, const struct request *r, struct err *e)
+{
+    if (!r->n_prompt)
+        return err_set(e, ERR_ARG, "prompt: no tokens, expected at least one");
+    if (r->n_prompt >= g->n_ctx)
+        return err_set(e, ERR_ARG, "prompt: %u tokens, the context of %u leaves room for at most "
+                       "%u", r->n_prompt, g->n_ctx, g->n_ctx - 1);
+    for (uint32_t i = 0; i < r->n_prompt; i++)
+        if (r->prompt[i] < 0 || (uint32_t)r->prompt[i] >= g->n_vocab)
+            return err_set(e, ERR_ARG, "prompt: token %u is %" PRId32 ", expected 0 to %u", i,
+                           r->prompt[i], g->n_vocab - 1);
+    return 0;
+}
+
+/* Tokens that the sequence may reach: what is asked, or the whole context. */
+static uint32_t total_tokens(const struct engine *g, const struct request *r)
+{
+    uint32_t room = g->n_ctx - r->n_prompt;
+    return r->n_prompt + (r->max_new < room ? r->max_new : room);
+}
+
+static int check_request(const struct engine *g, const struct request *r, struct err *e)
+{
+    int rc = check_prompt(g, r, e);
+    if (!rc && !r->max_new)
+        rc = err_set(e, ERR_ARG, "max_tokens: 0, expected at least 1");
+    if (!rc)
+        rc = sample_check(&r->sample, e);
+    if (!rc && ring_space(&r->out) < total_tokens(g, r) - r->n_prompt)
+        rc = err_set(e, ERR_ARG, "request: %u tokens wanted, its ring was opened for %u",
+                     r->max_new, ring_space(&r->out));
+    return rc;
+}
+
+/* Under lock. */
+static int check_open(struct engine *g, struct err *e)
+{
+    if (g->closing)
+        return err_set(e, ERR_LIMIT, "engine: shutting down, takes no more requests");
+    if (g->fault.code)
+        return err_set(e, ERR_DEVICE, "engine: out of service: %.400s", g->fault.text);
+    if (atomic_load(&g->n_inflight) >= g->conf.max_seq + g->conf.max_queue)
+        return err_set(e, ERR_LIMIT, "queue: full, %u requests are running or waiting: try again "
+                       "later", g->conf.max_seq + g->conf.max_queue);
+    return 0;
+}
+
+int engine_submit(struct engine *g, struct request *r, struct err *e)
+{
+    int rc = check_request(g, r, e);
+    if (!rc)
+        rc = seq_open(&r->seq, &g->forward->kv, r->prompt, r->n_prompt, total_tokens(g, r), e);
+    if (rc)
+        return rc;
+    r->seq->req = r;
+    r->seq->submit_us = engine_now_us();
+    pthread_mutex_lock(&g->lock);
+    rc = check_open(g, e);
+    if (!rc) {
+        atomic_fetch_add(&g->n_inflight, 1);
+        atomic_store(&r->held, true);
+        mpsc_push(&g->inbox, &r->node);
+    }
+    pthread_mutex_unlock(&g->lock);
+    if (rc) {
+        seq_close(r->seq, &g->forward->kv);   /* holds no pages yet */
+        r->seq = NULL;
+    }
+    return rc;
+}
+
+void engine_cancel(struct engine *g, struct request *r)
+{
+    atomic_store(&r->cancel, true);
+    mpsc_poke(&g->inbox);
+}
+
+/* --------------------------------------------------------- open and close */
+
+static int check_conf(const struct engine_conf *c, const struct bnp_limits *l, struct err *e)
+{
+    if (!c->max_seq || c->max_seq > l->max_seq || c->max_seq > l->max_out)
+        return err_set(e, ERR_ARG, "engine.max_seq: %u, expected 1 to %u", c->max_seq,
+                       l->max_seq < l->max_out ? l->max_seq : l->max_out);
+    if (c->row_budget < c->max_seq || c->row_budget > l->max_tok)
+        return err_set(e, ERR_ARG, "engine.row_budget: %u, expected %u (engine.max_seq) to %u",
+                       c->row_budget, c->max_seq, l->max_tok);
+    if (!c->prefill_chunk)
+        return err_set(e, ERR_ARG, "engine.prefill_chunk: 0, expected at least 1");
+    if (c->max_queue > UINT32_MAX - c->max_seq)
+        return err_set(e, ERR_ARG, "engine.max_queue: %u, expected at most %u", c->max_queue,
+                       UINT32_MAX - c->max_seq);
+    return 0;
+}
+
+/* The longest sequence that the pages, and a row of the step's page table,
+ * can hold, so that whatever is submitted can be admitted some day. */
+static uint32_t longest(const struct forward *f)
+{
+    uint64_t tok = (uint64_t)f->kv.n_page * f->kv.page_tok;
+    uint64_t row = (uint64_t)f->limits.max_pages * f->kv.page_tok;
+    uint64_t n = f->conf.n_ctx;
+    n = n < tok ? n : tok;
+    return (uint32_t)(n < row ? n : row);
+}
+
+static int start_thread(struct engine *g, struct err *e)
+{
+    sigset_t all, old;            /* signals are for the main thread */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int no = pthread_create(&g->thread, NULL, engine_thread, g);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return no ? err_set(e, ERR_IO, "engine: cannot start its thread (error %d)", no) : 0;
+}
+
+static void engine_free(struct engine *g)
+{
+    batch_close(&g->batch);
+    sampler_close(g->sampler);
+    mpsc_close(&g->inbox);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+int engine_open(struct engine **out, struct forward *f, const struct engine_conf *conf,
+                struct err *e)
+{
+    *out = NULL;
+    int rc = check_conf(conf, &f->limits, e);
+    if (rc)
+        return rc;
+    struct engine *g = calloc(1, sizeof *g);
+    if (!g || mpsc_open(&g->inbox)) {
+        free(g);
+        return err_set(e, ERR_NOMEM, "engine: no memory");
+    }
+    pthread_mutex_init(&g->lock, NULL);    /* cannot fail without attributes */
+    g->forward = f;
+    g->conf = *conf;
+    g->n_ctx = longest(f);
+    uint32_t rows = f->model->hp.n_vocab, known = vocab_n(f->model->vocab);
+    g->n_vocab = rows < known ? rows : known;   /* rows that pad a table are no tokens */
+    sched_open(&g->sched, &f->kv, conf->max_seq, conf->row_budget, conf->prefill_chunk);
+    rc = batch_open(&g->batch, &f->limits, e);
+    if (!rc)
+        rc = sampler_open(&g->sampler, g->n_vocab, e);
+    if (!rc)
+        rc = start_thread(g, e);
+    if (rc) {
+        engine_free(g);
+        return rc;
+    }
+    *out = g;
+    return 0;
+}
+
+void engine_close(struct engine *g, uint32_t drain_ms)
+{
+    if (!g)
+        return;
+    pthread_mutex_lock(&g->lock);
+    g->closing = true;
+    pthread_mutex_unlock(&g->lock);
+    atomic_store(&g->drain_until_us, engine_now_us() + (uint64_t)drain_ms * 1000);
+    mpsc_poke(&g->inbox);
+    pthread_join(g->thread, NULL);
+    assert(atomic_load(&g->n_inflight) == 0);
+    engine_free(g);
+}
+
+/* ------------------------------------------------------------------- look */
+
+uint32_t engine_n_ctx(const struct engine *g)
+{
+    return g->n_ctx;
+}
+
+void engine_stats(struct engine *g, struct engine_stats *s)
+{
+    uint32_t running = atomic_load(&g->n_running), all = atomic_load(&g->n_inflight);
+    *s = (struct engine_stats){
+        .n_step = atomic_load(&g->n_step),
+        .n_prompt_tok = atomic_load(&g->n_prompt_tok),
+        .n_new_tok = atomic_load(&g->n_new_tok),
+        .n_done = atomic_load(&g->n_done),
+        .n_error = atomic_load(&g->n_error),
+        .n_running = running,
+        .n_waiting = all > running ? all - running : 0,   /* read at two moments */
+        .kv_page_used = atomic_load(&g->kv_page_used),
+        .kv_page_all = g->forward->kv.n_page,
+    };
+}
+
+int engine_fault(struct engine *g, struct err *e)
+{
+    pthread_mutex_lock(&g->lock);
+    int code = g->fault.code;
+    if (code && e)
+        *e = g->fault;
+    pthread_mutex_unlock(&g->lock);
+    return code;
+}

@@ -1,0 +1,193 @@
+/* engine_thread.c - the loop: take, sweep, admit, step.
+ *
+ * Requests come and go between steps only. Nothing here allocates: a
+ * request's memory came with it. */
+#include <pthread.h>
+
+#include "core/engine/engine_parts.h"
+#include "core/plug/workers.h"
+
+/* The end of a request. Last its done, then one wake, then `held` falls and
+ * its owner may free it. */
+static void finish(struct engine *g, struct seq *s, enum finish why)
+{
+    struct request *r = s->req;
+    uint64_t now = engine_now_us();
+    uint64_t admit = s->admit_us ? s->admit_us : now, first = s->first_us ? s->first_us : now;
+    r->n_new = s->n_id - s->n_prompt;
+    r->queue_us = admit - s->submit_us;
+    r->prefill_us = first - admit;
+    r->decode_us = now - first;
+    r->seq = NULL;
+    sched_remove(&g->sched, s);
+    seq_close(s, &g->forward->kv);
+    atomic_store(&g->n_running, g->sched.running.n);
+    atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
+    atomic_fetch_add(&g->n_done, 1);
+    if (why == FINISH_ERROR)
+        atomic_fetch_add(&g->n_error, 1);
+    atomic_fetch_sub(&g->n_inflight, 1);
+    atomic_store_explicit(&r->done, (int)why, memory_order_release);
+    if (r->wake)
+        r->wake(r->wake_ctx);
+    atomic_store_explicit(&r->held, false, memory_order_release);
+}
+
+static void fail(struct engine *g, struct seq *s, const struct err *e)
+{
+    s->req->err = *e;
+    finish(g, s, FINISH_ERROR);
+}
+
+/* A device is gone for good, or strict mode was violated: nobody can be
+ * served any more. */
+static void lose(struct engine *g, const struct err *e)
+{
+    pthread_mutex_lock(&g->lock);
+    if (!g->fault.code)
+        g->fault = *e;
+    pthread_mutex_unlock(&g->lock);
+    g->lost = true;
+}
+
+/* ------------------------------------------------------------------ a step */
+
+/* The token that follows, and what it means. logits are of the last id. */
+static void draw(struct engine *g, struct seq *s, const float *logits)
+{
+    struct request *r = s->req;
+    int32_t id = sample_token(g->sampler, &r->sample, logits, s->id, s->n_id, s->n_id);
+    if (!s->first_us)
+        s->first_us = engine_now_us();
+    if (id < 0) {
+        struct err e;
+        err_set(&e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; expected "
+                "numbers", s->n_id - 1);
+        fail(g, s, &e);
+        return;
+    }
+    if (!r->ignore_eog && vocab_is_eog(g->forward->model->vocab, id)) {
+        finish(g, s, FINISH_STOP);
+        return;
+    }
+    s->id[s->n_id++] = id;
+    ring_push(&r->out, (uint32_t)id);   /* engine_submit saw that it holds them all */
+    atomic_fetch_add(&g->n_new_tok, 1);
+    if (s->n_id == s->n_max)
+        finish(g, s, FINISH_LENGTH);
+    else if (r->wake)
+        r->wake(r->wake_ctx);
+}
+
+/* The step has computed s's rows; out says where its logits are. */
+static void advance(struct engine *g, struct seq *s, uint32_t out)
+{
+    const struct forward *f = g->forward;
+    bool draws = seq_draws(s);
+    if (s->n_done < s->n_prompt)
+        atomic_fetch_add(&g->n_prompt_tok, s->n_row);
+    s->n_done += s->n_row;
+    if (draws)
+        draw(g, s, f->logits + out * f->logits_stride);
+}
+
+/* The step failed, and one sequence is to blame: each runs again alone, which
+ * gives the others the bits that they would have had anyway. */
+static void find_guilty(struct engine *g)
+{
+    for (struct seq *s = g->sched.running.head, *next; s && !g->lost; s = next) {
+        struct err e = { 0 };
+        next = s->next;
+        if (!s->n_row)
+            continue;
+        batch_clear(&g->batch);
+        sched_fill_one(s, &g->batch);
+        int rc = forward_run(g->forward, &g->batch, &e);
+        if (!rc)
+            advance(g, s, 0);
+        else if (rc == ERR_DEVICE || rc == ERR_STRICT)
+            lose(g, &e);
+        else
+            fail(g, s, &e);
+    }
+}
+
+static void step(struct engine *g)
+{
+    struct err e = { 0 };
+    batch_clear(&g->batch);
+    if (!sched_fill(&g->sched, &g->batch))
+        return;
+    atomic_fetch_add(&g->n_step, 1);
+    int rc = forward_run(g->forward, &g->batch, &e);
+    if (rc == ERR_DEVICE || rc == ERR_STRICT) {
+        lose(g, &e);
+        return;
+    }
+    if (rc && g->batch.step.n_seq > 1) {
+        find_guilty(g);
+        return;
+    }
+    for (struct seq *s = g->sched.running.head, *next; s; s = next) {
+        next = s->next;
+        if (s->n_row && rc)
+            fail(g, s, &e);
+        else if (s->n_row)
+            advance(g, s, s->out);
+    }
+}
+
+/* ---------------------------------------------------------- between steps */
+
+static void take(struct engine *g, int wait_ms)
+{
+    for (struct mpsc_node *n = mpsc_take(&g->inbox, wait_ms), *next; n; n = next) {
+        next = n->next;
+        sched_add(&g->sched, ((struct request *)(void *)n)->seq);
+    }
+}
+
+static void sweep_list(struct engine *g, struct seq_list *l, bool all)
+{
+    for (struct seq *s = l->head, *next; s; s = next) {
+        next = s->next;
+        if (g->lost)
+            fail(g, s, &g->fault);      /* only this thread writes it, once */
+        else if (all || atomic_load_explicit(&s->req->cancel, memory_order_relaxed))
+            finish(g, s, FINISH_CANCELLED);
+    }
+}
+
+static void admit(struct engine *g)
+{
+    for (struct seq *s; (s = sched_admit(&g->sched));)
+        s->admit_us = engine_now_us();
+    atomic_store(&g->n_running, g->sched.running.n);
+    atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
+}
+
+static bool idle(const struct engine *g)
+{
+    return !g->sched.running.n && !g->sched.waiting.n;
+}
+
+void *engine_thread(void *engine)
+{
+    struct engine *g = engine;
+    pthread_setname_np(pthread_self(), "bitnet-engine");
+    workers_bind_caller(g->forward->plug->workers);
+    workers_float_env();
+    for (;;) {
+        /* Once `until` is nonzero nothing is pushed any more: what take finds
+         * after reading it is all there will ever be. */
+        uint64_t until = atomic_load(&g->drain_until_us);
+        take(g, idle(g) && !until ? -1 : 0);
+        if (until && idle(g))
+            return NULL;
+        bool late = until && engine_now_us() >= until;
+        sweep_list(g, &g->sched.running, late);
+        sweep_list(g, &g->sched.waiting, late);
+        admit(g);
+        step(g);
+    }
+}

@@ -1,0 +1,148 @@
+/* reply.c - the text of a request, cut exactly.
+ *
+ * `held` starts where nothing emitted so far can belong to a stop string any
+ * more. Its first position that could still grow into one bounds what may go
+ * out. A complete stop string ends the text only when no earlier position can
+ * grow into another: the cut is before the earliest in the whole text, however
+ * the text came in pieces. */
+#include "core/engine/reply.h"
+
+#include <string.h>
+
+#include "core/base/utf8.h"
+
+static int check_stop(const struct str *s, unsigned i, struct err *e)
+{
+    if (!s->n || s->n > REPLY_MAX_STOP_SIZE)
+        return err_set(e, ERR_ARG, "stop[%u]: %zu bytes, expected 1 to %d", i, s->n,
+                       REPLY_MAX_STOP_SIZE);
+    for (size_t at = 0, k; at < s->n; at += k) {
+        uint32_t cp;
+        k = utf8_decode(s->p + at, s->n - at, &cp);
+        if (!k)
+            return err_set(e, ERR_ARG, "stop[%u]: byte %zu is not valid UTF-8", i, at);
+    }
+    return 0;
+}
+
+/* The prompt held text, so that the first token goes on from it. */
+static bool follows_text(const struct request *r, const struct vocab *v)
+{
+    for (uint32_t i = 0; i < r->n_prompt; i++)
+        if (!vocab_is_control(v, r->prompt[i]))
+            return true;
+    return false;
+}
+
+int reply_open(struct reply *y, struct engine *g, struct request *r, const struct vocab *v,
+               const struct str *stop, unsigned n_stop, struct err *e)
+{
+    *y = (struct reply){ .engine = g, .req = r, .vocab = v, .n_stop = n_stop };
+    if (n_stop > REPLY_MAX_STOP)
+        return err_set(e, ERR_ARG, "stop: %u strings, expected at most %d", n_stop,
+                       REPLY_MAX_STOP);
+    for (unsigned i = 0; i < n_stop; i++) {
+        int rc = check_stop(&stop[i], i, e);
+        if (rc)
+            return rc;
+        y->stop[i] = stop[i];
+    }
+    y->detok.started = follows_text(r, v);
+    return 0;
+}
+
+void reply_close(struct reply *y)
+{
+    buf_free(&y->held);
+}
+
+enum match { MATCH_NONE, MATCH_PART, MATCH_WHOLE };
+
+/* What stands at `at`: a stop string, the beginning of one at the end of the
+ * held text, or neither. */
+static enum match match_at(const struct reply *y, size_t at)
+{
+    enum match best = MATCH_NONE;
+    const char *p = y->held.p + at;
+    size_t left = y->held.n - at;
+    for (unsigned i = 0; i < y->n_stop; i++) {
+        const struct str *s = &y->stop[i];
+        if (memcmp(p, s->p, s->n < left ? s->n : left))
+            continue;
+        if (s->n <= left)
+            return MATCH_WHOLE;
+        best = MATCH_PART;
+    }
+    return best;
+}
+
+/* How much of held may go out. Notes the first stop string that is complete,
+ * and stops there when nothing before it can become one (at the end of the
+ * text, nothing can). */
+static size_t scan(struct reply *y, bool end)
+{
+    size_t hold = y->held.n;
+    for (size_t at = 0; at < y->held.n; at++) {
+        enum match m = match_at(y, at);
+        if (m == MATCH_PART && !end && at < hold)
+            hold = at;
+        if (m != MATCH_WHOLE)
+            continue;
+        if (!y->found || at < y->found_at) {
+            y->found = true;
+            y->found_at = at;
+            y->found_tok = y->n_tok;
+        }
+        if (hold > at) {
+            y->stopped = true;
+            y->n_tok = y->found_tok;
+            return at;
+        }
+        break;
+    }
+    return hold;
+}
+
+static void emit(struct reply *y, bool end, struct buf *out)
+{
+    size_t n = scan(y, end);
+    if (y->held.failed)
+        out->failed = true;
+    if (!n)
+        return;
+    buf_add(out, y->held.p, n);
+    memmove(y->held.p, y->held.p + n, y->held.n - n);
+    y->held.n -= n;
+    if (y->found)
+        y->found_at -= n;         /* it never lies before what goes out */
+}
+
+enum reply_state reply_next(struct reply *y, struct buf *out)
+{
+    size_t before = out->n;
+    /* Read before the ring: once done, no token follows those that are there. */
+    bool done = atomic_load_explicit(&y->req->done, memory_order_acquire) != FINISH_NONE;
+    for (uint32_t id; ring_pop(&y->req->out, &id);) {
+        if (y->stopped || y->ended)
+            continue;             /* drawn before the cancellation took effect */
+        y->n_tok++;
+        detok_feed(y->vocab, &y->detok, (int32_t)id, false, &y->held);
+        emit(y, false, out);
+        if (y->stopped || out->failed)
+            engine_cancel(y->engine, y->req);
+    }
+    if (done && !y->stopped && !y->ended) {
+        detok_finish(&y->detok, &y->held);
+        emit(y, true, out);
+    }
+    if (done)
+        y->ended = true;
+    if (out->n > before)
+        return REPLY_TEXT;
+    return y->ended ? REPLY_END : REPLY_WAIT;
+}
+
+enum finish reply_finish(const struct reply *y)
+{
+    return y->stopped ? FINISH_STOP : (enum finish)atomic_load(&y->req->done);
+}

@@ -1,0 +1,40 @@
+/* seq.c - opening and closing a sequence. */
+#include "core/engine/seq.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+int seq_open(struct seq **out, const struct kv *kv, const int32_t *prompt, uint32_t n_prompt,
+             uint32_t n_max, struct err *e)
+{
+    assert(n_prompt > 0 && n_max > n_prompt);
+    *out = NULL;
+    struct seq *s = calloc(1, sizeof *s);
+    if (s)
+        s->id = calloc(n_max, sizeof *s->id);
+    if (!s || !s->id) {
+        free(s);
+        return err_set(e, ERR_NOMEM, "request: no memory for %u tokens", n_max);
+    }
+    s->n_max = n_max;
+    int rc = kv_seq_open(&s->kv, kv, seq_kv_tok(s), e);
+    if (rc) {
+        free(s->id);
+        free(s);
+        return rc;
+    }
+    memcpy(s->id, prompt, n_prompt * sizeof *prompt);
+    s->n_id = s->n_prompt = n_prompt;
+    *out = s;
+    return 0;
+}
+
+void seq_close(struct seq *s, struct kv *kv)
+{
+    if (!s)
+        return;
+    kv_seq_close(kv, &s->kv);
+    free(s->id);
+    free(s);
+}

@@ -1,0 +1,51 @@
+/* seq.h - one sequence: its tokens, and how far its keys have got.
+ *
+ * ids [0, n_done) have their keys and values in the pages; ids [n_done, n_id)
+ * wait for a step. One waiting: it decodes. More: it prefills. Memory is
+ * taken at open, by the submitter's thread; afterwards the engine's. */
+#ifndef BITNET_ENGINE_SEQ_H
+#define BITNET_ENGINE_SEQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/engine/kv.h"
+
+struct seq {
+    struct seq *next;             /* in a list of the scheduler                */
+    struct request *req;          /* whom it serves; NULL: nobody              */
+    int32_t *id;                  /* [n_max] the prompt, then what was drawn   */
+    uint32_t n_id, n_prompt;
+    uint32_t n_max;               /* tokens in all, at most                    */
+    uint32_t n_done;
+    uint32_t n_row;               /* rows in this step; 0: not in it           */
+    uint32_t out;                 /* which of the step's logits are its, when  */
+                                  /* this step reaches n_id                    */
+    struct kv_seq kv;
+    uint64_t submit_us, admit_us, first_us;   /* monotonic clock; 0: not yet   */
+};
+
+/* Room for n_max tokens, n_max > n_prompt >= 1. Copies the prompt. */
+int seq_open(struct seq **out, const struct kv *, const int32_t *prompt, uint32_t n_prompt,
+             uint32_t n_max, struct err *);
+void seq_close(struct seq *, struct kv *);   /* gives its pages back too */
+
+/* Tokens whose keys are needed: the last one is never run through the model. */
+static inline uint32_t seq_kv_tok(const struct seq *s)
+{
+    return s->n_max - 1;
+}
+
+static inline uint32_t seq_pending(const struct seq *s)
+{
+    return s->n_id - s->n_done;
+}
+
+/* This step computes the logits that its next token is drawn from. */
+static inline bool seq_draws(const struct seq *s)
+{
+    return s->n_row && s->n_row == seq_pending(s);
+}
+
+#endif
