@@ -1,0 +1,21 @@
+/* ops_help.h - what the three ops files share. */
+#ifndef PARITY_OPS_HELP_H
+#define PARITY_OPS_HELP_H
+
+#include "tests/parity/ops.h"
+
+/* Returns the status of a call that failed, with its name in *failed. */
+#define TRY(name, call)             \
+    do {                            \
+        const int rc_ = (call);     \
+        if (rc_) {                  \
+            *failed = (name);       \
+            return rc_;             \
+        }                           \
+    } while (0)
+
+void result_add(struct result *, const char *op, const bnp_rows *);
+void result_add_words(struct result *, const char *op, const void *words, uint32_t rows,
+                      uint32_t cols);
+
+#endif

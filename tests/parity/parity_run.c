@@ -1,0 +1,176 @@
+/* parity_run.c - parity_run [options] REF.so CAND.so
+ *
+ * Runs every case on both plugins and compares bits. The first difference is
+ * printed with everything needed to see it again, and the exit status is 1;
+ * 2 means that a plugin could not be opened or a call failed.
+ *
+ *   --fault NAME     host->option("fault") for CAND
+ *   --expect OP      succeed only when there is a difference, the first in an op
+ *                    whose name begins so
+ *   --full           also the shapes of published models
+ *   --family F       only linear, attn or point
+ *   --progress       a line per family on stderr
+ *
+ * What a plugin offers below EXACT is held against its own error bound by the
+ * host, not here; what it does not offer is counted and skipped. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/f16.h"
+#include "tests/parity/cases.h"
+
+struct run {
+    struct sut ref, cand;
+    const char *fault, *expect, *family, *path[2];
+    bool full, progress;
+    unsigned long n_case, n_skipped, n_value;
+    bool broken;                    /* a call failed */
+    char differs[64];               /* the op of the first difference */
+};
+
+static const uint32_t unwritten = UINT32_MAX;
+
+static bool is_nan(uint32_t u)
+{
+    return (u & 0x7fffffffu) > 0x7f800000u;
+}
+
+/* Which NaN is not part of the contract; an element never written is no NaN. */
+static bool same(uint32_t a, uint32_t b)
+{
+    return a != unwritten && b != unwritten && (a == b || (is_nan(a) && is_nan(b)));
+}
+
+static bool compare_plane(struct run *r, const char *what, const struct plane *a,
+                          const struct plane *b)
+{
+    const size_t n = (size_t)a->rows * a->cols;
+    r->n_value += n;
+    for (size_t i = 0; i < n; i++) {
+        if (same(a->bits[i], b->bits[i]))
+            continue;
+        printf("%s\n  %s: row %zu column %zu: %s%s %08x (%.9g), reference %08x (%.9g)\n", what,
+               a->op, i / a->cols, i % a->cols, r->cand.path,
+               b->bits[i] == unwritten ? " did not write" : "", b->bits[i],
+               (double)f32_from_bits(b->bits[i]), a->bits[i], (double)f32_from_bits(a->bits[i]));
+        snprintf(r->differs, sizeof r->differs, "%s", a->op);
+        return false;
+    }
+    return true;
+}
+
+static bool compare(struct run *r, const char *what, const struct result *a, const struct result *b)
+{
+    for (unsigned i = 0; i < a->n; i++) {
+        const struct plane *p = &a->plane[i], *q = i < b->n ? &b->plane[i] : NULL;
+        if (!q || strcmp(p->op, q->op)) {
+            /* topk is the one op that a plugin may leave out; then it is last */
+            if (!strncmp(p->op, "topk", 4))
+                return true;
+            printf("%s\n  %s: no result from %s\n", what, p->op, r->cand.path);
+            r->broken = true;
+            return false;
+        }
+        if (!compare_plane(r, what, p, q))
+            return false;
+    }
+    return true;
+}
+
+/* rc of the reference and of the candidate, after both have run. */
+static bool judge(struct run *r, const char *what, const int rc[2], const char *const failed[2],
+                  struct result out[2])
+{
+    bool ok = true;
+    r->n_case++;
+    if (rc[0] || (rc[1] && rc[1] != BNP_E_UNSUPPORTED)) {
+        const struct sut *s = rc[0] ? &r->ref : &r->cand;
+        printf("%s\n  %s: %s: status %d: %s\n", what, s->path, failed[rc[0] ? 0 : 1],
+               rc[0] ? rc[0] : rc[1], s->why);
+        r->broken = true;
+        ok = false;
+    } else if (rc[1]) {
+        r->n_skipped++;
+    } else {
+        ok = compare(r, what, &out[0], &out[1]);
+    }
+    result_free(&out[0]);
+    result_free(&out[1]);
+    return ok;
+}
+
+#define BOTH(family)                                                              \
+    static bool on_##family(void *arg, const struct family##_case *c)             \
+    {                                                                             \
+        struct run *r = arg;                                                      \
+        struct result out[2] = { 0 };                                             \
+        const char *failed[2] = { "", "" };                                       \
+        const int rc[2] = { run_##family(&r->ref, c, &out[0], &failed[0]),        \
+                            run_##family(&r->cand, c, &out[1], &failed[1]) };     \
+        char what[256];                                                           \
+        family##_case_print(c, what, sizeof what);                                \
+        return judge(r, what, rc, failed, out);                                   \
+    }
+BOTH(linear)
+BOTH(attn)
+BOTH(point)
+
+static bool family_wanted(struct run *r, const char *name)
+{
+    const bool yes = !r->family || !strcmp(r->family, name);
+    if (yes && r->progress)
+        fprintf(stderr, "%s...\n", name);
+    return yes;
+}
+
+static bool run_all(struct run *r)
+{
+    return (!family_wanted(r, "point") || cases_point(r->full, on_point, r)) &&
+           (!family_wanted(r, "attn") || cases_attn(r->full, on_attn, r)) &&
+           (!family_wanted(r, "linear") || cases_linear(r->full, on_linear, r));
+}
+
+static bool arguments(struct run *r, int argc, char **argv)
+{
+    unsigned n = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char **to = !strcmp(a, "--fault") ? &r->fault : !strcmp(a, "--expect") ? &r->expect
+                        : !strcmp(a, "--family") ? &r->family : NULL;
+        if (to && value) {
+            *to = value;
+            i++;
+        } else if (!strcmp(a, "--full")) {
+            r->full = true;
+        } else if (!strcmp(a, "--progress")) {
+            r->progress = true;
+        } else if (a[0] != '-' && n < 2) {
+            r->path[n++] = a;
+        } else {
+            return false;
+        }
+    }
+    return n == 2;
+}
+
+int main(int argc, char **argv)
+{
+    static struct run r;
+    if (!arguments(&r, argc, argv)) {
+        fprintf(stderr, "usage: parity_run [--fault NAME] [--expect OP] [--full] [--family F] "
+                        "[--progress] REF.so CAND.so\n");
+        return 2;
+    }
+    if (!sut_open(&r.ref, r.path[0], NULL) || !sut_open(&r.cand, r.path[1], r.fault))
+        return 2;
+    const bool equal = run_all(&r);
+    const bool closed = sut_close(&r.ref) & sut_close(&r.cand);
+    printf("%lu cases, %lu values compared, %lu cases not offered: %s\n", r.n_case, r.n_value,
+           r.n_skipped, r.broken ? "a call failed" : equal ? "all bits equal" : "different");
+    if (r.broken || !closed)
+        return 2;
+    if (r.expect)
+        return strncmp(r.expect, r.differs, strlen(r.expect)) != 0;
+    return !equal;
+}

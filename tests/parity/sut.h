@@ -1,0 +1,53 @@
+/* sut.h - one plugin under test: loaded by path, given a small host of its
+ * own, with one open device and stream.
+ *
+ * The host is unkind within the rules: it runs tasks in a scrambled order,
+ * fills memory past the end with NaN patterns, counts every allocation and
+ * remembers the last report. */
+#ifndef PARITY_SUT_H
+#define PARITY_SUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bitnet_plugin.h"
+
+#define SUT_MAX_TOK 64
+#define SUT_MAX_SEQ 4
+#define SUT_MAX_PAGES 64
+
+struct sut {
+    const char *path;
+    void *dl;
+    const bnp_plugin *p;
+    bnp_host host;
+    bnp_topo topo;
+    const char *fault;          /* host->option("fault")                     */
+    char why[256];              /* the last report                           */
+    int why_status;
+    unsigned n_report;
+    long n_alloc, n_live;       /* allocations made, not yet released        */
+    bnp_device *dev;
+    bnp_stream *stream;
+    uint64_t scramble;
+};
+
+/* False after a line on stderr. fault may be NULL. */
+bool sut_open(struct sut *, const char *path, const char *fault);
+/* False when the plugin kept memory. */
+bool sut_close(struct sut *);
+
+/* Memory as the contract promises: on 64 bytes, BNP_SLACK behind it; filled
+ * with NaN patterns through and through. Exits when there is none. */
+bnp_span span_new(uint64_t size);
+void span_free(bnp_span);
+bnp_rows rows_new(uint32_t n_tok, uint32_t cols);
+float *row_of(const bnp_rows *, uint32_t r);
+
+/* A step of n_tok rows in one sequence from position pos on, ids from the
+ * seed below n_id; every row is an output. */
+int sut_step(struct sut *, uint32_t n_tok, uint32_t pos, uint64_t seed, uint32_t n_id);
+int32_t sut_step_id(uint64_t seed, uint32_t row, uint32_t n_id);
+int sut_step_end(struct sut *);
+
+#endif
