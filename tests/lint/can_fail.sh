@@ -166,6 +166,16 @@ names)
     room 'int ab(void) { return 1; }'; refused "half a prefix" "names neither"
     fresh; refused "no room" "nothing was checked"
     ;;
+manual)
+    both() { fresh; mkdir -p "$src/conf" "$src/packaging/man"; printf "$1" > "$src/conf/bitnet.ini"
+        printf "$2" > "$src/packaging/man/bitnet.ini.5"; }
+    man='.Ss [a]\n.It Cm k = Ar 1\nText.\n.It Cm l =\nText.\n'
+    both '[a]\n# t\nk = 1\nl =\n' "$man"; accepted "nothing wrong"
+    both '[a]\nk = 2\nl =\n' "$man"; refused "another default" "not in bitnet.ini(5): .a. k 2"
+    both '[b]\nk = 1\nl =\n' "$man"; refused "another section" "not in bitnet.ini(5): .b. k"
+    both '[a]\nk = 1\n' "$man"; refused "a key too many" "not in conf/bitnet.ini: .a. l"
+    both '' "$man"; refused "no keys" "nothing was checked"
+    ;;
 *)
     echo "can_fail.sh: $check: no samples for this check"; exit 1 ;;
 esac
