@@ -14,6 +14,7 @@
 #include "bitnet_plugin.h"
 #include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/plug/mem.h"
 #include "core/plug/note.h"
 #include "core/plug/topo.h"
 #include "core/plug/workers.h"
@@ -78,12 +79,17 @@ struct plug {
     struct dev **dev;             /* usable devices, scalar-ref's last         */
     unsigned n_dev;
     struct dev *ref;              /* scalar-ref's device, or NULL              */
+    struct mem mem;               /* what plug_mem_alloc gave                  */
 };
 
 /* Fails when the directory cannot be read, when others than its owner (root
  * or this user) may write it, or when need_ref and scalar-ref is unusable. */
 int plug_open(struct plug **out, const struct plug_opts *, struct err *);
 void plug_close(struct plug *);
+
+/* The plugin directory that belongs to the running program. 0 or ERR_IO, out
+ * then the place where it was expected. */
+int plug_default_dir(char *out, size_t n);
 
 /* The sentence that the plugin gave to host->report last, on any thread, or
  * the name of the status. Clears it. */

@@ -19,24 +19,38 @@ enum probe_fill {                 /* what the input rows hold                  *
     PROBE_ALTERNATE, PROBE_MIXED, PROBE_N_FILL
 };
 
+#define PROBE_MAX_PART 16
+#define PROBE_TOPK     8
+
+struct probe_part {               /* one op's share of the result              */
+    const char *op;
+    uint32_t n_row, cols;         /* 4-byte elements                           */
+};
+
 struct probe {
     uint64_t seed;
     enum probe_fill fill;
     uint32_t n_tok;               /* rows                                      */
-    uint32_t reps;                /* timed repetitions after the first; 0: none */
+    uint32_t reps;                /* timed repetitions after the first, fewer  */
+                                  /* when they take over 25 ms; 0: none        */
     double us;                    /* out: median microseconds of one call      */
+    uint32_t n_part;              /* out: what the result is made of, in order */
+    struct probe_part part[PROBE_MAX_PART];
 };
 
 /* y rows of a synthetic weight of that description (codes and scales from the
- * seed), n_tok x rows f32 appended to out; with BNP_W_GATHER also gathered
- * rows, with BNP_W_TOPK also the top 8. src NULL: synthetic; else its rows. */
+ * seed), n_tok x rows f32 appended to out, then the same added (BNP_ADD) to
+ * rows of noise; with BNP_W_GATHER also gathered rows, with BNP_W_TOPK also
+ * the ids and logits of the top 8. src NULL: synthetic; else its rows. A call
+ * is act_prepare and mul, or gather where the weight is for that only. */
 int probe_linear(struct dev *, const struct bnp_weight_desc *, const struct bnp_weight_src *src,
                  struct probe *, struct buf *out, struct err *);
 /* Two sequences, appended in uneven chunks of n_tok rows up to kv_len tokens,
- * attended each time. */
+ * attended each time, a page copied half-way. With reps only the last chunk is
+ * attended; a call is that. */
 int probe_attn(struct dev *, const struct bnp_attn_desc *, uint32_t kv_len, struct probe *,
                struct buf *out, struct err *);
-/* Every op in desc->ops. */
+/* Every op in desc->ops, in variants; a call is all of them. */
 int probe_point(struct dev *, const struct bnp_point_desc *, struct probe *, struct buf *out,
                 struct err *);
 
@@ -44,10 +58,17 @@ int probe_point(struct dev *, const struct bnp_point_desc *, struct probe *, str
  * below EXACT the bound decides instead. */
 int64_t probe_diff(const struct buf *want, const struct buf *got, const struct bnp_offer *,
                    uint32_t row_len);
+/* The same, part by part, as an error that names op, row and column. 0 when
+ * they agree. */
+int probe_agree(const struct probe *, const struct buf *want, const struct buf *got,
+                const struct bnp_offer *, struct err *);
+const char *probe_fill_name(enum probe_fill);
 
 /* Known-answer test of one device: fixed cases through every offered family.
  * scalar-ref (ref NULL) is held against digests in the source; others against
  * scalar-ref. */
 int probe_known_answers(struct dev *, struct dev *ref, struct err *);
+/* The weakest class that each family offers for those cases; 0: none. */
+void probe_offers(struct dev *, uint32_t det[3]);
 
 #endif

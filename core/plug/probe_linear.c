@@ -1,0 +1,305 @@
+/* probe_linear.c - a synthetic weight, multiplied, gathered from, and ranked. */
+#include "core/plug/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/f16.h"
+#include "core/plug/probe_run.h"
+
+#define STORAGE_MAX (UINT64_C(1) << 40)
+#define ALIGN_MAX   (UINT64_C(2) << 20)
+
+struct synth {                    /* where weights come from: [any thread]     */
+    const bnp_weight_desc *d;
+    uint64_t seed;
+    enum probe_fill fill;
+};
+
+/* Four codes, each of 0..2 equally likely but for a 256th. */
+static uint8_t four_trits(unsigned random_byte)
+{
+    unsigned v = random_byte * 81 >> 8, byte = 0;
+    for (unsigned i = 0; i < 4; i++, v /= 3)
+        byte |= v % 3 << 2 * i;
+    return (uint8_t)byte;
+}
+
+/* The extreme fills make a third of the rows all-positive and a third
+ * all-negative: with inputs all alike, accumulators reach their limits. */
+static void ternary_row(const struct synth *s, uint32_t row, uint8_t *dst)
+{
+    const bool plus2 = (s->d->flags & BNP_W_PLUS2) != 0;
+    const bool extreme = s->fill == PROBE_MAX || s->fill == PROBE_MIN;
+    const uint32_t n = (s->d->cols + 3) / 4;
+    uint64_t h = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        h = i % 8 ? h >> 8 : probe_number(s->seed + row * UINT64_C(0x1000003), i / 8);
+        if (extreme && row % 3 == 0)
+            dst[i] = plus2 ? 0xff : 0xaa;
+        else if (extreme && row % 3 == 1)
+            dst[i] = 0;
+        else
+            dst[i] = plus2 ? (uint8_t)h : four_trits(h & 0xff);
+    }
+    for (uint32_t i = s->d->cols; i < n * 4; i++)           /* tail codes are 1  */
+        dst[i / 4] = (uint8_t)((dst[i / 4] & ~(3u << 2 * (i % 4))) | 1u << 2 * (i % 4));
+}
+
+static void dense_row(const struct synth *s, uint32_t row, uint8_t *dst)
+{
+    const uint64_t seed = s->seed + row * UINT64_C(0x1000003);
+    for (uint32_t i = 0; i < s->d->cols; i++) {
+        const float v = probe_value(PROBE_RANDOM, seed, i);
+        const uint16_t half = s->d->format == BNP_FMT_F16 ? f16_from_f32(v)
+                                                          : (uint16_t)(f32_bits(v) >> 16);
+        if (s->d->format == BNP_FMT_F32)
+            memcpy(dst + (size_t)i * 4, &v, 4);
+        else if (s->d->format == BNP_FMT_I8)
+            dst[i] = (uint8_t)probe_number(seed, i);
+        else
+            memcpy(dst + (size_t)i * 2, &half, 2);
+    }
+}
+
+static int synth_rows(void *ctx, uint32_t row, uint32_t n_rows, void *dst, size_t dst_stride)
+{
+    const struct synth *s = ctx;
+    for (uint32_t r = 0; r < n_rows; r++) {
+        uint8_t *at = (uint8_t *)dst + r * dst_stride;
+        if (s->d->format == BNP_FMT_T2)
+            ternary_row(s, row + r, at);
+        else
+            dense_row(s, row + r, at);
+    }
+    return BNP_OK;
+}
+
+/* 2^-15 to 2^-5, one in four negative. */
+static int synth_scales(void *ctx, uint64_t first, uint64_t n, float *dst)
+{
+    const struct synth *s = ctx;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t h = probe_number(~s->seed, first + i);
+        const float v = (float)(1 + h % 1024) * 0x1p-15f;
+        dst[i] = (h >> 32) % 4 ? v : -v;
+    }
+    return BNP_OK;
+}
+
+struct linear_run {
+    struct probe_run run;
+    const bnp_weight_desc *d;
+    bnp_weight_layout layout;
+    bnp_weight *w;
+    bnp_span act, scratch;
+    bnp_rows x, y, y_add, gathered;
+    bnp_span top_id, top_logit;
+    uint32_t k;                   /* 0: no top-k                               */
+    bool mul, gather;
+    int32_t *id;                  /* [n_tok] for gather                        */
+    int32_t *pos;                 /* [n_tok]                                   */
+};
+
+static int prepare(struct linear_run *l, const bnp_weight_src *src, uint64_t scratch_size)
+{
+    struct probe_run *r = &l->run;
+    const struct bnp_linear_ops *ops = r->dev->linear;
+    bnp_span storage;
+    l->layout.struct_size = sizeof l->layout;
+    int rc = run_status(r, ops->layout(r->dev->d, l->d, &l->layout), "linear.layout");
+    if (rc)
+        return rc;
+    const uint64_t align = l->layout.align;
+    if (!l->layout.size || l->layout.size > STORAGE_MAX || !align || (align & (align - 1)) ||
+        align > ALIGN_MAX || scratch_size > STORAGE_MAX)
+        return err_set(r->e, ERR_PLUGIN, "%s: linear.layout: %ju bytes on a boundary of %ju, "
+                       "expected some, and a power of two of at most 2 MiB",
+                       r->dev->plugin->note.raw.id, (uintmax_t)l->layout.size, (uintmax_t)align);
+    rc = run_span(r, BNP_MEM_WEIGHT, l->layout.size, align, &storage);
+    if (!rc)
+        rc = run_span(r, BNP_MEM_WORK, scratch_size, BNP_ALIGN, &l->scratch);
+    if (!rc)
+        rc = run_status(r, ops->prepare(r->dev->d, l->d, src, storage, &l->w), "linear.prepare");
+    if (!rc && !l->w)
+        rc = run_status(r, BNP_E_INTERNAL, "linear.prepare");
+    return rc;
+}
+
+static int make_rows(struct linear_run *l)
+{
+    struct probe_run *r = &l->run;
+    struct probe *p = r->probe;
+    uint64_t act_size = 0;
+    int rc = 0;
+    if (l->mul || l->k) {
+        rc = run_status(r, r->dev->linear->act_size(r->dev->d, l->layout.act_kind, l->d->cols,
+                                                    p->n_tok, &act_size), "linear.act_size");
+        if (!rc && (!act_size || act_size > STORAGE_MAX))
+            rc = err_set(r->e, ERR_PLUGIN, "%s: linear.act_size: %ju bytes, expected some",
+                         r->dev->plugin->note.raw.id, (uintmax_t)act_size);
+        if (rc || (rc = run_span(r, BNP_MEM_WORK, act_size, BNP_ALIGN, &l->act)) ||
+            (rc = run_rows(r, p->n_tok, l->d->cols, &l->x)) ||
+            (rc = run_fill(r, &l->x, p->fill, p->seed)))
+            return rc;
+    }
+    if (l->mul && ((rc = run_rows(r, p->n_tok, l->d->rows, &l->y)) ||
+                   (rc = run_rows(r, p->n_tok, l->d->rows, &l->y_add)) ||
+                   (rc = run_fill(r, &l->y, PROBE_ALTERNATE, p->seed + 1)) ||
+                   (rc = run_fill(r, &l->y_add, PROBE_RANDOM, p->seed + 2))))
+        return rc;
+    if (l->gather)
+        rc = run_rows(r, p->n_tok, l->d->cols, &l->gathered);
+    const uint64_t top_size = (uint64_t)p->n_tok * l->k * 4;
+    if (!rc)
+        rc = run_span(r, BNP_MEM_WORK, top_size, BNP_ALIGN, &l->top_id);
+    return rc ? rc : run_span(r, BNP_MEM_WORK, top_size, BNP_ALIGN, &l->top_logit);
+}
+
+static int begin(struct linear_run *l)
+{
+    static const int32_t page = -1;
+    const uint32_t n = l->run.probe->n_tok;
+    const int32_t start[2] = { 0, (int32_t)n }, kv_len = (int32_t)n, out_row = (int32_t)n - 1;
+    return run_begin(&l->run, &(bnp_step){
+        .struct_size = sizeof(bnp_step), .n_tok = n, .n_seq = 1, .max_pages = 1, .n_out = 1,
+        .id = l->id, .pos = l->pos, .seq_start = start, .kv_len = &kv_len, .page = &page,
+        .out_row = &out_row });
+}
+
+static int prepare_act(struct linear_run *l)
+{
+    struct probe_run *r = &l->run;
+    return run_status(r, r->dev->linear->act_prepare(r->stream, l->layout.act_kind, &l->x, l->act),
+                      "linear.act_prepare");
+}
+
+/* The second item shares the activations and adds to what is there. */
+static int multiply(struct linear_run *l, uint32_t n_items)
+{
+    struct probe_run *r = &l->run;
+    const bnp_linear_item item[2] = { { .weight = l->w, .y = l->y },
+                                      { .weight = l->w, .y = l->y_add, .flags = BNP_ADD } };
+    return run_status(r, r->dev->linear->mul(r->stream, l->act, n_items, item, l->scratch),
+                      "linear.mul");
+}
+
+static int gather(struct linear_run *l)
+{
+    struct probe_run *r = &l->run;
+    return run_status(r, r->dev->linear->gather(r->stream, l->w, &l->gathered), "linear.gather");
+}
+
+static int topk(struct linear_run *l)
+{
+    struct probe_run *r = &l->run;
+    const bnp_topk top = { .struct_size = sizeof top, .k = l->k, .n_tok = r->probe->n_tok,
+                           .id = l->top_id, .logit = l->top_logit };
+    return run_status(r, r->dev->linear->topk(r->stream, l->act, l->w, &top, l->scratch),
+                      "linear.topk");
+}
+
+static int all_ops(struct linear_run *l)
+{
+    int rc = begin(l);
+    if (!rc && (l->mul || l->k))
+        rc = prepare_act(l);
+    if (!rc && l->mul)
+        rc = multiply(l, 2);
+    if (!rc && l->gather)
+        rc = gather(l);
+    if (!rc && l->k)
+        rc = topk(l);
+    return rc ? rc : run_end(&l->run);
+}
+
+static int timed_call(void *ctx)
+{
+    struct linear_run *l = ctx;
+    int rc = begin(l);
+    if (!rc && l->mul)
+        rc = prepare_act(l);
+    if (!rc)
+        rc = l->mul ? multiply(l, 1) : gather(l);
+    return rc ? rc : run_end(&l->run);
+}
+
+static int take_all(struct linear_run *l, struct buf *out)
+{
+    struct probe_run *r = &l->run;
+    const uint32_t n = r->probe->n_tok;
+    int rc = 0;
+    if (l->mul && ((rc = run_take(r, &l->y, "mul", out)) ||
+                   (rc = run_take(r, &l->y_add, "mul with add", out))))
+        return rc;
+    if (l->gather && (rc = run_take(r, &l->gathered, "gather", out)))
+        return rc;
+    if (l->k && ((rc = run_take_span(r, l->top_id, "topk id", n, l->k, out)) ||
+                 (rc = run_take_span(r, l->top_logit, "topk logit", n, l->k, out))))
+        return rc;
+    return 0;
+}
+
+static int make_ids(struct linear_run *l)
+{
+    const struct probe *p = l->run.probe;
+    l->id = calloc(p->n_tok, sizeof *l->id);
+    l->pos = calloc(p->n_tok, sizeof *l->pos);
+    if (!l->id || !l->pos)
+        return err_set(l->run.e, ERR_NOMEM, "probe: no memory for %u rows", p->n_tok);
+    for (uint32_t t = 0; t < p->n_tok; t++) {
+        l->id[t] = (int32_t)(probe_number(p->seed + 3, t) % (l->d->rows & INT32_MAX));
+        l->pos[t] = (int32_t)t;
+    }
+    return 0;
+}
+
+static int run_all(struct linear_run *l, const bnp_weight_src *src, struct buf *out)
+{
+    struct probe_run *r = &l->run;
+    bnp_offer offer = { .struct_size = sizeof offer };
+    int rc = run_status(r, r->dev->linear->query(r->dev->d, l->d, &offer), "linear.query");
+    if (!rc)
+        rc = make_ids(l);
+    if (!rc)
+        rc = prepare(l, src, offer.scratch_size);
+    if (!rc)
+        rc = make_rows(l);
+    if (!rc)
+        rc = all_ops(l);
+    if (!rc)
+        rc = take_all(l, out);
+    if (!rc && r->probe->reps && (l->mul || l->gather))
+        rc = run_time(r, timed_call, l);
+    return rc;
+}
+
+int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
+                 const struct bnp_weight_src *src, struct probe *p, struct buf *out, struct err *e)
+{
+    const char *id = dev->plugin->note.raw.id;
+    if (!dev->linear)
+        return err_set(e, ERR_UNSUPPORTED, "%s: does not offer the linear family", id);
+    if (!d->rows || !d->cols || p->n_tok > d->max_tok || d->rows > INT32_MAX)
+        return err_set(e, ERR_ARG, "%s: probe of %u rows and %u columns with %u tokens of at most "
+                       "%u", id, d->rows, d->cols, p->n_tok, d->max_tok);
+    struct synth synth = { .d = d, .seed = p->seed, .fill = p->fill };
+    const bnp_weight_src made = { .struct_size = sizeof made, .ctx = &synth,
+                                  .read_rows = synth_rows, .read_scales = synth_scales };
+    const bnp_limits limits = { .struct_size = sizeof limits, .max_tok = p->n_tok, .max_seq = 1,
+                                .max_pages = 1, .max_out = 1 };
+    struct linear_run l = { .d = d, .mul = (d->flags & BNP_W_MUL) != 0,
+                            .gather = (d->flags & BNP_W_GATHER) != 0 };
+    if ((d->flags & BNP_W_TOPK) && dev->linear->topk)
+        l.k = d->rows < PROBE_TOPK ? d->rows : PROBE_TOPK;
+    int rc = run_open(&l.run, dev, p, &limits, e);
+    if (!rc)
+        rc = run_all(&l, src ? src : &made, out);
+    run_abandon(&l.run);                    /* no step uses the weight any more */
+    if (l.w)
+        dev->linear->release(l.w);
+    run_close(&l.run);
+    free(l.id);
+    free(l.pos);
+    return rc;
+}
