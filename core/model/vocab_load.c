@@ -264,6 +264,8 @@ static int load_ends(struct load *l)
         v->eog[id] = true;
         v->type[id] = TOKEN_CONTROL;
     }
+    if (v->unk >= 0 && v->type[v->unk] == TOKEN_CONTROL)
+        v->unk = -1;               /* or any odd character would be a control token */
     return 0;
 }
 

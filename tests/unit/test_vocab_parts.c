@@ -1,0 +1,438 @@
+/* test_vocab_parts.c - the parts of a tokenizer against slow and simple
+ * versions of themselves that follow the definitions word for word. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/utf8.h"
+#include "core/model/pretok.h"
+#include "core/model/vocab_heap.h"
+#include "core/model/vocab_special.h"
+#include "vocab_make.h"
+
+static uint64_t seed;
+
+static uint32_t random_below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)((seed >> 33) % n);
+}
+
+static void seed_again(void)
+{
+    seed = 0x9e3779b97f4a7c15u;
+}
+
+START_TEST(heap_gives_keys_in_order)
+{
+    struct heap h = { 0 };
+    for (int i = 0; i < 5000; i++)
+        ck_assert_int_eq(heap_push(&h, heap_key(random_below(50), random_below(1000))), 0);
+    uint64_t last = 0;
+    for (int i = 0; i < 5000; i++) {
+        const uint64_t key = heap_pop(&h);
+        ck_assert(key >= last);
+        last = key;
+    }
+    ck_assert_uint_eq(h.n, 0);
+    heap_free(&h);
+}
+END_TEST
+
+/* The rule as it is told: for each token, longest first, cut every occurrence
+ * that touches nothing cut before, from left to right. */
+static size_t cut_slowly(const struct special_text *list, uint32_t n, const char *text, size_t len,
+                         int32_t *owner)
+{
+    size_t cuts = 0;
+    for (size_t i = 0; i < len; i++)
+        owner[i] = -1;
+    for (uint32_t k = 0; k < n; k++) {
+        const size_t m = list[k].text.n;
+        for (size_t at = 0; at + m <= len; at++) {
+            bool is_free = memcmp(text + at, list[k].text.p, m) == 0;
+            for (size_t i = 0; is_free && i < m; i++)
+                is_free = owner[at + i] < 0;
+            if (!is_free)
+                continue;
+            for (size_t i = 0; i < m; i++)
+                owner[at + i] = list[k].id;
+            cuts++;
+        }
+    }
+    return cuts;
+}
+
+static void check_cuts(struct special_text *list, uint32_t n, const char *text, size_t len)
+{
+    struct special *s;
+    struct cut *cut;
+    size_t n_cut, want;
+    int32_t owner[64];
+    ck_assert_int_eq(special_open(&s, list, n, NULL), 0);   /* sorts as the rule says */
+    want = cut_slowly(list, n, text, len, owner);
+    ck_assert_int_eq(special_cut(s, text, len, &cut, &n_cut), 0);
+    ck_assert_uint_eq(n_cut, want);
+    size_t at = 0;
+    for (size_t i = 0; i < n_cut; i++) {
+        ck_assert(cut[i].at >= at);
+        for (; at < cut[i].at; at++)
+            ck_assert_int_eq(owner[at], -1);
+        for (; at < (size_t)cut[i].at + cut[i].n; at++)
+            ck_assert_int_eq(owner[at], cut[i].id);
+    }
+    for (; at < len; at++)
+        ck_assert_int_eq(owner[at], -1);
+    ck_assert(n_cut > 0 || cut == NULL);
+    free(cut);
+    special_close(s);
+}
+
+START_TEST(special_tokens_are_cut_longest_first)
+{
+    seed_again();
+    for (int round = 0; round < 4000; round++) {
+        char word[12][8], text[64];
+        struct special_text list[12];
+        const uint32_t n = random_below(13), len = random_below(65), letters = 1 + random_below(3);
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t m = 1 + random_below(7);
+            for (uint32_t j = 0; j < m; j++)
+                word[i][j] = (char)('a' + random_below(letters));
+            bool twice = false;
+            for (uint32_t k = 0; k < kept; k++)
+                twice |= list[k].text.n == m && memcmp(list[k].text.p, word[i], m) == 0;
+            if (!twice)
+                list[kept++] = (struct special_text){ { word[i], m }, (int32_t)i };
+        }
+        for (uint32_t i = 0; i < len; i++)
+            text[i] = (char)('a' + random_below(letters));
+        check_cuts(list, kept, text, len);
+    }
+}
+END_TEST
+
+START_TEST(special_texts_have_a_limit)
+{
+    static char big[65535];
+    static struct special_text list[100];
+    struct special *s;
+    struct err e = { 0 };
+    for (int i = 0; i < 100; i++)
+        list[i] = (struct special_text){ { big, sizeof big }, i };
+    ck_assert_int_eq(special_open(&s, list, 100, &e), ERR_LIMIT);
+    ck_assert_ptr_null(s);
+}
+END_TEST
+
+static const char *const pre_names[] = { "llama-bpe", "qwen2", "gpt-2", "default" };
+
+static struct pretok *open_pre(const char *name)
+{
+    struct pretok *t;
+    struct err e = { 0 };
+    ck_assert_msg(pretok_open(&t, (struct str){ name, strlen(name) }, &e) == 0, "%s", e.text);
+    return t;
+}
+
+/* The pieces of a text with a bar between them. */
+static struct buf pieces(const struct pretok *t, const char *text, size_t n)
+{
+    struct pretok_run run;
+    struct buf out = { 0 };
+    struct str s;
+    int rc;
+    ck_assert_int_eq(pretok_start(&run, t, text, n), 0);
+    const char *at = text;
+    while ((rc = pretok_next(&run, &s)) == 1) {
+        ck_assert_ptr_eq(s.p, at);
+        ck_assert_uint_gt(s.n, 0);
+        buf_add(&out, "\x1f", at > text ? 1 : 0);
+        buf_add(&out, s.p, s.n);
+        at += s.n;
+    }
+    ck_assert_int_eq(rc, 0);
+    ck_assert_ptr_eq(at, text + n);
+    pretok_stop(&run);
+    buf_add(&out, "", 0);
+    return out;
+}
+
+static const struct {
+    const char *pre, *text, *want;    /* want: bars where the cuts are */
+} split[] = {
+    { "llama-bpe", "Hello world", "Hello| world" },
+    { "llama-bpe", "I'LL be 12345 it's", "I|'LL| be| |123|45| it|'s" },
+    { "llama-bpe", "a  b\n\n c \n", "a| | b|\n\n| c| \n" },
+    { "llama-bpe", "a   ", "a|   " },
+    { "llama-bpe", "x...\n\ny", "x|...\n\n|y" },
+    { "llama-bpe", "na\xc3\xafve \xe4\xb8\xad\xe6\x96\x87 \xd9\xa1\xd9\xa2",
+      "na\xc3\xafve| \xe4\xb8\xad\xe6\x96\x87| |\xd9\xa1\xd9\xa2" },
+    { "llama-bpe", "a\xe1\xa0\x8e""b", "a|\xe1\xa0\x8e""b" },
+    { "llama-bpe", "a \xe1\xa0\x8e!", "a| \xe1\xa0\x8e!" },
+    { "llama-bpe", "a\xc2\xa0\xc2\xa0!", "a|\xc2\xa0|\xc2\xa0|!" },
+    { "qwen2", "I'Ll 12345", "I|'Ll| |1|2|3|4|5" },
+    { "gpt-2", "I'll I'LL 12345 a  b\n\nc  ", "I|'ll| I|'|LL| 12345| a| | b|\n|\n|c|  " },
+    { "gpt-2", "$5.00!", "$|5|.|00|!" },
+    { "default", "x+12345, 'tis", "x|+|123|45|,| |'|tis" },
+    { "default", "a $5 #1 `q` ", "a| |$|5| |#|1| `|q|`| " },
+};
+
+START_TEST(pretok_splits_as_its_expressions_say)
+{
+    struct pretok *t = open_pre(split[_i].pre);
+    struct buf got = pieces(t, split[_i].text, strlen(split[_i].text));
+    for (size_t i = 0; i < got.n; i++)
+        if (got.p[i] == '\x1f')
+            got.p[i] = '|';
+    ck_assert_str_eq(got.p, split[_i].want);
+    buf_free(&got);
+    pretok_close(t);
+}
+END_TEST
+
+/* The same cuts, and the same as if each bad byte were written U+FFFD. */
+START_TEST(pretok_takes_a_byte_that_is_not_utf8_for_a_replacement_character)
+{
+    static const char *const units[] = {
+        "a", "Z", "'s", "'", " ", " ", "  ", "\n", "\r\n", "1", "23", ".", "$", "|", "\xc3\xa9",
+        "\xe2\x80\x83", "\xff", "\xe2\x82", "\x80", "\xf0\x9f", "\xed\xa0\x80",
+    };
+    struct pretok *t = open_pre(pre_names[_i]);
+    seed_again();
+    for (int round = 0; round < 3000; round++) {
+        struct buf text = { 0 }, clean = { 0 }, spelled = { 0 };
+        for (uint32_t n = 1 + random_below(20); n > 0; n--)
+            buf_addf(&text, "%s", units[random_below(sizeof units / sizeof *units)]);
+        for (int pass = 0; pass < 2; pass++) {
+            struct buf got = { 0 };
+            if (pass)
+                got = pieces(t, text.p, text.n);
+            const struct buf *from = pass ? &got : &text;
+            struct buf *to = pass ? &spelled : &clean;
+            for (size_t i = 0; i < from->n;) {
+                uint32_t cp;
+                const size_t len = utf8_decode(from->p + i, from->n - i, &cp);
+                buf_add(to, len ? from->p + i : "\xef\xbf\xbd", len ? len : 3);
+                i += len ? len : 1;
+            }
+            buf_free(&got);
+        }
+        struct buf want = pieces(t, clean.p, clean.n);
+        ck_assert_str_eq(spelled.p, want.p);
+        buf_free(&text);
+        buf_free(&clean);
+        buf_free(&spelled);
+        buf_free(&want);
+    }
+    pretok_close(t);
+}
+END_TEST
+
+static double split_seconds(const struct pretok *t, const char *p, size_t n)
+{
+    double best = 1e9;
+    for (int i = 0; i < 3; i++) {
+        struct timespec a, b;
+        struct pretok_run run;
+        struct str s;
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+        ck_assert_int_eq(pretok_start(&run, t, p, n), 0);
+        int rc = 1;
+        while (rc == 1)
+            rc = pretok_next(&run, &s);
+        ck_assert_int_eq(rc, 0);
+        pretok_stop(&run);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+        const double took = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+START_TEST(pretok_takes_linear_time)
+{
+    enum { N = 1 << 20 };
+    static const char *const units[] = {
+        " ", "\n", " \n", "a", "1", "!", "\xe3\x80\x80", "\xff", "'", "\r", "   a", "a1! ",
+    };
+    struct pretok *t = open_pre(pre_names[_i]);
+    char *p = malloc(N + 8);
+    ck_assert(p);
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        const size_t len = strlen(units[u]);
+        for (size_t i = 0; i < N; i += len)
+            memcpy(p + i, units[u], len);
+        const double part = split_seconds(t, p, N / 4), all = split_seconds(t, p, N);
+        ck_assert_msg(all < 10 * part + 0.01, "%s, \"%s\": %.4f s for a quarter, %.4f s for all",
+                      pre_names[_i], units[u], part, all);
+    }
+    free(p);
+    pretok_close(t);
+}
+END_TEST
+
+/* A symbol list merged by looking at every pair, each time. rank: smaller
+ * first, UINT32_MAX for no merge. */
+struct slow {
+    char text[256][64];
+    int n;
+};
+
+static uint32_t bpe_rank(const struct make *m, const char *left, const char *right)
+{
+    char line[160];
+    const int n = snprintf(line, sizeof line, "%s %s", left, right);
+    for (uint32_t i = 0; i < m->n_merge; i++)
+        if (m->merge[i].n == (size_t)n && memcmp(m->merge[i].p, line, (size_t)n) == 0)
+            return i;
+    return UINT32_MAX;
+}
+
+static uint32_t spm_rank(const struct make *m, const char *left, const char *right)
+{
+    char both[160];
+    snprintf(both, sizeof both, "%s%s", left, right);
+    for (uint32_t i = 0; i < m->n_token; i++)
+        if (m->type[i] == 1 && strcmp(m->text[i].p, both) == 0)
+            return (uint32_t)(1000 - m->score[i]);
+    return UINT32_MAX;
+}
+
+static void merge_slowly(const struct make *m, struct slow *s,
+                         uint32_t (*rank)(const struct make *, const char *, const char *))
+{
+    for (;;) {
+        uint32_t best = UINT32_MAX;
+        int at = 0;
+        for (int i = 0; i + 1 < s->n; i++) {
+            const uint32_t r = rank(m, s->text[i], s->text[i + 1]);
+            if (r < best) {
+                best = r;
+                at = i;
+            }
+        }
+        if (best == UINT32_MAX)
+            return;
+        const size_t have = strlen(s->text[at]), more = strlen(s->text[at + 1]);
+        ck_assert_uint_lt(have + more, sizeof s->text[0]);
+        for (size_t i = 0; i <= more; i++)
+            s->text[at][have + i] = s->text[at + 1][i];
+        s->n--;
+        memmove(s->text[at + 1], s->text[at + 2], (size_t)(s->n - at - 1) * sizeof s->text[0]);
+    }
+}
+
+static void check_merges(const struct make *m, const struct vocab *v, const char *text,
+                         struct slow *s,
+                         uint32_t (*rank)(const struct make *, const char *, const char *))
+{
+    struct tokens t = { 0 };
+    merge_slowly(m, s, rank);
+    ck_assert_int_eq(vocab_encode(v, text, strlen(text), 0, 0, &t, NULL), 0);
+    ck_assert_int_eq((int)t.n, s->n);
+    for (int i = 0; i < s->n; i++)
+        ck_assert_int_eq(t.id[i], vocab_find(v, s->text[i]));
+    free(t.id);
+}
+
+/* Random merges over three letters; the result of a merge takes part in later
+ * ones, and one token may be the result of several. */
+START_TEST(bpe_merges_by_rank_then_from_the_left)
+{
+    static struct slow s;
+    seed_again();
+    for (int round = 0; round < 150; round++) {
+        struct make *m = calloc(1, sizeof *m);
+        struct vocab *v;
+        char text[64];
+        make_bpe_bytes(m);
+        const uint32_t n_merge = random_below(20);
+        for (uint32_t i = 0; i < n_merge; i++) {
+            struct str part[2];
+            for (int k = 0; k < 2; k++) {
+                const uint32_t pick = random_below(3 + m->n_token - 256);
+                part[k] = m->text[pick < 3 ? 'a' + pick : 256 + pick - 3];
+            }
+            if (part[0].n + part[1].n < 20 && bpe_rank(m, part[0].p, part[1].p) == UINT32_MAX)
+                make_merge(m, part[0].p, part[1].p);
+        }
+        make_bpe(m);
+        ck_assert_int_eq(make_open(m, &v, "gpt-2", NULL, NULL), 0);
+        for (int k = 0; k < 30; k++) {
+            const uint32_t n = 1 + random_below(40);
+            s.n = (int)n;
+            for (uint32_t i = 0; i < n; i++) {
+                text[i] = (char)('a' + random_below(3));
+                memcpy(s.text[i], (char[2]){ text[i] }, 2);
+            }
+            text[n] = 0;
+            check_merges(m, v, text, &s, bpe_rank);
+        }
+        vocab_close(v);
+        make_free(m);
+    }
+}
+END_TEST
+
+START_TEST(spm_merges_by_score_then_from_the_left)
+{
+    static const char *const letters[] = { "a", "b", "\xc3\xa9" };
+    static struct slow s;
+    seed_again();
+    for (int round = 0; round < 150; round++) {
+        struct make *m = calloc(1, sizeof *m);
+        struct vocab *v;
+        make_spm_base(m);
+        for (int i = 0; i < 3; i++)
+            make_token(m, letters[i], 1, -100);
+        for (uint32_t i = random_below(25); i > 0; i--) {
+            char piece[24] = "";
+            for (uint32_t k = 2 + random_below(5); k > 0; k--)
+                strcat(piece, letters[random_below(3)]);
+            if (spm_rank(m, piece, "") == UINT32_MAX)
+                make_token(m, piece, 1, -(float)random_below(8));   /* scores repeat */
+        }
+        make_spm(m);
+        make_bool(m, "tokenizer.ggml.add_space_prefix", false);
+        ck_assert_int_eq(make_open(m, &v, NULL, NULL, NULL), 0);
+        for (int k = 0; k < 30; k++) {
+            char text[96] = "";
+            s.n = 1 + (int)random_below(40);
+            for (int i = 0; i < s.n; i++) {
+                strcpy(s.text[i], letters[random_below(3)]);
+                strcat(text, s.text[i]);
+            }
+            check_merges(m, v, text, &s, spm_rank);
+        }
+        vocab_close(v);
+        make_free(m);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("vocab_parts");
+    TCase *t = tcase_create("parts");
+    tcase_set_timeout(t, 240);
+    tcase_add_test(t, heap_gives_keys_in_order);
+    tcase_add_test(t, special_tokens_are_cut_longest_first);
+    tcase_add_test(t, special_texts_have_a_limit);
+    tcase_add_loop_test(t, pretok_splits_as_its_expressions_say, 0, sizeof split / sizeof *split);
+    tcase_add_loop_test(t, pretok_takes_a_byte_that_is_not_utf8_for_a_replacement_character, 0, 4);
+    tcase_add_loop_test(t, pretok_takes_linear_time, 0, 4);
+    tcase_add_test(t, bpe_merges_by_rank_then_from_the_left);
+    tcase_add_test(t, spm_merges_by_score_then_from_the_left);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
