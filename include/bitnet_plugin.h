@@ -297,8 +297,8 @@ typedef struct bnp_device_ops {
  *                    r = fma(n, -BNP_EXP_LN2_LO, r)
  *                    p = C6; p = fma(p, r, C5); ... p = fma(p, r, C0)
  *                    p * 2^n, by adding n to p's exponent field
- *                  within 1 ulp of the true value for every x of the range,
- *                  never falling as x rises, and exp32(0) is 1. */
+ *                  within 1 ulp of the true value for every x of the range
+ *                  (all were tried), and exp32(0) is 1. */
 
 /* Nine digits name each float exactly (C++11 has no hexadecimal ones). LN2_HI
  * + LN2_LO is ln 2; C2..C6 are a minimax fit on |r| <= ln 2 / 2, relative error
