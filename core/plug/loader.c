@@ -118,12 +118,12 @@ static int take_table(const struct plug_entry *p, const char *what, const void *
     return 0;
 }
 
-/* Sizes of the tables in minor 0: the end of each one's last field then. */
+/* A table reaches at least to the end of its last field that must be set. */
 #define END(type, field) (offsetof(type, field) + sizeof((type *)0)->field)
-#define PLUGIN_MIN END(bnp_plugin, extension)
-#define DEVICE_MIN END(bnp_device_ops, wait)
-#define LINEAR_MIN END(bnp_linear_ops, topk)
-#define ATTN_MIN   END(bnp_attn_ops, copy_page)
+#define PLUGIN_MIN END(bnp_plugin, point)
+#define DEVICE_MIN END(bnp_device_ops, step_end)
+#define LINEAR_MIN END(bnp_linear_ops, gather)
+#define ATTN_MIN   END(bnp_attn_ops, attend)
 #define POINT_MIN  END(bnp_point_ops, pick)
 
 static int take_tables(struct plug_entry *p, const bnp_plugin *src, struct err *e)
