@@ -1,0 +1,52 @@
+/* bitnet.c - the `bitnet` tool: a verb, and its options. */
+#include "tools/bitnet.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} verbs[] = {
+    { "run", verb_run, "write on from a prompt" },
+    { "tokenize", verb_tokenize, "text to token ids, and back" },
+    { "logits", verb_logits, "every position's logits, into a file" },
+    { "inspect", verb_inspect, "what is in a model file" },
+};
+enum { N_VERBS = sizeof verbs / sizeof *verbs };
+
+static int help(void)
+{
+    struct buf b = { 0 };
+    struct err e = { 0 };
+    buf_addf(&b, "usage: bitnet VERB [OPTION]...\n\n");
+    for (unsigned i = 0; i < N_VERBS; i++)
+        buf_addf(&b, "  %-10s %s\n", verbs[i].name, verbs[i].about);
+    buf_addf(&b, "\n`bitnet VERB --help` lists a verb's options.\n"
+             "Exit code: 0 done, 1 failed, 2 used wrongly.\n");
+    int rc = put_out(b.p, b.n, &e);
+    buf_free(&b);
+    return tool_exit(rc, &e);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);     /* a write says so instead */
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+        return help();
+    if (argc > 1 && !strcmp(argv[1], "--version")) {
+        struct err e = { 0 };
+        static const char line[] = "bitnet " BITNET_VERSION "\n";
+        return tool_exit(put_out(line, sizeof line - 1, &e), &e);
+    }
+    for (unsigned i = 0; argc > 1 && i < N_VERBS; i++)
+        if (!strcmp(argv[1], verbs[i].name))
+            return verbs[i].run(argc - 1, argv + 1);
+    if (argc > 1)
+        fprintf(stderr, "bitnet: %s: unknown verb, expected run, tokenize, logits or inspect\n",
+                argv[1]);
+    else
+        fprintf(stderr, "bitnet: no verb, expected run, tokenize, logits or inspect\n");
+    return TOOL_USAGE;
+}

@@ -1,0 +1,118 @@
+/* bitnet.h - what the verbs of the `bitnet` tool share.
+ *
+ * A verb is a function from its arguments to an exit code: TOOL_OK,
+ * TOOL_FAILED or TOOL_USAGE. Results go to standard output, everything else to
+ * standard error; an error is one line there, "bitnet: " and an err's text. */
+#ifndef BITNET_TOOLS_BITNET_H
+#define BITNET_TOOLS_BITNET_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "core/base/buf.h"
+#include "core/base/err.h"
+#include "core/engine/forward.h"
+#include "core/model/model.h"
+#include "core/plug/plug.h"
+
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
+
+int verb_run(int argc, char **argv);
+int verb_tokenize(int argc, char **argv);
+int verb_logits(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
+
+/* ---------------------------------------------------------------- options */
+
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_TEXTS, OPT_U32, OPT_U64, OPT_F32 };
+
+struct opt_texts {                /* an option that may come several times     */
+    const char *at[16];
+    unsigned n;
+};
+
+struct opt {
+    const char *name;             /* after "--"; NULL ends a table             */
+    char letter;                  /* after "-"; 0: none                        */
+    enum opt_kind kind;
+    void *to;                     /* bool, const char *, struct opt_texts,     */
+                                  /* uint32_t, uint64_t or float               */
+    const char *arg, *help;       /* for --help                                */
+};
+
+struct usage {
+    const char *verb;             /* "run"                                     */
+    const char *synopsis;         /* what follows the verb                     */
+    const char *about;
+    const struct opt *opt[3];     /* tables; NULL ends them                    */
+};
+
+struct words {                    /* arguments that are no options             */
+    const char *at[4];
+    unsigned n;
+};
+
+/* Reads argv[1..) into the tables' variables. 0 to go on; 1 when --help was
+ * printed; ERR_ARG. */
+int opt_parse(const struct usage *, int argc, char **argv, struct words *, struct err *);
+
+/* ---------------------------------------------------------- common options */
+
+struct common {
+    const char *model;            /* -m; NULL: the embedded default            */
+    const char *i2s_layout, *pre, *activation;
+    const char *plugin, *plugin_dir, *isa;
+    uint32_t n_threads;
+    bool json;
+};
+
+/* A table over static variables: one verb runs in a process. */
+extern struct common common;
+extern const struct opt common_file[];      /* -m, --json                      */
+extern const struct opt common_compute[];   /* plugins, threads, encodings     */
+
+/* ------------------------------------------------------------------ loading */
+
+struct loaded {
+    struct plug *plug;
+    struct model *model;
+    struct forward *forward;
+};
+
+/* -m, or the default model's path. */
+int load_path(char path[PATH_MAX], struct err *);
+int load_options(struct model_opts *, struct err *);
+/* The model of the common options; its warnings go to standard error. */
+int load_model(struct loaded *, struct err *);
+/* Plugins and weights, one sequence of n_ctx tokens at most (cut to what the
+ * model has), max_tok rows in a step, max_out of them with logits. */
+int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
+                 struct err *);
+void load_close(struct loaded *);
+
+/* ------------------------------------------------------------------- output */
+
+/* All of it to standard output, now. */
+int put_out(const char *p, size_t n, struct err *);
+/* One line of compact JSON; takes j over. NULL counts as out of memory. */
+int put_json(json_t *j, struct err *);
+/* A JSON string; a byte that is not UTF-8 becomes U+FFFD. */
+json_t *json_text(const char *p, size_t n);
+/* Control characters, and bytes that are not UTF-8, escaped. */
+void put_escaped(struct buf *, const char *p, size_t n);
+
+/* All of a file, or of standard input ("-"); free *text, which may be NULL
+ * when there is nothing. */
+int read_text(const char *path, char **text, size_t *n, struct err *);
+/* "1,2,3", separated by commas or white space. */
+int parse_ids(const char *text, size_t n, struct tokens *, struct err *);
+
+/* rc, err as an exit code; the line goes to standard error. A closed pipe is
+ * the reader's choice: no line. */
+int tool_exit(int rc, const struct err *);
+
+#endif

@@ -1,0 +1,155 @@
+/* bitnet_load.c - a model on its plugins, as the common options say. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/path.h"
+#include "core/plug/isa.h"
+#include "tools/bitnet.h"
+
+enum { PAGE_TOK = 16 };
+
+int load_path(char path[PATH_MAX], struct err *e)
+{
+    if (!common.model) {
+        if (path_default_model(path, PATH_MAX))
+            return err_set(e, ERR_IO, "%s: the default model is not there: name one with -m", path);
+        return 0;
+    }
+    size_t n = strlen(common.model);
+    if (n >= PATH_MAX)
+        return err_set(e, ERR_ARG, "--model: a path of %zu bytes, expected less than %d", n,
+                       PATH_MAX);
+    memcpy(path, common.model, n + 1);
+    return 0;
+}
+
+int load_options(struct model_opts *o, struct err *e)
+{
+    const char *s = common.i2s_layout ? common.i2s_layout : "a";
+    if (strlen(s) != 1 || s[0] < 'a' || s[0] > 'c')
+        return err_set(e, ERR_ARG, "--i2s-layout: %.100s, expected a, b or c", s);
+    *o = (struct model_opts){
+        .i2s_layout = s[0] == 'a' ? I2S_A : s[0] == 'b' ? I2S_B : I2S_C,
+        .pre = common.pre, .activation = common.activation
+    };
+    return 0;
+}
+
+int load_model(struct loaded *l, struct err *e)
+{
+    char path[PATH_MAX];
+    struct model_opts opts;
+    int rc = load_options(&opts, e);
+    if (!rc)
+        rc = load_path(path, e);
+    if (!rc)
+        rc = model_open(&l->model, path, &opts, e);
+    for (unsigned i = 0; !rc && i < l->model->n_warning; i++)
+        fprintf(stderr, "bitnet: warning: %s\n", l->model->warning[i]);
+    return rc;
+}
+
+/* ------------------------------------------------------------ the progress bar */
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+struct bar {
+    uint64_t start_ms, drawn_ms;  /* drawn 0: nothing is on the screen         */
+};
+
+/* Nothing in the first 300 ms: a short load needs no bar. */
+static void draw_bar(void *ctx, uint64_t done, uint64_t all)
+{
+    struct bar *b = ctx;
+    uint64_t now = now_ms();
+    if (now - b->start_ms < 300 || now - b->drawn_ms < 50 || !all)
+        return;
+    b->drawn_ms = now;
+    static const char full[] = "##############################";
+    int n = (int)((double)done / (double)all * 30);
+    fprintf(stderr, "\rloading [%-30.*s] %3d%%", n, full, (int)((double)done / (double)all * 100));
+}
+
+static void clear_bar(const struct bar *b)
+{
+    if (b->drawn_ms)
+        fprintf(stderr, "\r\033[K");
+}
+
+/* --------------------------------------------------------- plugins and weights */
+
+static int open_plugins(struct loaded *l, struct err *e)
+{
+    static char dir[PATH_MAX];
+    struct plug_opts o = { .dir = common.plugin_dir, .n_threads = common.n_threads,
+                           .isa_mask = UINT64_MAX, .only = common.plugin, .need_ref = true };
+    if (common.isa && isa_parse(common.isa, &o.isa_mask))
+        return err_set(e, ERR_ARG, "--isa: %.100s, expected \"all\", \"baseline\" or names such as "
+                       "\"avx2,avxvnni\"", common.isa);
+    if (!o.dir) {
+        if (plug_default_dir(dir, sizeof dir))
+            return err_set(e, ERR_IO, "%s: no plugin directory: name one with --plugin-dir", dir);
+        o.dir = dir;
+    }
+    return plug_open(&l->plug, &o, e);
+}
+
+/* Why the plugin that was asked for has no device. */
+static int no_device(const struct plug *p, const char *id, struct err *e)
+{
+    for (unsigned i = 0; i < p->n_entry; i++)
+        if (p->entry[i]->has_note && !strcmp(p->entry[i]->note.raw.id, id))
+            return err_set(e, ERR_PLUGIN, "--plugin: %.100s: not usable: %s", id,
+                           p->entry[i]->reason[0] ? p->entry[i]->reason : "it offers no device");
+    return err_set(e, ERR_PLUGIN, "--plugin: %.100s: no plugin has this id, see `bitnet-plugins "
+                   "list`", id);
+}
+
+/* The plugin asked for does every family it has; the rest goes by the route. */
+static int pin(const struct plug *p, const char *id, struct route_opts *r, struct err *e)
+{
+    bool found = false;
+    for (unsigned i = 0; i < p->n_dev; i++) {
+        const struct dev *d = p->dev[i];
+        if (strcmp(d->plugin->note.raw.id, id))
+            continue;
+        found = true;
+        r->pin_linear = d->linear ? id : r->pin_linear;
+        r->pin_attn = d->attn ? id : r->pin_attn;
+        r->pin_point = d->point ? id : r->pin_point;
+    }
+    return found ? 0 : no_device(p, id, e);
+}
+
+int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
+                 struct err *e)
+{
+    uint32_t most = l->model->hp.n_ctx;
+    struct bar bar = { .start_ms = now_ms() };
+    struct forward_conf c = {
+        .n_ctx = n_ctx < most ? n_ctx : most, .max_tok = max_tok, .max_seq = 1, .max_out = max_out,
+        .page_tok = PAGE_TOK, .route = { .min_det = BNP_DET_EXACT }, .progress_ctx = &bar,
+        .progress = isatty(STDERR_FILENO) ? draw_bar : NULL
+    };
+    int rc = open_plugins(l, e);
+    if (!rc && common.plugin)
+        rc = pin(l->plug, common.plugin, &c.route, e);
+    if (!rc)
+        rc = forward_open(&l->forward, l->model, l->plug, &c, e);
+    clear_bar(&bar);
+    return rc;
+}
+
+void load_close(struct loaded *l)
+{
+    forward_close(l->forward);
+    plug_close(l->plug);
+    model_close(l->model);
+}
