@@ -180,11 +180,11 @@ static int read_vocab_size(struct reader *r, struct hparams *hp)
 {
     const struct gguf_tensor *t = gguf_tensor(r->g, "token_embd.weight");
     if (!t)
-        return err_set(r->e, ERR_DATA, "%s: tensor token_embd.weight is missing, expected %u columns "
-                       "and a row for each token", gguf_name(r->g), hp->n_embd);
+        return err_set(r->e, ERR_DATA, "%s: tensor token_embd.weight is missing, expected %u "
+                       "columns and a row for each token", gguf_name(r->g), hp->n_embd);
     if (t->ne[1] > MAX_VOCAB)
-        return err_set(r->e, ERR_DATA, "%s: tensor token_embd.weight has %" PRIu64 " rows, expected "
-                       "at most %u", gguf_name(r->g), t->ne[1], MAX_VOCAB);
+        return err_set(r->e, ERR_DATA, "%s: tensor token_embd.weight has %" PRIu64 " rows, "
+                       "expected at most %u", gguf_name(r->g), t->ne[1], MAX_VOCAB);
     hp->n_vocab = (uint32_t)t->ne[1];
     uint64_t n = hp->n_vocab;
     int rc = gguf_get_u64(r->g, key_of(r, "vocab_size"), &n, r->e);

@@ -182,8 +182,8 @@ static int refuse_unused(const struct opening *o)
         if (o->used[i])
             continue;
         bool bias = s.n > 5 && !memcmp(s.p + s.n - 5, ".bias", 5);
-        return err_set(o->e, ERR_UNSUPPORTED, "%s: tensor %.*s: %s, expected only what the graph of "
-                       "%s with %u layers uses", gguf_name(g), (int)s.n, s.p,
+        return err_set(o->e, ERR_UNSUPPORTED, "%s: tensor %.*s: %s, expected only what the graph "
+                       "of %s with %u layers uses", gguf_name(g), (int)s.n, s.p,
                        bias ? "a bias" : "unknown", o->m->arch, o->m->hp.n_layer);
     }
     return 0;

@@ -1,6 +1,7 @@
 /* wsrc.c - opening a tensor and reading its rows, whatever its encoding. */
 #include "core/model/wsrc.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,10 +30,11 @@ static int check_size(const struct wsrc *w, struct err *e)
     char formula[64] = "does not fit its blocks";
     if (fits)
         snprintf(formula, sizeof formula, "takes %" PRIu64 " bytes", want);
-    return err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, %" PRIu64 " bytes in the file: "
-                   "as %s it %s; the number also stands for %s", w->name, w->t->type, w->rows,
+    return err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, %" PRIu64 " bytes in the "
+                   "file: as %s it %s; the number also stands for %s%s", w->name, w->t->type, w->rows,
                    w->cols, w->t->size, w->type->name, formula,
-                   w->type->shared ? w->type->shared : "nothing else");
+                   w->type->shared ? w->type->shared : "nothing else",
+                   fits && w->t->size < want ? ", or the file is truncated" : "");
 }
 
 /* 2024 files hold a projection's scale in a tensor of its own: blk.N.x.scale
@@ -57,8 +59,8 @@ static int find_extra_scale(struct wsrc *w, const struct gguf *g, struct err *e)
     if (!isfinite(w->extra_scale))
         return err_set(e, ERR_DATA, "tensor %s: NaN or infinite, expected a number", name);
     if (w->extra_scale != 1.0f && w->type->open == float_open)
-        return err_set(e, ERR_UNSUPPORTED, "tensor %s: scales a %s tensor, expected a quantized one",
-                       name, w->type->name);
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: scales a %s tensor, expected a quantized "
+                       "one", name, w->type->name);
     return 0;
 }
 
@@ -94,11 +96,11 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
     if (!w->type)
         return fail_type(w, e);
     if (t->ne[2] != 1 || t->ne[3] != 1)
-        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %u dimensions, expected a matrix or a vector",
-                       w->name, t->n_dims);
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %u dimensions, expected a matrix or a "
+                       "vector", w->name, t->n_dims);
     if (t->ne[0] > INT32_MAX || t->ne[1] > INT32_MAX)
-        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %" PRIu64 " x %" PRIu64 " elements, expected "
-                       "under 2^31 either way", w->name, t->ne[1], t->ne[0]);
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: %" PRIu64 " x %" PRIu64 " elements, "
+                       "expected under 2^31 either way", w->name, t->ne[1], t->ne[0]);
     w->cols = (uint32_t)t->ne[0];
     w->rows = (uint32_t)t->ne[1];
     w->format = w->type->format;
@@ -113,6 +115,7 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
 int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
               enum i2s_layout layout, struct err *e)
 {
+    assert(t);
     *w = (struct wsrc){ .t = t, .layout = layout, .extra_scale = 1 };
     snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
     int rc = open_matrix(w, g, e);

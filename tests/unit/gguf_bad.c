@@ -59,7 +59,10 @@ S(key_longer_than_file)    { put_u64(b, 24, (uint64_t)1 << 40); }
 S(key_length_wraps)        { put_u64(b, 24, UINT64_MAX - 3); }
 S(string_longer_than_file) { put_u64(b, find(b, "tiny") - 8, 1u << 30); }
 S(token_longer_than_file)  { put_u64(b, find(b, "<|begin|>") - 8, UINT64_MAX); }
-S(array_count_huge)        { put_u64(b, find(b, "tokenizer.ggml.tokens") + 21 + 8, UINT64_MAX / 2); }
+S(array_count_huge)
+{
+    put_u64(b, find(b, "tokenizer.ggml.tokens") + 21 + 8, UINT64_MAX / 2);
+}
 S(int_array_count_wraps)
 {
     put_u64(b, find(b, "tokenizer.ggml.token_type") + 25 + 8, ((uint64_t)1 << 62) + 1);
@@ -282,7 +285,8 @@ const struct gguf_bad gguf_bad[] = {
     SPOIL(cut_tensor_dims, "inside tensor info 4"),
     SPOIL(cut_tensor_offset, "inside tensor info 13"),
     SPOIL(cut_before_data, "behind the end of the file"),
-    SPOIL(cut_in_floats, "behind the end of the file"), SPOIL(cut_in_ternary, "120 bytes in the file"),
+    SPOIL(cut_in_floats, "behind the end of the file"),
+    SPOIL(cut_in_ternary, "or the file is truncated"),
     SPOIL(magic_wrong, "not a GGUF file"), SPOIL(big_endian, "big-endian"),
     SPOIL(version_0, "version 0"), SPOIL(version_4, "version 4"),
     SPOIL(key_longer_than_file, "inside key 1 "), SPOIL(key_length_wraps, "inside key 1 "),
@@ -307,7 +311,8 @@ const struct gguf_bad gguf_bad[] = {
     EDIT(tensors_same_place, "they overlap"), EDIT(floats_past_end, "it is truncated"),
 
     EDIT(type_99, "attn_q.weight: its type is 99, expected F32"),
-    EDIT(type_q4_k, "its type is 12 (Q4_K)"), EDIT(i2s_of_another_size, "also stands for IQ4_NL_4_4"),
+    EDIT(type_q4_k, "its type is 12 (Q4_K)"),
+    EDIT(i2s_of_another_size, "also stands for IQ4_NL_4_4"),
     EDIT(i2s_of_32_more, "also stands for"), EDIT(tq1_of_another_size, "also stands for IQ1_BN"),
     EDIT(i2s_part_block, "does not fill the blocks"), EDIT(scale_nan, "scale is nan"),
     EDIT(scale_inf, "scale is inf"), EDIT(scale_zero, "scale is 0"),

@@ -324,7 +324,7 @@ static void norm(struct gguf_make *m, const char *name, uint64_t n)
 static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, uint32_t n_ff)
 {
     static const char *const token[12] = {
-        "a", "b", "c", "d", "\xc4\xa0", "ab", "cd", "\xc4\xa0""a", "abcd", "e", "<|begin|>",
+        "a", "b", "c", "d", "\xc4\xa0", "ab", "cd", "\304\240a", "abcd", "e", "<|begin|>",
         "<|end|>"
     };
     static const int32_t type[12] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3 };

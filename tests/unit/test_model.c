@@ -94,7 +94,7 @@ START_TEST(refused_folder_holds_every_bad_file_and_nothing_else)
     size_t n = 0;
     struct dirent *entry;
     DIR *d = opendir(REFUSED);
-    ck_assert_msg(d != NULL, REFUSED " is missing: run build/tests/unit/gguf_files refused " REFUSED);
+    ck_assert_msg(d != NULL, REFUSED " is missing: gguf_files refused " REFUSED " writes it");
     while ((entry = readdir(d)))
         n += strstr(entry->d_name, ".gguf") != NULL;
     closedir(d);

@@ -395,7 +395,8 @@ START_TEST(story_files_hold_the_same_weights)
         struct wsrc w[3];
         memcpy(name, t->name.p, t->name.n);
         for (int k = 0; k < 3; k++)
-            ck_assert_msg(!wsrc_open(&w[k], g[k], gguf_tensor(g[k], name), I2S_A, &e), "%s", e.text);
+            ck_assert_msg(!wsrc_open(&w[k], g[k], gguf_tensor(g[k], name), I2S_A, &e), "%s",
+                          e.text);
         if (t->type == 36) {
             for (int k = 0; k < 3; k++)
                 ck_assert_uint_eq(w[k].scale_kind, BNP_SCALE_TENSOR);
