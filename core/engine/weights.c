@@ -43,6 +43,9 @@ struct bnp_weight_src weights_src(const struct wsrc *src)
 
 /* ------------------------------------------------------------------- plan */
 
+#define MAX_ALIGN   (UINT64_C(2) << 20)       /* the ABI's bound                */
+#define MAX_STORAGE (UINT64_C(1) << 48)       /* bytes; keeps sums from wrapping */
+
 /* "blk.7.attn_q.weight" is "blk.7.attn_q" to the plugin. */
 static void short_name(char out[64], const char *name)
 {
@@ -113,8 +116,9 @@ static int place(struct weights *ws, struct weight *w, struct route *route, stru
         plug_fail(w->dev->plugin, st, "layout", err);
         return err_prefix(err, "%s", w->name);
     }
-    uint64_t align = w->layout.align ? w->layout.align : 1;
-    if ((align & (align - 1)) || align > (2u << 20) || w->layout.size > (UINT64_C(1) << 48))
+    const uint64_t align = w->layout.align;
+    if (!align || (align & (align - 1)) || align > MAX_ALIGN || !w->layout.size ||
+        w->layout.size > MAX_STORAGE)
         return err_set(err, ERR_PLUGIN, "%s: layout of %s asks for %llu bytes on a boundary of "
                        "%llu, expected a power of two up to 2 MiB", w->dev->plugin->note.raw.id,
                        w->name, (unsigned long long)w->layout.size, (unsigned long long)align);
@@ -187,11 +191,11 @@ static int load_norms(struct weights *ws, struct err *err)
 
 static int load_one(struct weights *ws, struct weight *w, struct err *err)
 {
-    uint64_t size = w->layout.size ? w->layout.size : 1;
-    w->storage = (bnp_span){ plug_mem_alloc(ws->plug, size, w->layout.align), 0, w->layout.size };
+    const uint64_t size = w->layout.size;
+    w->storage = (bnp_span){ plug_mem_alloc(ws->plug, size, w->layout.align), 0, size };
     if (!w->storage.base)
         return err_set(err, ERR_NOMEM, "%s: no memory for its %llu bytes", w->name,
-                       (unsigned long long)w->layout.size);
+                       (unsigned long long)size);
     const struct bnp_weight_src src = weights_src(w->src);
     int st = w->dev->linear->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
     if (st) {

@@ -1,0 +1,54 @@
+/* rig.h - a model, its devices and a forward pass, for tests.
+ *
+ * Every function ends the test when something fails. */
+#ifndef BITNET_TESTS_GOLDEN_RIG_H
+#define BITNET_TESTS_GOLDEN_RIG_H
+
+#include <stdint.h>
+
+#include "core/engine/batch.h"
+#include "core/engine/forward.h"
+#include "core/model/model.h"
+#include "core/plug/plug.h"
+
+struct rig_opts {                 /* 0: a value that suits the golden prompts  */
+    const char *model;            /* path; NULL: models/story.gguf             */
+    const char *plugin;           /* id; NULL: scalar-ref                      */
+    uint32_t n_threads, page_tok, n_ctx, max_tok, max_seq, max_out;
+};
+
+struct rig {
+    struct model *model;
+    struct plug *plug;
+    struct forward *f;
+    struct batch batch;
+};
+
+struct model *rig_model(const char *path);
+struct plug *rig_plug(const char *plugin, uint32_t n_threads);
+struct forward_conf rig_conf(const struct rig_opts *);
+
+void rig_open(struct rig *, const struct rig_opts *);
+void rig_close(struct rig *);
+
+/* Logits of every one of id[0..n), n_vocab floats each, into out; at most
+ * chunk rows in a step (0: all at once). */
+void rig_logits(struct rig *, const int32_t *id, uint32_t n, uint32_t chunk, float *out);
+/* n_new greedy tokens behind id[0..n). logits (or NULL): [n_new][n_vocab],
+ * what each was chosen from. */
+void rig_greedy(struct rig *, const int32_t *id, uint32_t n, uint32_t n_new, int32_t *out,
+                float *logits);
+
+/* The golden prompts: token ids and the reference's greedy continuation. */
+enum { GOLDEN_N = 10, GOLDEN_NEW = 48, GOLDEN_MAX = 256 };
+
+struct golden {
+    char *text;
+    int32_t id[GOLDEN_MAX], greedy[GOLDEN_NEW];
+    uint32_t n;
+};
+
+void rig_golden(struct golden g[GOLDEN_N]);
+void rig_golden_free(struct golden g[GOLDEN_N]);
+
+#endif

@@ -1,0 +1,561 @@
+/* Promises of core/engine/forward.h, on the default model and scalar-ref.
+ *
+ * Trouble is made by putting a table of our own in front of the device's. */
+#include <check.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine/forward_parts.h"
+#include "tests/golden/rig.h"
+#include "tests/unit/alloc_count.h"
+
+static struct golden golden[GOLDEN_N];
+static struct rig rig;
+
+static void setup(void)
+{
+    rig_golden(golden);
+}
+
+static void teardown(void)
+{
+    if (rig.f)
+        rig_close(&rig);
+    rig_golden_free(golden);
+}
+
+static void open_rig(void)
+{
+    rig_open(&rig, &(struct rig_opts){ 0 });
+}
+
+static float *logits_for(uint32_t n)
+{
+    float *p = calloc((size_t)n * rig.model->hp.n_vocab, sizeof *p);
+    ck_assert_ptr_nonnull(p);
+    return p;
+}
+
+/* ----------------------------------------------------- one hash of all logits */
+
+static uint32_t all_rows(void)
+{
+    uint32_t n = 0;
+    for (int i = 0; i < GOLDEN_N; i++)
+        n += golden[i].n;
+    return n;
+}
+
+struct hash {
+    unsigned char b[32];
+};
+
+static struct hash hash_of(const float *logits)
+{
+    struct hash h;
+    const size_t n = (size_t)all_rows() * rig.model->hp.n_vocab * sizeof *logits;
+    ck_assert_int_eq(crypto_generichash(h.b, sizeof h.b, (const unsigned char *)logits, n, NULL, 0),
+                     0);
+    return h;
+}
+
+/* Prompt after prompt, alone, at most chunk rows in a step. */
+static struct hash hash_alone(const struct rig_opts *o, uint32_t chunk)
+{
+    rig_open(&rig, o);
+    float *logits = logits_for(all_rows());
+    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n)
+        rig_logits(&rig, golden[i].id, golden[i].n, chunk,
+                   logits + (size_t)at * rig.model->hp.n_vocab);
+    const struct hash h = hash_of(logits);
+    free(logits);
+    rig_close(&rig);
+    return h;
+}
+
+/* All prompts at once, each in uneven pieces, in an order that changes. */
+static struct hash hash_together(const struct rig_opts *o)
+{
+    rig_open(&rig, o);
+    const uint32_t n_vocab = rig.model->hp.n_vocab;
+    float *logits = logits_for(all_rows());
+    struct kv_seq s[GOLDEN_N];
+    uint32_t done[GOLDEN_N] = { 0 }, first[GOLDEN_N], left = all_rows();
+    struct err err = { 0 };
+    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n) {
+        first[i] = at;
+        ck_assert_int_eq(kv_seq_open(&s[i], &rig.f->kv, rig.f->conf.n_ctx, &err), 0);
+    }
+    for (uint32_t round = 0; left; round++) {
+        uint32_t to[GOLDEN_MAX];
+        batch_clear(&rig.batch);
+        for (uint32_t k = 0; k < GOLDEN_N; k++) {
+            const uint32_t i = (k + round) % GOLDEN_N, rest = golden[i].n - done[i];
+            uint32_t n = 1 + (3 * k + 7 * round) % 11;
+            n = n < rest ? n : rest;
+            if (!n)
+                continue;
+            ck_assert(kv_reserve(&rig.f->kv, &s[i], done[i] + n));
+            for (uint32_t j = 0; j < n; j++)
+                to[rig.batch.step.n_out + j] = first[i] + done[i] + j;
+            ck_assert(batch_add(&rig.batch, golden[i].id + done[i], n, done[i], s[i].page,
+                                s[i].n_page, 2));
+            done[i] += n;
+            left -= n;
+        }
+        int rc = forward_run(rig.f, &rig.batch, &err);
+        ck_assert_msg(rc == 0, "%s", err.text);
+        for (uint32_t j = 0; j < rig.batch.step.n_out; j++)
+            memcpy(logits + (size_t)to[j] * n_vocab, rig.f->logits + j * rig.f->logits_stride,
+                   n_vocab * sizeof *logits);
+    }
+    for (int i = 0; i < GOLDEN_N; i++)
+        kv_seq_close(&rig.f->kv, &s[i]);
+    ck_assert_uint_eq(rig.f->kv.n_free, rig.f->kv.n_page);
+    const struct hash h = hash_of(logits);
+    free(logits);
+    rig_close(&rig);
+    return h;
+}
+
+START_TEST(forward_gives_one_hash_however_it_is_run)
+{
+    static const uint32_t chunk[] = { 1, 2, 3, 7, 16 };
+    const struct hash want = hash_alone(&(struct rig_opts){ 0 }, 0);
+    for (size_t i = 0; i < sizeof chunk / sizeof chunk[0]; i++) {
+        const struct hash h = hash_alone(&(struct rig_opts){ 0 }, chunk[i]);
+        ck_assert_msg(!memcmp(&h, &want, sizeof h), "chunks of %u", chunk[i]);
+    }
+    for (uint32_t page = 16; page <= 64; page *= 2) {
+        const struct hash h = hash_together(&(struct rig_opts){ .page_tok = page });
+        ck_assert_msg(!memcmp(&h, &want, sizeof h), "together, pages of %u", page);
+    }
+    const struct hash h = hash_alone(&(struct rig_opts){ .n_threads = 3, .page_tok = 16 }, 16);
+    ck_assert_msg(!memcmp(&h, &want, sizeof h), "3 threads");
+}
+END_TEST
+
+/* The hash must be able to differ. */
+START_TEST(forward_reads_every_token)
+{
+    const struct hash want = hash_alone(&(struct rig_opts){ 0 }, 0);
+    golden[9].id[0]++;
+    const struct hash h = hash_alone(&(struct rig_opts){ 0 }, 0);
+    ck_assert(memcmp(&h, &want, sizeof h));
+}
+END_TEST
+
+/* --------------------------------------------------------------- one sequence */
+
+static struct kv_seq seq;
+
+static void open_seq(void)
+{
+    struct err err;
+    open_rig();
+    ck_assert_int_eq(kv_seq_open(&seq, &rig.f->kv, rig.f->conf.n_ctx, &err), 0);
+}
+
+static void fill(uint32_t prompt, uint32_t from, uint32_t n, int want_out)
+{
+    batch_clear(&rig.batch);
+    ck_assert(kv_reserve(&rig.f->kv, &seq, from + n));
+    ck_assert(batch_add(&rig.batch, golden[prompt].id + from, n, from, seq.page, seq.n_page,
+                        want_out));
+}
+
+static void run_ok(void)
+{
+    struct err err = { 0 };
+    int rc = forward_run(rig.f, &rig.batch, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+}
+
+/* Calls of the allocator during one step. */
+static unsigned long step_allocs(uint32_t prompt, uint32_t from, uint32_t n, int want_out)
+{
+    struct err err = { 0 };
+    fill(prompt, from, n, want_out);
+    const unsigned long before = alloc_count();
+    const int rc = forward_run(rig.f, &rig.batch, &err);
+    const unsigned long after = alloc_count();
+    ck_assert_msg(rc == 0, "%s", err.text);
+    return after - before;
+}
+
+START_TEST(forward_step_allocates_nothing)
+{
+    const unsigned long start = alloc_count();
+    void *volatile p = malloc(1);
+    free(p);
+    ck_assert_uint_gt(alloc_count(), start);
+    open_seq();
+    ck_assert_uint_eq(step_allocs(9, 0, 20, 1), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        ck_assert_uint_eq(step_allocs(9, 20 + i, 1, 1), 0);
+    ck_assert_uint_eq(step_allocs(9, 24, 60, 0), 0);
+    ck_assert_uint_eq(step_allocs(9, 84, 60, 2), 0);
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
+/* ----------------------------------------------------- tables of our own */
+
+static struct bnp_linear_ops linear, true_linear;
+static struct bnp_device_ops device, true_device;
+static struct bnp_point_ops point, true_point;
+static unsigned n_mul, n_wait, fail_at, busy_every;
+static int fail_with;
+static bool in_flight;            /* the other device's rows are not done      */
+
+static int my_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                  bnp_span scratch)
+{
+    n_mul++;
+    ck_assert(!in_flight);
+    if (fail_with && n_mul == fail_at)
+        return fail_with;
+    if (busy_every && n_mul % busy_every == 0)
+        return BNP_E_BUSY;
+    return true_linear.mul(s, act, n, item, scratch);
+}
+
+static int my_act_prepare(bnp_stream *s, uint32_t kind, const bnp_rows *x, bnp_span act)
+{
+    ck_assert(!in_flight);
+    return true_linear.act_prepare(s, kind, x, act);
+}
+
+static void put_my_linear(void)
+{
+    linear = true_linear = *rig.plug->ref->linear;
+    linear.mul = my_mul;
+    linear.act_prepare = my_act_prepare;
+    rig.plug->ref->linear = &linear;
+    n_mul = n_wait = fail_at = busy_every = 0;
+    fail_with = 0;
+    in_flight = false;
+}
+
+START_TEST(forward_without_outputs_skips_the_head)
+{
+    open_seq();
+    put_my_linear();
+    fill(0, 0, 5, 0);
+    run_ok();
+    ck_assert_uint_eq(n_mul, 4 * rig.model->hp.n_layer);
+    fill(0, 5, 5, 1);
+    run_ok();
+    ck_assert_uint_eq(n_mul, 8 * rig.model->hp.n_layer + 1);
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
+static void remember(float *to)
+{
+    memcpy(to, rig.f->logits, rig.model->hp.n_vocab * sizeof *to);
+}
+
+START_TEST(forward_error_names_op_layer_and_plugin_and_leaves_no_trace)
+{
+    struct err err = { 0 };
+    open_seq();
+    float *want = logits_for(1), *got = logits_for(1);
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    remember(want);
+    kv_trim(&rig.f->kv, &seq, 0);
+
+    put_my_linear();
+    fail_with = BNP_E_NUMERIC;
+    fail_at = 4 * 3 + 4;          /* q k v, out, gate up, down: the last of layer 3 */
+    fill(0, 0, golden[0].n, 1);
+    ck_assert_int_eq(forward_run(rig.f, &rig.batch, &err), ERR_NUMERIC);
+    ck_assert_ptr_nonnull(strstr(err.text, "blk.3 ffn_down"));
+    ck_assert_ptr_nonnull(strstr(err.text, PLUG_REF_ID));
+    ck_assert(!rig.plug->ref->disabled);
+
+    run_ok();                     /* n_mul is past fail_at */
+    remember(got);
+    ck_assert_mem_eq(got, want, rig.model->hp.n_vocab * sizeof *got);
+    kv_seq_close(&rig.f->kv, &seq);
+    free(want);
+    free(got);
+}
+END_TEST
+
+START_TEST(forward_lost_device_is_not_used_again)
+{
+    struct err err = { 0 };
+    open_seq();
+    put_my_linear();
+    fail_with = BNP_E_DEVICE;
+    fail_at = 2;
+    fill(0, 0, golden[0].n, 1);
+    ck_assert_int_eq(forward_run(rig.f, &rig.batch, &err), ERR_DEVICE);
+    ck_assert_ptr_nonnull(strstr(err.text, "blk.0 attn_output"));
+    ck_assert(rig.plug->ref->disabled);
+    ck_assert_int_eq(forward_run(rig.f, &rig.batch, &err), ERR_DEVICE);
+    ck_assert_uint_eq(n_mul, 2);
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
+START_TEST(forward_waits_out_a_full_queue)
+{
+    struct err err = { 0 };
+    open_seq();
+    float *want = logits_for(1), *got = logits_for(1);
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    remember(want);
+    kv_trim(&rig.f->kv, &seq, 0);
+    put_my_linear();
+    busy_every = 3;
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    remember(got);
+    ck_assert_mem_eq(got, want, rig.model->hp.n_vocab * sizeof *got);
+    busy_every = 1;               /* busy even when it is empty */
+    ck_assert_int_lt(forward_run(rig.f, &rig.batch, &err), 0);
+    busy_every = 0;
+    run_ok();
+    kv_seq_close(&rig.f->kv, &seq);
+    free(want);
+    free(got);
+}
+END_TEST
+
+static int my_norm(bnp_stream *s, const bnp_norm *n, const bnp_rows *x, const bnp_rows *y)
+{
+    in_flight = true;
+    return true_point.rmsnorm(s, n, x, y);
+}
+
+static int my_wait(bnp_stream *s, uint64_t ticket, uint64_t timeout)
+{
+    (void)s;
+    ck_assert(ticket > 0 && timeout > 0);
+    n_wait++;
+    in_flight = false;
+    return BNP_OK;
+}
+
+/* The pointwise family moves to a second device, which says that its work is
+ * not done before wait. */
+START_TEST(forward_waits_before_another_device_reads)
+{
+    open_seq();
+    float *want = logits_for(1), *got = logits_for(1);
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    remember(want);
+    kv_trim(&rig.f->kv, &seq, 0);
+
+    put_my_linear();
+    struct forward_state *s = rig.f->state;
+    struct dev second = *rig.plug->ref;
+    device = true_device = *second.ops;
+    point = true_point = *second.point;
+    device.wait = my_wait;
+    point.rmsnorm = my_norm;
+    second.ops = &device;
+    second.point = &point;
+    second.info.flags &= ~(uint32_t)BNP_DEV_SYNC;
+    s->lane = realloc(s->lane, 2 * sizeof *s->lane);
+    ck_assert_ptr_nonnull(s->lane);
+    s->lane[1] = (struct lane){ .dev = &second };
+    ck_assert_int_eq(second.ops->stream_open(second.d, &rig.f->limits, &s->lane[1].stream), 0);
+    s->n_lane = 2;
+    s->point_dev = &second;
+
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    ck_assert(!in_flight);
+    ck_assert_uint_gt(n_wait, 4 * rig.model->hp.n_layer);
+    remember(got);
+    ck_assert_mem_eq(got, want, rig.model->hp.n_vocab * sizeof *got);
+    kv_seq_close(&rig.f->kv, &seq);
+    rig_close(&rig);              /* while `second` is there */
+    free(want);
+    free(got);
+}
+END_TEST
+
+/* ---------------------------------------------------------- what is refused */
+
+static void refused(int code, const char *word)
+{
+    struct err err = { 0 };
+    int rc = forward_run(rig.f, &rig.batch, &err);
+    ck_assert_int_eq(rc, code);
+    ck_assert_msg(strstr(err.text, word) != NULL, "%s", err.text);
+}
+
+START_TEST(forward_refuses_a_step_that_no_plugin_should_see)
+{
+    open_seq();
+    batch_clear(&rig.batch);
+    refused(ERR_ARG, "rows");
+    fill(0, 0, 3, 1);
+    rig.batch.id[1] = (int32_t)rig.model->hp.n_vocab;
+    refused(ERR_ARG, "token id");
+    rig.batch.id[1] = -1;
+    refused(ERR_ARG, "token id");
+    fill(0, 0, 3, 1);
+    rig.f->kv.count[seq.page[0]]++;
+    refused(ERR_INTERNAL, "share");
+    rig.f->kv.count[seq.page[0]]--;
+    rig.batch.page[0] = -1;
+    refused(ERR_INTERNAL, "no page");
+    rig.batch.page[0] = (int32_t)rig.f->kv.n_page;
+    refused(ERR_INTERNAL, "no page");
+    batch_clear(&rig.batch);
+    ck_assert(batch_add(&rig.batch, golden[0].id, 3, rig.f->conf.n_ctx - 2, seq.page, 1, 1));
+    refused(ERR_ARG, "engine.n_ctx");
+    fill(0, 0, 3, 1);
+    run_ok();
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
+static void open_refused(struct forward_conf conf, int code, const char *word)
+{
+    struct err err = { 0 };
+    struct forward *f = NULL;
+    ck_assert_int_eq(forward_open(&f, rig.model, rig.plug, &conf, &err), code);
+    ck_assert_ptr_null(f);
+    ck_assert_msg(strstr(err.text, word) != NULL, "%s", err.text);
+}
+
+static void no_progress(void *ctx, uint64_t done, uint64_t all)
+{
+    (void)ctx;
+    ck_abort_msg("weights were touched: %lu of %lu", (unsigned long)done, (unsigned long)all);
+}
+
+START_TEST(forward_bad_configuration_is_refused)
+{
+    const struct forward_conf good = rig_conf(&(struct rig_opts){ 0 });
+    struct forward_conf c;
+    rig.model = rig_model(NULL);
+    rig.plug = rig_plug(NULL, 1);
+    c = good;
+    c.page_tok = 17;
+    open_refused(c, ERR_ARG, "engine.page_tok");
+    c = good;
+    c.n_ctx = rig.model->hp.n_ctx + 1;
+    open_refused(c, ERR_ARG, "engine.n_ctx");
+    c = good;
+    c.max_tok = 0;
+    open_refused(c, ERR_ARG, "engine.row_budget");
+    c = good;
+    c.max_seq = 65535;
+    open_refused(c, ERR_ARG, "engine.max_seq");
+    c = good;
+    c.kv_tok = UINT32_MAX;
+    open_refused(c, ERR_LIMIT, "engine.kv_tok");
+    c = good;
+    c.route.pin_linear = "org.example.absent";
+    open_refused(c, ERR_PLUGIN, "org.example.absent");
+    plug_close(rig.plug);
+    model_close(rig.model);
+}
+END_TEST
+
+START_TEST(forward_memory_limit_is_checked_before_weights_are_touched)
+{
+    struct forward_conf c = rig_conf(&(struct rig_opts){ 0 });
+    rig.model = rig_model(NULL);
+    rig.plug = rig_plug(NULL, 1);
+    c.progress = no_progress;
+    c.max_mem = 1 << 20;
+    open_refused(c, ERR_LIMIT, "smaller model");
+    c.max_mem = UINT64_C(12) << 20;
+    open_refused(c, ERR_LIMIT, "engine.");
+    plug_close(rig.plug);
+    model_close(rig.model);
+}
+END_TEST
+
+START_TEST(forward_dry_plans_and_prepares_nothing)
+{
+    struct forward_conf c = rig_conf(&(struct rig_opts){ 0 });
+    struct err err = { 0 };
+    struct buf table = { 0 };
+    rig.model = rig_model(NULL);
+    rig.plug = rig_plug(NULL, 1);
+    c.progress = no_progress;
+    c.dry = true;
+    c.n_ctx = 0;
+    int rc = forward_open(&rig.f, rig.model, rig.plug, &c, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    const struct mem_plan *m = &rig.f->mem;
+    ck_assert(m->weights > 0 && m->kv > 0 && m->work > 0 && m->rope > 0);
+    ck_assert_uint_eq(m->total, m->weights + m->kv + m->work + m->rope);
+    ck_assert_uint_ge(m->limit, m->total);
+    ck_assert_uint_eq(rig.f->conf.n_ctx, rig.model->hp.n_ctx);
+    ck_assert_uint_eq(rig.f->conf.kv_tok, rig.f->conf.n_ctx * rig.f->conf.max_seq);
+    ck_assert_uint_eq(rig.f->conf.max_mem, m->limit);
+    forward_mem_table(rig.f, &table);
+    ck_assert_ptr_nonnull(strstr(table.p, "weights"));
+    buf_free(&table);
+    ck_assert_int_eq(batch_open(&rig.batch, &rig.f->limits, &err), 0);
+    refused(ERR_ARG, "dry");
+}
+END_TEST
+
+static uint64_t last_done;
+
+static void watch(void *ctx, uint64_t done, uint64_t all)
+{
+    ++*(unsigned *)ctx;
+    ck_assert(done > last_done && done <= all);
+    last_done = done;
+    if (*(unsigned *)ctx == rig.model->hp.n_layer * 7 + 1)
+        ck_assert_uint_eq(done, all);
+}
+
+START_TEST(forward_reports_progress_to_the_end)
+{
+    struct forward_conf c = rig_conf(&(struct rig_opts){ 0 });
+    struct err err = { 0 };
+    unsigned n = 0;
+    rig.model = rig_model(NULL);
+    rig.plug = rig_plug(NULL, 1);
+    c.progress = watch;
+    c.progress_ctx = &n;
+    last_done = 0;
+    int rc = forward_open(&rig.f, rig.model, rig.plug, &c, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    ck_assert_uint_eq(n, rig.model->hp.n_layer * 7 + 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("forward");
+    TCase *c = tcase_create("forward");
+    tcase_set_timeout(c, 900);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, forward_gives_one_hash_however_it_is_run);
+    tcase_add_test(c, forward_reads_every_token);
+    tcase_add_test(c, forward_step_allocates_nothing);
+    tcase_add_test(c, forward_without_outputs_skips_the_head);
+    tcase_add_test(c, forward_error_names_op_layer_and_plugin_and_leaves_no_trace);
+    tcase_add_test(c, forward_lost_device_is_not_used_again);
+    tcase_add_test(c, forward_waits_out_a_full_queue);
+    tcase_add_test(c, forward_waits_before_another_device_reads);
+    tcase_add_test(c, forward_refuses_a_step_that_no_plugin_should_see);
+    tcase_add_test(c, forward_bad_configuration_is_refused);
+    tcase_add_test(c, forward_memory_limit_is_checked_before_weights_are_touched);
+    tcase_add_test(c, forward_dry_plans_and_prepares_nothing);
+    tcase_add_test(c, forward_reports_progress_to_the_end);
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,238 @@
+/* The forward pass against its formulas in double, written independently:
+ * every architecture, every file type of a projection, on a tiny model whose
+ * norms are not all ones. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitnet_plugin.h"
+#include "core/base/f16.h"
+#include "core/engine/forward.h"
+#include "tests/golden/rig.h"
+#include "tests/unit/gguf_make.h"
+
+enum { MAX_DIM = 1024, N_TOK = 9, MAX_VOCAB_TINY = 16 };
+
+/* ------------------------------------------------------------- the formulas */
+
+/* y = W x; ternary weights see x rounded to 8 bits, as the contract says. */
+static void mul(const struct wsrc *w, const double *x, double *y)
+{
+    static float row[MAX_DIM];
+    double q[MAX_DIM], m = 1e-5;
+    for (uint32_t i = 0; i < w->cols; i++)
+        m = fmax(m, fabs(x[i]));
+    for (uint32_t i = 0; i < w->cols; i++)
+        q[i] = w->format == BNP_FMT_T2 ? rint(x[i] * 127 / m) * m / 127 : x[i];
+    for (uint32_t r = 0; r < w->rows; r++) {
+        ck_assert_int_eq(wsrc_read_f32(w, r, row), 0);
+        y[r] = 0;
+        for (uint32_t i = 0; i < w->cols; i++)
+            y[r] += (double)row[i] * q[i];
+    }
+}
+
+static void norm(const struct model *m, const struct wsrc *w, const double *x, double *y)
+{
+    static float g[MAX_DIM];
+    double ss = 0;
+    ck_assert_int_eq(wsrc_read_f32(w, 0, g), 0);
+    for (uint32_t i = 0; i < w->cols; i++)
+        ss += x[i] * x[i];
+    for (uint32_t i = 0; i < w->cols; i++)
+        y[i] = x[i] / sqrt(ss / w->cols + (double)m->hp.eps) * (double)g[i];
+}
+
+static void turn(const struct model *m, double *x, uint32_t n_head, uint32_t pos)
+{
+    const struct hparams *hp = &m->hp;
+    for (uint32_t h = 0; h < n_head; h++, x += hp->head_dim)
+        for (uint32_t i = 0; i < hp->n_rot / 2; i++) {
+            const bool pairs = hp->rope_style == BNP_ROPE_PAIRS;
+            double *a = &x[pairs ? 2 * i : i], *b = &x[pairs ? 2 * i + 1 : i + hp->n_rot / 2];
+            const double t = pos * pow(hp->rope_base, -2.0 * i / hp->n_rot);
+            const double a0 = *a, b0 = *b;
+            *a = a0 * cos(t) - b0 * sin(t);
+            *b = a0 * sin(t) + b0 * cos(t);
+        }
+}
+
+static double half(double v)
+{
+    return (double)f16_to_f32(f16_from_f32((float)v));
+}
+
+struct cache {
+    double k[N_TOK][MAX_DIM], v[N_TOK][MAX_DIM];
+};
+
+static void attend(const struct hparams *hp, const struct cache *c, uint32_t pos, const double *q,
+                   double *out)
+{
+    for (uint32_t h = 0; h < hp->n_head; h++) {
+        const uint32_t at = h / (hp->n_head / hp->n_head_kv) * hp->head_dim;
+        double e[N_TOK], sum = 0, top = -INFINITY;
+        for (uint32_t j = 0; j <= pos; j++) {
+            e[j] = 0;
+            for (uint32_t d = 0; d < hp->head_dim; d++)
+                e[j] += q[h * hp->head_dim + d] * c->k[j][at + d] / sqrt(hp->head_dim);
+            top = fmax(top, e[j]);
+        }
+        for (uint32_t j = 0; j <= pos; j++)
+            sum += e[j] = exp(e[j] - top);
+        for (uint32_t d = 0; d < hp->head_dim; d++) {
+            double o = 0;
+            for (uint32_t j = 0; j <= pos; j++)
+                o += e[j] / sum * c->v[j][at + d];
+            out[h * hp->head_dim + d] = o;
+        }
+    }
+}
+
+static void layer(const struct model *m, const struct model_layer *l, struct cache *c,
+                  uint32_t pos, double *x)
+{
+    const struct hparams *hp = &m->hp;
+    static double h[MAX_DIM], q[MAX_DIM], a[MAX_DIM], u[MAX_DIM];
+    norm(m, &l->t[T_ATTN_NORM], x, h);
+    mul(&l->t[T_ATTN_Q], h, q);
+    mul(&l->t[T_ATTN_K], h, c->k[pos]);
+    mul(&l->t[T_ATTN_V], h, c->v[pos]);
+    turn(m, q, hp->n_head, pos);
+    turn(m, c->k[pos], hp->n_head_kv, pos);
+    for (uint32_t i = 0; i < hp->n_head_kv * hp->head_dim; i++) {
+        c->k[pos][i] = half(c->k[pos][i]);
+        c->v[pos][i] = half(c->v[pos][i]);
+    }
+    attend(hp, c, pos, q, a);
+    if (l->t[T_ATTN_SUB_NORM].t)
+        norm(m, &l->t[T_ATTN_SUB_NORM], a, a);
+    mul(&l->t[T_ATTN_OUT], a, h);
+    for (uint32_t i = 0; i < hp->n_embd; i++)
+        x[i] += h[i];
+    norm(m, &l->t[T_FFN_NORM], x, h);
+    mul(&l->t[T_FFN_GATE], h, a);
+    mul(&l->t[T_FFN_UP], h, u);
+    for (uint32_t i = 0; i < hp->n_ff; i++) {
+        const double g = a[i];
+        a[i] = (hp->glu == BNP_GLU_SILU ? g / (1 + exp(-g)) : g > 0 ? g * g : 0) * u[i];
+    }
+    if (l->t[T_FFN_SUB_NORM].t)
+        norm(m, &l->t[T_FFN_SUB_NORM], a, a);
+    mul(&l->t[T_FFN_DOWN], a, h);
+    for (uint32_t i = 0; i < hp->n_embd; i++)
+        x[i] += h[i];
+}
+
+static void formulas(const struct model *m, const int32_t *id, uint32_t n, double *logits)
+{
+    static struct cache cache[2];
+    static float embd[MAX_DIM];
+    ck_assert_uint_le(m->hp.n_layer, 2);
+    for (uint32_t pos = 0; pos < n; pos++) {
+        double x[MAX_DIM];
+        ck_assert_int_eq(wsrc_read_f32(&m->embd, (uint32_t)id[pos], embd), 0);
+        for (uint32_t i = 0; i < m->hp.n_embd; i++)
+            x[i] = (double)embd[i];
+        for (uint32_t i = 0; i < m->hp.n_layer; i++)
+            layer(m, &m->layer[i], &cache[i], pos, x);
+        norm(m, &m->output_norm, x, x);
+        mul(&m->head, x, logits + pos * m->hp.n_vocab);
+    }
+}
+
+/* --------------------------------------------------------------- the subject */
+
+/* Norm weights between a half and one and a half, different everywhere. */
+static void spice(struct gguf_make *make)
+{
+    uint64_t state = 99;
+    for (unsigned i = 0; i < make->n_t; i++) {
+        struct make_tensor *t = &make->t[i];
+        if (!strstr(t->name, "norm"))
+            continue;
+        for (size_t j = 0; j < t->data.n; j += sizeof(float)) {
+            const float v = 0.5f + (float)(make_random(&state) % 1024) / 1024;
+            memcpy(t->data.p + j, &v, sizeof v);
+        }
+    }
+}
+
+static void check_model(const struct tiny *tiny, double tolerance)
+{
+    const int32_t id[N_TOK] = { 10, 3, 1, 4, 1, 5, 9, 2, 6 };
+    static struct gguf_make make;
+    struct buf file = { 0 };
+    struct err err = { 0 };
+    gguf_make_tiny(&make, tiny);
+    spice(&make);
+    gguf_make_done(&make, &file);
+
+    struct rig r = { .plug = rig_plug(NULL, 1) };
+    const struct model_opts opts = { 0 };
+    struct forward_conf conf = rig_conf(&(struct rig_opts){ .n_ctx = 32, .max_tok = 16 });
+    int rc = model_open_mem(&r.model, file.p, file.n, "tiny", &opts, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    rc = forward_open(&r.f, r.model, r.plug, &conf, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    ck_assert_int_eq(batch_open(&r.batch, &r.f->limits, &err), 0);
+
+    const uint32_t n_vocab = r.model->hp.n_vocab;
+    float got[N_TOK * MAX_VOCAB_TINY];
+    double want[N_TOK * MAX_VOCAB_TINY], diff = 0, size = 0;
+    ck_assert_uint_le(n_vocab, MAX_VOCAB_TINY);
+    rig_logits(&r, id, N_TOK, 4, got);
+    formulas(r.model, id, N_TOK, want);
+    for (uint32_t i = 0; i < N_TOK * n_vocab; i++) {
+        diff += pow((double)got[i] - want[i], 2);
+        size += want[i] * want[i];
+    }
+    ck_assert_msg(sqrt(diff / size) <= tolerance, "%s, type %u: off by %.2e of %.2e",
+                  r.model->arch, tiny->linear, sqrt(diff / size), tolerance);
+    rig_close(&r);
+    gguf_make_free(&make);
+    buf_free(&file);
+}
+
+enum { F16 = 1, Q8_0 = 8, Q6_K = 14, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, I2_S = 36 };
+
+static const char *const arch[] = { "bitnet", "bitnet-25", "bitnet-b1.58", "llama" };
+
+/* Dense rows differ from double by rounding only, a little more where f16
+ * keys fall on the other side of a tie. */
+START_TEST(graph_dense_projections_follow_the_formulas)
+{
+    static const uint32_t type[] = { F16, BF16, Q8_0, Q6_K };
+    for (size_t i = 0; i < sizeof type / sizeof type[0]; i++) {
+        const struct tiny tiny = { .arch = arch[_i], .n_embd = type[i] == Q6_K ? 256 : 64,
+                                   .linear = type[i], .embd = type[i] };
+        check_model(&tiny, 1e-4);
+    }
+}
+END_TEST
+
+/* An input that rounds to the neighbouring int8 moves a product by a 127th of
+ * its largest input. */
+START_TEST(graph_ternary_projections_follow_the_formulas)
+{
+    static const uint32_t type[] = { I2_S, TQ1_0, TQ2_0 };
+    for (size_t i = 0; i < sizeof type / sizeof type[0]; i++)
+        check_model(&(struct tiny){ .arch = arch[_i], .n_embd = 256, .linear = type[i] }, 5e-3);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("graph");
+    TCase *c = tcase_create("graph");
+    tcase_set_timeout(c, 300);
+    tcase_add_loop_test(c, graph_dense_projections_follow_the_formulas, 0, 4);
+    tcase_add_loop_test(c, graph_ternary_projections_follow_the_formulas, 0, 4);
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
