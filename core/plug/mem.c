@@ -35,10 +35,10 @@ static void *map_raw(const struct mem *m, uint64_t size, int numa)
 
 void *mem_get(struct mem *m, uint64_t size, uint64_t align, int numa)
 {
-    if (align < BNP_ALIGN)
-        align = BNP_ALIGN;
     if ((align & (align - 1)) || align > (UINT64_C(1) << 40) || size > (uint64_t)PTRDIFF_MAX / 2)
         return NULL;
+    if (align < BNP_ALIGN)
+        align = BNP_ALIGN;
     const bool mapped = size >= LARGE;
     /* One boundary for the header, one to reach the next one. */
     uint64_t raw_size = size + BNP_SLACK + align + BNP_ALIGN;
