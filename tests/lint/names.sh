@@ -3,7 +3,7 @@
 #
 # What a room's object file shows the linker begins with a word of the file's
 # name (heap_push in vocab_heap.c, sampler_open in sample.c), with the name of a header of the same room
-# (vocab_piece of vocab.h), or, for the decoders of one file encoding, with the
+# (vocab_piece of vocab.h) or of a struct in one (request_open in engine.h), or, for the decoders of one file encoding, with the
 # encoding (tq2_row in ternary.c).
 . "$(dirname "$0")/lint.sh"
 lint_skip_instrumented
@@ -19,7 +19,8 @@ for lib in $rooms; do
     room=${lib##*/libbitnet_}
     room=${room%.a}
     headers=$(find "core/$room" -name '*.h' 2>/dev/null | sed 's|.*/||; s|\.h$||' | tr '\n' ' ')
-    nm -g --defined-only "$lib" | awk -v allowed="$headers $encodings" -v room="$room" '
+    structs=$(sed -n 's/^struct \([a-z0-9_]*\) {.*/\1/p' "core/$room"/*.h 2>/dev/null | tr '\n' ' ')
+    nm -g --defined-only "$lib" | awk -v allowed="$headers $structs $encodings" -v room="$room" '
         BEGIN { n_allowed = split(allowed, ok, " ") }
         /^[^ ]*\.o:$/ {
             file = $0; sub(/\.o:$/, "", file)
