@@ -2,9 +2,10 @@
 # names.sh - a shared name starts with the file it lives in.
 #
 # What a room's object file shows the linker begins with a word of the file's
-# name (heap_push in vocab_heap.c, sampler_open in sample.c), with the name of a header of the same room
-# (vocab_piece of vocab.h) or of a struct in one (request_open in engine.h), or, for the decoders of one file encoding, with the
-# encoding (tq2_row in ternary.c).
+# name (heap_push in vocab_heap.c, sampler_open in sample.c), with the name of a
+# header of the same room (vocab_piece of vocab.h) or of a struct in one
+# (request_open in engine.h), or, for the decoders of one file encoding, with
+# the encoding (tq2_row in ternary.c).
 . "$(dirname "$0")/lint.sh"
 lint_skip_instrumented
 
