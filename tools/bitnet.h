@@ -86,10 +86,11 @@ struct loaded {
 /* -m, or the default model's path. */
 int load_path(char path[PATH_MAX], struct err *);
 int load_options(struct model_opts *, struct err *);
-/* The model of the common options; its warnings go to standard error. */
+/* The model of the common options. */
 int load_model(struct loaded *, struct err *);
 /* Plugins and weights, one sequence of n_ctx tokens at most (cut to what the
- * model has), max_tok rows in a step, max_out of them with logits. */
+ * model has), max_tok rows in a step, max_out of them with logits. When all is
+ * well the model's warnings go to standard error. */
 int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
                  struct err *);
 void load_close(struct loaded *);

@@ -46,8 +46,6 @@ int load_model(struct loaded *l, struct err *e)
         rc = load_path(path, e);
     if (!rc)
         rc = model_open(&l->model, path, &opts, e);
-    for (unsigned i = 0; !rc && i < l->model->n_warning; i++)
-        fprintf(stderr, "bitnet: warning: %s\n", l->model->warning[i]);
     return rc;
 }
 
@@ -144,6 +142,8 @@ int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t ma
     if (!rc)
         rc = forward_open(&l->forward, l->model, l->plug, &c, e);
     clear_bar(&bar);
+    for (unsigned i = 0; !rc && i < l->model->n_warning; i++)
+        fprintf(stderr, "bitnet: warning: %s\n", l->model->warning[i]);
     return rc;
 }
 
