@@ -97,33 +97,6 @@ void rig_logits(struct rig *r, const int32_t *id, uint32_t n, uint32_t chunk, fl
     kv_seq_close(&r->f->kv, &s);
 }
 
-void rig_greedy(struct rig *r, const int32_t *id, uint32_t n, uint32_t n_new, int32_t *out,
-                float *logits)
-{
-    struct err err = { 0 };
-    struct kv_seq s;
-    const uint32_t n_vocab = r->model->hp.n_vocab;
-    int32_t *all = calloc(n + n_new, sizeof *all);
-    float *row = calloc(n_vocab, sizeof *row);
-    ck_assert(all && row);
-    memcpy(all, id, n * sizeof *all);
-    ck_assert_int_eq(kv_seq_open(&s, &r->f->kv, r->f->conf.n_ctx, &err), 0);
-    for (uint32_t i = 0, done = 0; i < n_new; i++) {
-        step(r, &s, all, done, n + i - done, 1, row);
-        done = n + i;
-        uint32_t best = 0;
-        for (uint32_t j = 1; j < n_vocab; j++)
-            if (row[j] > row[best])
-                best = j;
-        out[i] = all[n + i] = (int32_t)best;
-        if (logits)
-            memcpy(logits + (size_t)i * n_vocab, row, n_vocab * sizeof *row);
-    }
-    kv_seq_close(&r->f->kv, &s);
-    free(all);
-    free(row);
-}
-
 static uint32_t read_ids(json_t *line, const char *key, int32_t *out, uint32_t max)
 {
     json_t *a = json_object_get(line, key);

@@ -34,10 +34,6 @@ void rig_close(struct rig *);
 /* Logits of every one of id[0..n), n_vocab floats each, into out; at most
  * chunk rows in a step (0: all at once). */
 void rig_logits(struct rig *, const int32_t *id, uint32_t n, uint32_t chunk, float *out);
-/* n_new greedy tokens behind id[0..n). logits (or NULL): [n_new][n_vocab],
- * what each was chosen from. */
-void rig_greedy(struct rig *, const int32_t *id, uint32_t n, uint32_t n_new, int32_t *out,
-                float *logits);
 
 /* The golden prompts: token ids and the reference's greedy continuation. */
 enum { GOLDEN_N = 10, GOLDEN_NEW = 48, GOLDEN_MAX = 256 };

@@ -1,0 +1,191 @@
+/* test_logits.c - the model against two independent implementations.
+ *
+ * story-i2_s is a C++ runtime's I2_S kernels with an F16 cache, story-pytorch
+ * the training code's own f32 forward. They agree with each other to a
+ * correlation of 0.9995 at the worst position and 0.99995 on average; we must
+ * agree with both at least to 0.999 and 0.9999. The same ternary weights in
+ * three encodings must give the same. */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "tests/golden/rig.h"
+
+enum { N_VOCAB = 2048, N_FIRST = 16 };
+
+static const char *const model_path[] = {
+    "models/story.gguf", "tests/golden/models/story-tq2_0.gguf",
+    "tests/golden/models/story-tq1_0.gguf"
+};
+
+static struct golden golden[GOLDEN_N];
+static uint32_t n_row;                    /* positions of all prompts          */
+
+static float *read_logits(const char *path)
+{
+    struct err err = { 0 };
+    char *p;
+    size_t n;
+    ck_assert_msg(file_read(path, 64 << 20, &p, &n, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(n, (size_t)n_row * N_VOCAB * sizeof(float));
+    return (float *)(void *)p;
+}
+
+static double correlation(const float *a, const float *b)
+{
+    double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < N_VOCAB; i++) {
+        ma += (double)a[i] / N_VOCAB;
+        mb += (double)b[i] / N_VOCAB;
+    }
+    for (int i = 0; i < N_VOCAB; i++) {
+        double x = (double)a[i] - ma, y = (double)b[i] - mb;
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Largest difference of two rows of logits. */
+static double difference(const float *a, const float *b)
+{
+    double worst = 0;
+    for (int i = 0; i < N_VOCAB; i++)
+        worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    return worst;
+}
+
+/* The same for an average position. */
+static double typical(const float *a, const float *b)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n_row; i++)
+        sum += difference(a + (size_t)i * N_VOCAB, b + (size_t)i * N_VOCAB);
+    return sum / n_row;
+}
+
+static void compare(const char *model, const char *name, const float *ours, const float *ref)
+{
+    double worst = 1, sum = 0;
+    for (uint32_t i = 0; i < n_row; i++) {
+        double c = correlation(ours + (size_t)i * N_VOCAB, ref + (size_t)i * N_VOCAB);
+        worst = fmin(worst, c);
+        sum += c;
+    }
+    printf("%s against %s: correlation worst %.6f, average %.6f, largest difference %.3f at a typical position\n", model,
+           name, worst, sum / n_row, typical(ours, ref));
+    ck_assert_double_ge(worst, 0.999);
+    ck_assert_double_ge(sum / n_row, 0.9999);
+}
+
+static void check_ids(const struct model *m)
+{
+    for (int i = 0; i < GOLDEN_N; i++) {
+        struct tokens t = { 0 };
+        struct err err = { 0 };
+        int rc = vocab_encode(m->vocab, golden[i].text, strlen(golden[i].text), VOCAB_BOS, 0, &t,
+                              &err);
+        ck_assert_msg(rc == 0, "%s", err.text);
+        ck_assert_uint_eq(t.n, golden[i].n);
+        ck_assert_mem_eq(t.id, golden[i].id, t.n * sizeof *t.id);
+        free(t.id);
+    }
+}
+
+static uint32_t argmax(const float *row)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < N_VOCAB; i++)
+        if (row[i] > row[best])
+            best = i;
+    return best;
+}
+
+/* We read the reference's own continuation, so at every token both had the
+ * same text before them; up to the first other choice that is what we would
+ * have written. Where we choose otherwise, the logits differ by rounding only:
+ * our preference must be smaller than noise, which is how far two references
+ * lie apart. Such ties are rare, but one ends a continuation's likeness. */
+static void check_greedy(struct rig *r, double noise)
+{
+    int n_whole = 0, n_same = 0;
+    float *logits = malloc((size_t)GOLDEN_MAX * N_VOCAB * sizeof *logits);
+    ck_assert_ptr_nonnull(logits);
+    for (int i = 0; i < GOLDEN_N; i++) {
+        const struct golden *g = &golden[i];
+        int32_t id[GOLDEN_MAX];
+        uint32_t first = GOLDEN_NEW;
+        ck_assert_uint_le(g->n + GOLDEN_NEW, GOLDEN_MAX);
+        memcpy(id, g->id, g->n * sizeof *id);
+        memcpy(id + g->n, g->greedy, sizeof g->greedy);
+        rig_logits(r, id, g->n + GOLDEN_NEW - 1, 0, logits);
+        for (uint32_t j = 0; j < GOLDEN_NEW; j++) {
+            const float *row = logits + (size_t)(g->n + j - 1) * N_VOCAB;
+            const uint32_t ours = argmax(row);
+            if ((int32_t)ours == g->greedy[j]) {
+                n_same++;
+                continue;
+            }
+            const double gap = (double)row[ours] - (double)row[g->greedy[j]];
+            printf("prompt %d, token %u: we prefer another by %.4f\n", i, j, gap);
+            ck_assert_double_lt(gap, noise);
+            first = first < j ? first : j;
+        }
+        n_whole += first >= N_FIRST;
+    }
+    printf("%d of %d tokens chosen alike, %d of %d continuations equal for %d tokens; noise %.4f\n",
+           n_same, GOLDEN_N * GOLDEN_NEW, n_whole, GOLDEN_N, N_FIRST, noise);
+    ck_assert_int_ge(n_same, GOLDEN_N * GOLDEN_NEW * 99 / 100);
+    ck_assert_int_ge(n_whole, 8);
+    free(logits);
+}
+
+START_TEST(logits_agree_with_two_references)
+{
+    const char *path = model_path[_i];
+    rig_golden(golden);
+    n_row = 0;
+    for (int i = 0; i < GOLDEN_N; i++)
+        n_row += golden[i].n;
+    float *i2s = read_logits("tests/golden/story/story-i2_s.logits.f32");
+    float *torch = read_logits("tests/golden/story/story-pytorch.logits.f32");
+    float *ours = malloc((size_t)n_row * N_VOCAB * sizeof *ours);
+    ck_assert_ptr_nonnull(ours);
+
+    struct rig r;
+    rig_open(&r, &(struct rig_opts){ .model = path });
+    ck_assert_uint_eq(r.model->hp.n_vocab, N_VOCAB);
+    check_ids(r.model);
+    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n)
+        rig_logits(&r, golden[i].id, golden[i].n, 0, ours + (size_t)at * N_VOCAB);
+    compare(path, "story-i2_s", ours, i2s);
+    compare(path, "story-pytorch", ours, torch);
+    check_greedy(&r, typical(i2s, torch));
+
+    rig_close(&r);
+    rig_golden_free(golden);
+    free(i2s);
+    free(torch);
+    free(ours);
+}
+END_TEST
+
+int main(void)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);       /* figures survive a failing child */
+    Suite *suite = suite_create("golden");
+    TCase *c = tcase_create("logits");
+    tcase_set_timeout(c, 600);
+    tcase_add_loop_test(c, logits_agree_with_two_references, 0,
+                        (int)(sizeof model_path / sizeof model_path[0]));
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
