@@ -83,6 +83,25 @@ static bool open_device(struct sut *s)
     return true;
 }
 
+static const void *take(void *mine, size_t size, const void *theirs)
+{
+    uint32_t n;
+    if (!theirs)
+        return NULL;
+    memcpy(&n, theirs, sizeof n);
+    memcpy(mine, theirs, n < size ? n : size);
+    return mine;
+}
+
+static void take_tables(struct sut *s, const bnp_plugin *theirs)
+{
+    s->p = take(&s->api, sizeof s->api, theirs);
+    s->api.device = take(&s->device, sizeof s->device, theirs->device);
+    s->api.linear = take(&s->linear, sizeof s->linear, s->api.linear);
+    s->api.attn = take(&s->attn, sizeof s->attn, s->api.attn);
+    s->api.point = take(&s->point, sizeof s->point, s->api.point);
+}
+
 bool sut_open(struct sut *s, const char *path, const char *fault)
 {
     static const uint8_t worker_numa[3];
@@ -95,11 +114,12 @@ bool sut_open(struct sut *s, const char *path, const char *fault)
                           .report = host_report, .alloc = host_alloc, .release = host_release,
                           .option = host_option, .parallel = host_parallel };
     s->dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    s->p = s->dl ? dlsym(s->dl, "bnp_plugin_v1") : NULL;
-    if (!s->p) {
+    const bnp_plugin *theirs = s->dl ? dlsym(s->dl, "bnp_plugin_v1") : NULL;
+    if (!theirs) {
         fprintf(stderr, "%s: %s\n", path, dlerror());
         return false;
     }
+    take_tables(s, theirs);
     return open_device(s);
 }
 

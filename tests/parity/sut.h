@@ -19,7 +19,12 @@
 struct sut {
     const char *path;
     void *dl;
-    const bnp_plugin *p;
+    bnp_plugin api;             /* the plugin's tables, zero beyond their    */
+    bnp_device_ops device;      /* struct_size, as a host must read them     */
+    bnp_linear_ops linear;
+    bnp_attn_ops attn;
+    bnp_point_ops point;
+    const bnp_plugin *p;        /* &api                                      */
     bnp_host host;
     bnp_topo topo;
     const char *fault;          /* host->option("fault")                     */
