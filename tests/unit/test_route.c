@@ -1,0 +1,344 @@
+/* Promises of core/plug/route.h. Devices are scalar-ref under other names, made
+ * slower, less exact or farther away as a test needs. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/plug/route.h"
+#include "plug_dir.h"
+
+#define QUICK_ID "org.test.quick"
+#define SLOW_ID  "org.test.slow"
+
+static struct plug *plug;         /* the real one, which owns scalar-ref       */
+static struct plug street;        /* what the route sees                       */
+static struct plug_entry entry[3];
+static struct plug_entry *entries[3] = { &entry[0], &entry[1], &entry[2] };
+static struct dev dev[3];
+static struct dev *devs[3] = { &dev[0], &dev[1], &dev[2] };
+static bnp_linear_ops linear[3];
+static struct err err;
+static struct route *route;
+static struct dev *chosen;
+static bnp_offer offer;
+
+static const bnp_weight_desc weight = {
+    .struct_size = sizeof weight, .format = BNP_FMT_T2, .scale_kind = BNP_SCALE_TENSOR,
+    .flags = BNP_W_MUL, .rows = 64, .cols = 128, .max_tok = 64, .name = "a" };
+static const bnp_attn_desc attention = {
+    .struct_size = sizeof attention, .n_head = 2, .n_head_kv = 1, .head_dim = 32, .page_tok = 16,
+    .kv_format = BNP_KV_F16, .max_kv = 64, .max_tok = 16, .scale = 0.25f };
+static const bnp_point_desc pointwise = {
+    .struct_size = sizeof pointwise, .ops = 0x3f, .cols = 64, .max_tok = 16 };
+
+static void wait_us(long us)
+{
+    const struct timespec t = { .tv_nsec = us * 1000 };
+    nanosleep(&t, NULL);
+}
+
+static int slow_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                    bnp_span scratch)
+{
+    wait_us(4000);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+static int broken_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                      bnp_span scratch)
+{
+    (void)s;
+    (void)act;
+    (void)n;
+    (void)item;
+    (void)scratch;
+    return BNP_E_INTERNAL;
+}
+
+static int bounded_query(bnp_device *d, const bnp_weight_desc *w, bnp_offer *o)
+{
+    const int rc = plug->ref->linear->query(d, w, o);
+    o->det = BNP_DET_BOUNDED;
+    o->rel_err = 1e-3f;
+    return rc;
+}
+
+static int no_query(bnp_device *d, const bnp_weight_desc *w, bnp_offer *o)
+{
+    (void)d;
+    (void)w;
+    (void)o;
+    return BNP_E_UNSUPPORTED;
+}
+
+/* quick, slow, scalar-ref; all three compute like scalar-ref. */
+static void setup(void)
+{
+    static const char *const id[3] = { QUICK_ID, SLOW_ID, PLUG_REF_ID };
+    plug_dir_setup();
+    plug_dir_add(PLUG_DIR_REF, "scalar-ref.so");
+    struct plug_opts o = plug_dir_opts();
+    o.no_test = true;
+    plug = plug_dir_open(&o);
+    for (unsigned i = 0; i < 3; i++) {
+        entry[i] = *plug->ref->plugin;
+        snprintf(entry[i].note.raw.id, sizeof entry[i].note.raw.id, "%s", id[i]);
+        linear[i] = *plug->ref->linear;
+        dev[i] = *plug->ref;
+        dev[i].plugin = &entry[i];
+        dev[i].linear = &linear[i];
+    }
+    linear[1].mul = linear[2].mul = slow_mul;
+    street = (struct plug){ .entry = entries, .n_entry = 3, .dev = devs, .n_dev = 3,
+                            .ref = &dev[2] };
+}
+
+static void teardown(void)
+{
+    route_close(route);
+    route = NULL;
+    plug_close(plug);
+    plug_dir_teardown();
+}
+
+static void open_route(struct route_opts o)
+{
+    if (!o.min_det)
+        o.min_det = BNP_DET_EXACT;
+    route_close(route);
+    ck_assert_int_eq(route_open(&route, &street, &o, &err), 0);
+}
+
+static int ask(void)
+{
+    chosen = NULL;
+    return route_linear(route, &weight, &chosen, &offer, &err);
+}
+
+static void expect_chosen(unsigned i)
+{
+    const int rc = ask();
+    ck_assert_msg(rc == 0, "%s", err.text);
+    ck_assert_str_eq(chosen->plugin->note.raw.id, dev[i].plugin->note.raw.id);
+    ck_assert_uint_eq(offer.det, BNP_DET_EXACT);
+}
+
+static void expect_explained(const char *text)
+{
+    struct buf b = { 0 };
+    route_explain(route, &b);
+    ck_assert_msg(b.p && strstr(b.p, text), "'%s' lacks '%s'", b.p ? b.p : "", text);
+    buf_free(&b);
+}
+
+START_TEST(route_the_stopwatch_decides)
+{
+    open_route((struct route_opts){ 0 });
+    expect_chosen(0);
+    ck_assert_int_eq(dev[0].plugin->state, PLUG_ACTIVE);
+    ck_assert_int_ne(dev[1].plugin->state, PLUG_ACTIVE);
+    expect_explained("linear     64x128 t2/tensor");
+    expect_explained(QUICK_ID "  1 row ");
+    expect_explained("| " SLOW_ID ": ");
+    expect_explained("(slower)");
+    linear[0].mul = slow_mul;
+    linear[1].mul = plug->ref->linear->mul;
+    open_route((struct route_opts){ 0 });
+    expect_chosen(1);
+}
+END_TEST
+
+START_TEST(route_every_family_has_an_answer)
+{
+    open_route((struct route_opts){ 0 });
+    ck_assert_int_eq(route_attn(route, &attention, &chosen, &offer, &err), 0);
+    ck_assert_uint_gt(offer.scratch_size, 0);
+    ck_assert_int_eq(route_point(route, &pointwise, &chosen, &offer, &err), 0);
+    expect_explained("attention  2 heads on 1 of 32, kv f16, pages of 16");
+    expect_explained("pointwise  64 wide: rmsnorm rope relu2 silu add pick");
+}
+END_TEST
+
+START_TEST(route_the_reference_is_not_preferred_on_equal_time)
+{
+    linear[0].mul = linear[1].mul = linear[2].mul = slow_mul;
+    open_route((struct route_opts){ 0 });
+    ck_assert_int_eq(ask(), 0);
+    ck_assert_str_ne(chosen->plugin->note.raw.id, PLUG_REF_ID);
+}
+END_TEST
+
+START_TEST(route_equal_questions_are_measured_once)
+{
+    bnp_weight_desc w = weight;
+    open_route((struct route_opts){ 0 });
+    for (int i = 0; i < 30; i++) {
+        w.name = i % 2 ? "x" : "y";
+        ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+        linear[0].query = no_query;               /* nobody asks again */
+    }
+    expect_explained("x30 ");
+    linear[0].query = plug->ref->linear->query;
+    w.rows = 65;
+    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    expect_explained("x1 ");
+}
+END_TEST
+
+START_TEST(route_a_pin_wins)
+{
+    open_route((struct route_opts){ .pin_linear = SLOW_ID });
+    expect_chosen(1);
+    expect_explained("pinned");
+    expect_explained(QUICK_ID ": not the pinned plugin " SLOW_ID);
+    open_route((struct route_opts){ .pin_linear = PLUG_REF_ID, .strict = true });
+    expect_chosen(2);
+    open_route((struct route_opts){ .pin_attn = SLOW_ID, .pin_linear = "" });
+    expect_chosen(0);
+    open_route((struct route_opts){ .pin_linear = "org.test.absent" });
+    ck_assert_int_eq(ask(), ERR_PLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "not the pinned plugin org.test.absent"));
+}
+END_TEST
+
+START_TEST(route_offers_under_the_floor_are_no_candidates)
+{
+    linear[0].query = bounded_query;
+    open_route((struct route_opts){ 0 });
+    ck_assert_int_eq(ask(), 0);
+    ck_assert_str_ne(chosen->plugin->note.raw.id, QUICK_ID);
+    expect_explained(QUICK_ID ": offers bounded, the floor is exact");
+    open_route((struct route_opts){ .min_det = BNP_DET_BOUNDED });
+    ck_assert_int_eq(ask(), 0);
+    ck_assert_str_eq(chosen->plugin->note.raw.id, QUICK_ID);
+    ck_assert_uint_eq(offer.det, BNP_DET_BOUNDED);
+    struct route *none;
+    const struct route_opts bad = { .min_det = 4 };
+    ck_assert_int_eq(route_open(&none, &street, &bad, &err), ERR_ARG);
+}
+END_TEST
+
+START_TEST(route_strict_never_falls_back_to_the_reference)
+{
+    linear[0].query = linear[1].query = no_query;
+    open_route((struct route_opts){ 0 });
+    expect_chosen(2);
+    expect_explained("the only candidate");
+    open_route((struct route_opts){ .strict = true });
+    ck_assert_int_eq(ask(), ERR_PLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "no device for linear 64x128 t2/tensor"));
+    ck_assert_ptr_nonnull(strstr(err.text, QUICK_ID ": not supported"));
+    ck_assert_ptr_nonnull(strstr(err.text, PLUG_REF_ID ": strict mode"));
+}
+END_TEST
+
+/* Installed and rejected counts as installed; a plugin of another family not. */
+START_TEST(route_strict_allows_the_reference_when_it_is_alone)
+{
+    street.n_dev = 1;
+    street.dev = &devs[2];
+    open_route((struct route_opts){ .strict = true });
+    ck_assert_int_eq(ask(), ERR_PLUGIN);
+    entry[0].note.raw.families = entry[1].note.raw.families = BNP_FAM_ATTN;
+    expect_chosen(2);
+    street.n_entry = 0;
+    open_route((struct route_opts){ .strict = true });
+    expect_chosen(2);
+}
+END_TEST
+
+START_TEST(route_leaves_out_what_failed)
+{
+    dev[0].disabled = true;
+    open_route((struct route_opts){ .exclude = SLOW_ID });
+    expect_chosen(2);
+    expect_explained(QUICK_ID ": disabled after an error");
+    expect_explained(SLOW_ID ": excluded: it failed the parity test");
+    dev[0].disabled = false;
+    linear[0].mul = broken_mul;
+    open_route((struct route_opts){ .exclude = SLOW_ID });
+    expect_chosen(2);
+    expect_explained(QUICK_ID ": could not be measured: " QUICK_ID ": linear.mul: ");
+}
+END_TEST
+
+START_TEST(route_asks_again_when_its_choice_was_disabled)
+{
+    open_route((struct route_opts){ .exclude = PLUG_REF_ID });
+    expect_chosen(0);
+    dev[0].disabled = true;
+    expect_chosen(1);
+}
+END_TEST
+
+START_TEST(route_private_memory_is_named_as_the_reason)
+{
+    dev[0].info.flags &= ~(uint32_t)BNP_DEV_HOST_MEM;
+    dev[1].linear = NULL;
+    open_route((struct route_opts){ 0 });
+    expect_chosen(2);
+    expect_explained("private memory: crossing between devices is not built into this version");
+    expect_explained(SLOW_ID ": does not offer the linear family");
+}
+END_TEST
+
+START_TEST(route_large_weights_are_measured_in_part)
+{
+    bnp_weight_desc w = weight;
+    struct timespec a, b;
+    w.rows = 60000;
+    w.cols = 4096;
+    open_route((struct route_opts){ 0 });
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    ck_assert_int_lt(b.tv_sec - a.tv_sec, 30);
+    expect_explained(" ms");
+}
+END_TEST
+
+START_TEST(route_empty_descriptions_are_refused)
+{
+    bnp_weight_desc w = weight;
+    bnp_attn_desc a = attention;
+    bnp_point_desc p = pointwise;
+    w.cols = 0;
+    a.max_tok = 0;
+    p.cols = 0;
+    open_route((struct route_opts){ 0 });
+    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), ERR_ARG);
+    ck_assert_int_eq(route_attn(route, &a, &chosen, &offer, &err), ERR_ARG);
+    ck_assert_int_eq(route_point(route, &p, &chosen, &offer, &err), ERR_ARG);
+    street.n_dev = 0;
+    ck_assert_int_eq(ask(), ERR_PLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "there is no device at all"));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("route");
+    TCase *c = tcase_create("route");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_set_timeout(c, 120);
+    tcase_add_test(c, route_the_stopwatch_decides);
+    tcase_add_test(c, route_every_family_has_an_answer);
+    tcase_add_test(c, route_the_reference_is_not_preferred_on_equal_time);
+    tcase_add_test(c, route_equal_questions_are_measured_once);
+    tcase_add_test(c, route_a_pin_wins);
+    tcase_add_test(c, route_offers_under_the_floor_are_no_candidates);
+    tcase_add_test(c, route_strict_never_falls_back_to_the_reference);
+    tcase_add_test(c, route_strict_allows_the_reference_when_it_is_alone);
+    tcase_add_test(c, route_leaves_out_what_failed);
+    tcase_add_test(c, route_asks_again_when_its_choice_was_disabled);
+    tcase_add_test(c, route_private_memory_is_named_as_the_reason);
+    tcase_add_test(c, route_large_weights_are_measured_in_part);
+    tcase_add_test(c, route_empty_descriptions_are_refused);
+    suite_add_tcase(suite, c);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
