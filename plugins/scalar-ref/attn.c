@@ -45,8 +45,8 @@ static int desc_check(bnp_device *dev, const bnp_attn_desc *d)
     if (!widths || !page || !d->max_kv || d->max_kv > INT32_MAX || !d->max_tok ||
         row_not_finite(&d->scale, 1) >= 0)
         return ref_fail(dev, BNP_E_INVALID,
-                        "attention: %u heads over %u of %u, pages of %u, %u keys, %u rows: expected "
-                        "whole groups of heads, pages of 16, 32 or 64, a finite scale", d->n_head,
+                        "attention: %u heads over %u of %u, pages of %u, %u keys, %u rows: "
+                        "expected whole groups of heads, pages of 16, 32 or 64, a finite scale", d->n_head,
                         d->n_head_kv, d->head_dim, d->page_tok, d->max_kv, d->max_tok);
     return BNP_OK;
 }
@@ -88,8 +88,9 @@ static int pages_check(bnp_stream *s, const char *what, const bnp_attn_desc *d, 
     const int32_t *page = s->step.page + (size_t)s->seq_of[r] * s->step.max_pages;
     for (uint32_t i = from / d->page_tok; i <= pos / d->page_tok; i++) {
         if (!page_in_pool(d, pool, page[i]))
-            return ref_fail(s->dev, BNP_E_INVALID, "%s: page %u of sequence %d is number %d of %llu",
-                            what, i, s->seq_of[r], page[i],
+            return ref_fail(s->dev, BNP_E_INVALID,
+                            "%s: page %u of sequence %d is number %d of %llu", what, i,
+                            s->seq_of[r], page[i],
                             (unsigned long long)(pool.size / page_bytes(d)));
     }
     return BNP_OK;
@@ -222,7 +223,8 @@ static bool head(const struct view *w, const float *q, uint32_t pos, float *tmp,
         return false;
     memset(o, 0, dim * sizeof *o);
     for (uint32_t j = from; j <= pos;) {
-        const uint32_t end = j - j % BNP_ATTN_CHUNK + BNP_ATTN_CHUNK - 1, to = end < pos ? end : pos;
+        const uint32_t end = j - j % BNP_ATTN_CHUNK + BNP_ATTN_CHUNK - 1;
+        const uint32_t to = end < pos ? end : pos;
         float m_c, l_c;
         chunk(w, j, to, score + (j - from), &m_c, &l_c, o_c);
         const float weight = exp32(m_c - max);

@@ -34,9 +34,9 @@ int ref_need_rows(bnp_stream *s, const char *what, const bnp_rows *r)
     const char *why = rows_wrong(r);
     if (!why)
         return BNP_OK;
-    return ref_fail(s->dev, BNP_E_INVALID, "%s: %s (%u rows of %u columns, stride %llu, %llu bytes)",
-                    what, why, r->n_tok, r->cols, (unsigned long long)r->stride,
-                    (unsigned long long)r->mem.size);
+    return ref_fail(s->dev, BNP_E_INVALID,
+                    "%s: %s (%u rows of %u columns, stride %llu, %llu bytes)", what, why, r->n_tok,
+                    r->cols, (unsigned long long)r->stride, (unsigned long long)r->mem.size);
 }
 
 int ref_need_span(bnp_stream *s, const char *what, bnp_span span, uint64_t size)

@@ -114,8 +114,9 @@ static int ternary_check(bnp_device *d, const bnp_weight_desc *w, const uint8_t 
     }
     for (uint32_t i = w->cols; i < n * 4; i++) {
         if ((row[i / 4] >> 2 * (i % 4) & 3) != 1)
-            return ref_fail(d, BNP_E_DATA, "%s: row %u has a code behind its %u columns, expected 1",
-                            name_of(w), r, w->cols);
+            return ref_fail(d, BNP_E_DATA,
+                            "%s: row %u has a code other than 1 behind its %u columns", name_of(w),
+                            r, w->cols);
     }
     return BNP_OK;
 }

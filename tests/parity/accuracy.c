@@ -56,7 +56,8 @@ static void judge(struct accuracy *a, const char *op, const char *what, size_t i
     if (error <= bound)
         return;
     if (a->n_wrong++ < 10)
-        printf("%s\n  %s: element %zu is %.9g, expected %.17g +- %.3g\n", what, op, i, y, want, bound);
+        printf("%s\n  %s: element %zu is %.9g, expected %.17g +- %.3g\n", what, op, i, y, want,
+               bound);
 }
 
 static const struct plane *plane_of(const struct result *r, const char *op)
@@ -184,8 +185,8 @@ static void judge_gather(struct accuracy *a, const struct linear_case *c, const 
             double want = gen_element(&c->w, row, i);
             if (c->w.desc.scale_kind != BNP_SCALE_NONE)
                 want *= (double)gen_scale(&c->w, gen_scale_index(&c->w, row, i));
-            judge(a, "gather", what, (size_t)t * y->cols + i, y->bits[(size_t)t * y->cols + i], want,
-                  U * fabs(want) + TINY / 2);
+            const size_t at = (size_t)t * y->cols + i;
+            judge(a, "gather", what, at, y->bits[at], want, U * fabs(want) + TINY / 2);
         }
     }
 }
@@ -268,7 +269,8 @@ static void judge_row(struct accuracy *a, const struct attn_case *c, const char 
     static float q[MAX_WIDTH], row[MAX_WIDTH];
     static double k[512][1024], v[512][1024];
     const bnp_attn_desc *d = &c->desc;
-    const uint32_t from = d->window && pos >= d->window ? pos - d->window + 1 : 0, n = pos - from + 1;
+    const uint32_t from = d->window && pos >= d->window ? pos - d->window + 1 : 0;
+    const uint32_t n = pos - from + 1;
     const uint32_t width = d->n_head_kv * d->head_dim;
     for (uint32_t j = 0; j < n; j++) {
         attn_input(c, ATTN_K, seq, from + j, row);
@@ -373,7 +375,8 @@ static void judge_rope(struct accuracy *a, const struct point_case *c, const cha
         point_input(c, POINT_X, t, x);
         for (uint32_t h = 0; h < c->cols; h += c->group_cols) {
             for (uint32_t i = 0; i < half; i++) {
-                const uint32_t at0 = h + (halves ? i : 2 * i), at1 = h + (halves ? i + half : 2 * i + 1);
+                const uint32_t at0 = h + (halves ? i : 2 * i);
+                const uint32_t at1 = h + (halves ? i + half : 2 * i + 1);
                 const double x0 = (double)x[at0], x1 = (double)x[at1];
                 const double co = (double)point_table(c, c->pos + t, i);
                 const double si = (double)point_table(c, c->pos + t, half + i);

@@ -51,7 +51,8 @@ static struct linear_case linear_case(size_t v, uint32_t rows, uint32_t cols, ui
                          .name = "case" },
                .fill = pair[p].weight, .seed = seed },
         /* Dense sums must stay finite; a factor of int8 rows may be anything. */
-        .act = pair[p].act, .act_max = variant[v].format == BNP_FMT_T2 && seed % 3 == 0 ? 1e30f : 50,
+        .act = pair[p].act,
+        .act_max = variant[v].format == BNP_FMT_T2 && seed % 3 == 0 ? 1e30f : 50,
         .n_tok = n_tok, .seed = seed,
     };
 }

@@ -148,8 +148,8 @@ static int grow(struct attn_run *r, const char **failed)
         uint32_t n_piece = 0;
         for (uint32_t q = 0; q < 2; q++) {
             const uint32_t left = attn_len(r->c, q) - done[q];
-            const uint32_t want = (uint32_t)(gen_u64(r->c->seed ^ 0x9e0, 2 * i + q) % r->c->chunk) + 1;
-            const uint32_t n = want < left ? want : left;
+            const uint64_t want = gen_u64(r->c->seed ^ 0x9e0, 2 * i + q) % r->c->chunk + 1;
+            const uint32_t n = want < left ? (uint32_t)want : left;
             if (!n)
                 continue;
             p[n_piece++] = (struct piece){ q, done[q], n };
@@ -198,7 +198,8 @@ int run_attn(struct sut *s, const struct attn_case *c, struct result *out, const
         rc = grow(&r, failed);
     if (!rc)
         rc = fork_sequence(&r, failed);
-    static const char *const op[3] = { "attend", "attend of a second sequence", "attend of a fork" };
+    static const char *const op[3] = { "attend", "attend of a second sequence",
+                                       "attend of a fork" };
     for (unsigned q = 0; q < 3; q++) {
         if (!rc)
             result_add(out, op[q], &r.out[q]);

@@ -51,7 +51,9 @@ void point_weight(const struct point_case *c, uint32_t n, float *w)
 /* Any numbers of a cosine's size will do: an angle is the core's business. */
 float point_table(const struct point_case *c, uint32_t pos, uint32_t i)
 {
-    return pos || i >= c->n_rot / 2 ? gen_unit(c->seed ^ 0x20e, (uint64_t)pos * c->n_rot + i) : 1.0f;
+    if (!pos && i < c->n_rot / 2)
+        return 1.0f;
+    return gen_unit(c->seed ^ 0x20e, (uint64_t)pos * c->n_rot + i);
 }
 
 static bnp_rows input(const struct point_case *c, enum point_part part)

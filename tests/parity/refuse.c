@@ -1,18 +1,15 @@
 /* refuse.c - what scalar-ref must refuse, with the right status, and with one
  * report for every refusal but a plain no (BNP_E_UNSUPPORTED: none).
  *
- * REF_SO is the plugin's path. */
-#include <check.h>
+ * Weights are in refuse_weights.c; work and steps here. REF_SO is the plugin's
+ * path. */
+#include "tests/parity/refuse.h"
+
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "tests/parity/gen.h"
-#include "tests/parity/sut.h"
-
-static struct sut s;
-static bnp_weight_desc desc;
-static struct gen_weight gw;
+struct sut s;
+bnp_weight_desc desc;
+struct gen_weight gw;
 
 static void open_ref(void)
 {
@@ -27,145 +24,6 @@ static void close_ref(void)
 {
     ck_assert(sut_close(&s));
 }
-
-#define EXPECT(status, call)                                                     \
-    do {                                                                         \
-        const unsigned before_ = s.n_report;                                     \
-        const int want_ = (status), rc_ = (call);                                \
-        ck_assert_msg(rc_ == want_, "%s gave %d, expected %d (%s)", #call, rc_, want_, s.why); \
-        ck_assert_uint_eq(s.n_report - before_, want_ != BNP_OK && want_ != BNP_E_UNSUPPORTED); \
-        ck_assert(s.n_report == before_ || (s.why_status == want_ && strlen(s.why) > 10)); \
-    } while (0)
-
-static int query(bnp_weight_desc d)
-{
-    bnp_offer offer = { .struct_size = sizeof offer };
-    return s.p->linear->query(s.dev, &d, &offer);
-}
-
-#define WITH(field, value) ((void)(d = desc), (void)(d.field = (value)), d)
-
-START_TEST(linear_query_knows_what_it_cannot_do)
-{
-    bnp_weight_desc d;
-    EXPECT(BNP_OK, query(desc));
-    EXPECT(BNP_E_UNSUPPORTED, query(WITH(format, 99)));
-    EXPECT(BNP_E_UNSUPPORTED, query(WITH(scale_kind, 4)));
-    EXPECT(BNP_E_UNSUPPORTED, query(WITH(format, BNP_FMT_F16)));        /* with a scale */
-    EXPECT(BNP_E_UNSUPPORTED, query(WITH(flags, 1u << 30)));
-    EXPECT(BNP_OK, query(WITH(flags, BNP_W_MUL | 1u << 9)));            /* a hint from later */
-    EXPECT(BNP_OK, query(WITH(cols, 1u << 23)));
-    EXPECT(BNP_E_UNSUPPORTED, query(WITH(cols, (1u << 23) + 1)));
-    EXPECT(BNP_E_INVALID, query(WITH(rows, 0)));
-    EXPECT(BNP_E_INVALID, query(WITH(scale_kind, BNP_SCALE_BLOCK)));    /* blocks of 0 columns */
-    EXPECT(BNP_E_INVALID, query(WITH(struct_size, 8)));
-}
-END_TEST
-
-/* Rows and scales from memory, so that each can be wrong in its own way. */
-struct bytes {
-    uint8_t row[6][64];
-    size_t row_size;
-    float scale[32];
-    int rc;
-};
-
-static int bytes_rows(void *ctx, uint32_t first, uint32_t n, void *dst, size_t stride)
-{
-    const struct bytes *b = ctx;
-    for (uint32_t r = 0; r < n; r++)
-        memcpy((char *)dst + r * stride, b->row[first + r], b->row_size);
-    return b->rc;
-}
-
-static int bytes_scales(void *ctx, uint64_t first, uint64_t n, float *dst)
-{
-    memcpy(dst, ((const struct bytes *)ctx)->scale + first, n * sizeof *dst);
-    return BNP_OK;
-}
-
-static int prepare(const bnp_weight_desc *d, struct bytes *b, bool adopt)
-{
-    const bnp_weight_src src = { .struct_size = sizeof src, .ctx = b, .read_rows = bytes_rows,
-                                 .read_scales = bytes_scales };
-    bnp_weight_layout layout = { .struct_size = sizeof layout };
-    int rc = s.p->linear->layout(s.dev, d, &layout);
-    if (rc)
-        return rc;
-    const bnp_span storage = span_new(layout.size);
-    bnp_weight *w = NULL;
-    rc = s.p->linear->prepare(s.dev, d, &src, storage, &w);
-    if (adopt && !rc) {
-        s.p->linear->release(w);
-        memset(storage.base, 0xff, layout.size);        /* a file that rotted */
-        rc = s.p->linear->adopt(s.dev, d, storage, &w);
-    }
-    if (!rc)
-        s.p->linear->release(w);
-    else
-        ck_assert_ptr_null(w);
-    span_free(storage);
-    return rc;
-}
-
-START_TEST(impossible_weights_are_refused)
-{
-    struct bytes b = { .row_size = 3, .scale = { 1 } };
-    for (int r = 0; r < 6; r++)
-        memset(b.row[r], 0x55, 3);
-    EXPECT(BNP_OK, prepare(&desc, &b, false));
-    EXPECT(BNP_E_DATA, prepare(&desc, &b, true));
-    b.row[4][1] = 0x75;                                 /* code 3 in column 6 */
-    EXPECT(BNP_E_DATA, prepare(&desc, &b, false));
-    desc.flags |= BNP_W_PLUS2;
-    EXPECT(BNP_OK, prepare(&desc, &b, false));
-    b.row[5][2] = 0x15;                                 /* code 0 behind the last column */
-    EXPECT(BNP_E_DATA, prepare(&desc, &b, false));
-    b.row[5][2] = 0x55;
-    b.scale[0] = NAN;
-    EXPECT(BNP_E_DATA, prepare(&desc, &b, false));
-    b.scale[0] = -INFINITY;
-    EXPECT(BNP_E_DATA, prepare(&desc, &b, false));
-    b.scale[0] = 1;
-    b.rc = BNP_E_NOMEM;
-    EXPECT(BNP_E_NOMEM, prepare(&desc, &b, false));
-}
-END_TEST
-
-START_TEST(dense_weights_that_are_not_finite_are_refused)
-{
-    static const struct { uint32_t format; size_t size; uint32_t good, bad; } t[] = {
-        { BNP_FMT_F32, 4, 0x7f7fffff, 0xff800000 }, { BNP_FMT_F16, 2, 0x7bff, 0xfc00 },
-        { BNP_FMT_BF16, 2, 0x7f7f, 0x7fc0 },
-    };
-    for (unsigned i = 0; i < 3; i++) {
-        struct bytes b = { .row_size = t[i].size * desc.cols };
-        desc.format = t[i].format;
-        desc.scale_kind = BNP_SCALE_NONE;
-        memcpy(b.row[5] + 9 * t[i].size, &t[i].good, t[i].size);
-        EXPECT(BNP_OK, prepare(&desc, &b, false));
-        memcpy(b.row[5] + 9 * t[i].size, &t[i].bad, t[i].size);
-        EXPECT(BNP_E_DATA, prepare(&desc, &b, false));
-    }
-}
-END_TEST
-
-START_TEST(storage_that_is_too_small_is_refused)
-{
-    gw.desc = desc;
-    const bnp_weight_src src = gen_source(&gw);
-    bnp_weight_layout layout = { .struct_size = sizeof layout };
-    bnp_weight *w;
-    EXPECT(BNP_OK, s.p->linear->layout(s.dev, &desc, &layout));
-    bnp_span storage = span_new(layout.size);
-    storage.size--;
-    EXPECT(BNP_E_INVALID, s.p->linear->prepare(s.dev, &desc, &src, storage, &w));
-    storage.size++;
-    storage.offset = 4;
-    EXPECT(BNP_E_INVALID, s.p->linear->prepare(s.dev, &desc, &src, storage, &w));
-    span_free(storage);
-}
-END_TEST
 
 /* A weight, its activations and one output, all right until a test spoils one. */
 struct rig {
@@ -532,8 +390,8 @@ START_TEST(pointwise_refuses_what_does_not_fit)
     }
     bnp_norm norm = { .struct_size = sizeof norm, .eps = 1e-5f, .weight = span_new(48) };
     gen_fill(FILL_RANDOM, 9, 1, norm.weight.base, 12);
-    bnp_rope rope = { .struct_size = sizeof rope, .style = BNP_ROPE_PAIRS, .head_dim = 6, .n_rot = 4,
-                      .n_pos = 3, .table = span_new(48) };
+    bnp_rope rope = { .struct_size = sizeof rope, .style = BNP_ROPE_PAIRS, .head_dim = 6,
+                      .n_rot = 4, .n_pos = 3, .table = span_new(48) };
     gen_fill(FILL_RANDOM, 9, 1, rope.table.base, 12);
     EXPECT(BNP_OK, sut_step(&s, 3, 0, 1, 6));
     EXPECT(BNP_OK, p->rmsnorm(s.stream, &norm, &x, &y));
@@ -576,27 +434,11 @@ START_TEST(pointwise_refuses_what_does_not_fit)
 }
 END_TEST
 
-START_TEST(answers_stay_inside_the_askers_struct)
-{
-    bnp_offer offer;
-    memset(&offer, 0xee, sizeof offer);
-    offer.struct_size = offsetof(bnp_offer, us);
-    EXPECT(BNP_OK, s.p->linear->query(s.dev, &desc, &offer));
-    ck_assert_uint_eq(offer.det, BNP_DET_EXACT);
-    ck_assert_uint_eq(offer.struct_size, offsetof(bnp_offer, us));
-    for (const unsigned char *p = (unsigned char *)&offer.us; p < (unsigned char *)(&offer + 1); p++)
-        ck_assert_uint_eq(*p, 0xee);
-}
-END_TEST
-
 int main(void)
 {
     TCase *tc = tcase_create("refuse");
     tcase_add_checked_fixture(tc, open_ref, close_ref);
-    tcase_add_test(tc, linear_query_knows_what_it_cannot_do);
-    tcase_add_test(tc, impossible_weights_are_refused);
-    tcase_add_test(tc, dense_weights_that_are_not_finite_are_refused);
-    tcase_add_test(tc, storage_that_is_too_small_is_refused);
+    refuse_weights(tc);
     tcase_add_test(tc, mul_refuses_what_does_not_fit);
     tcase_add_test(tc, activations_that_are_not_finite_are_refused);
     tcase_add_test(tc, weights_are_used_as_described);
@@ -608,7 +450,6 @@ int main(void)
     tcase_add_test(tc, attention_stays_inside_its_pages);
     tcase_add_test(tc, attention_refuses_values_that_are_not_numbers);
     tcase_add_test(tc, pointwise_refuses_what_does_not_fit);
-    tcase_add_test(tc, answers_stay_inside_the_askers_struct);
     Suite *suite = suite_create("scalar-ref");
     suite_add_tcase(suite, tc);
     SRunner *run = srunner_create(suite);

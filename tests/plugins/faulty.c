@@ -48,7 +48,8 @@ static int device_open(const bnp_host *host, uint32_t index, bnp_device **out)
     const char *option = host->option(host->ctx, "fault");
     fault = option ? option : "";
     n_step = 0;
-    lose_at = strncmp(fault, lost, sizeof lost - 1) ? 0 : strtoul(fault + sizeof lost - 1, NULL, 10);
+    const size_t n = sizeof lost - 1;
+    lose_at = strncmp(fault, lost, n) ? 0 : strtoul(fault + n, NULL, 10);
     if (is("open-fails")) {
         *out = NULL;
         host->report(host->ctx, BNP_E_DEVICE, "fault open-fails: no device today");
