@@ -1,0 +1,196 @@
+/* ask.c - see ask.h. */
+#include "tests/unit/ask.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---------------------------------------------------------- bending forward */
+
+int __real_forward_run(struct forward *, const struct batch *, struct err *);
+int __wrap_forward_run(struct forward *, const struct batch *, struct err *);
+
+_Atomic int bend_poison_id;
+_Atomic int bend_poison_code;
+_Atomic int bend_favourite;
+_Atomic bool bend_nan;
+_Atomic bool bend_hold;
+_Atomic bool bend_held;
+_Atomic unsigned bend_n_run;
+
+void nap(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+}
+
+static bool poisoned(const struct bnp_step *s)
+{
+    for (uint32_t i = 0; i < s->n_tok; i++)
+        if (s->id[i] == atomic_load(&bend_poison_id))
+            return true;
+    return false;
+}
+
+int __wrap_forward_run(struct forward *f, const struct batch *b, struct err *e)
+{
+    while (atomic_load(&bend_hold)) {
+        atomic_store(&bend_held, true);
+        nap();
+    }
+    atomic_fetch_add(&bend_n_run, 1);
+    if (atomic_load(&bend_poison_id) && poisoned(&b->step))
+        return err_set(e, atomic_load(&bend_poison_code), "poison");
+    int rc = __real_forward_run(f, b, e);
+    for (uint32_t i = 0; !rc && i < b->step.n_out; i++) {
+        float *row = (float *)(uintptr_t)f->logits + i * f->logits_stride;
+        if (atomic_load(&bend_favourite) >= 0)
+            row[atomic_load(&bend_favourite)] = 1e6f;
+        if (atomic_load(&bend_nan))
+            row[7] = NAN;
+    }
+    return rc;
+}
+
+/* -------------------------------------------------------------------- a house */
+
+struct rig rig;
+struct engine *engine;
+
+void house_open(uint32_t n_ctx, uint32_t kv_tok)
+{
+    struct err e = { 0 };
+    struct forward_conf c = rig_conf(&(struct rig_opts){ .n_ctx = n_ctx, .max_tok = 32,
+                                                         .max_seq = N_REQ, .max_out = N_REQ });
+    c.kv_tok = kv_tok;
+    rig = (struct rig){ .model = rig_model(NULL), .plug = rig_plug(NULL, 1) };
+    ck_assert_msg(!forward_open(&rig.f, rig.model, rig.plug, &c, &e), "%s", e.text);
+    atomic_store(&bend_favourite, -1);
+}
+
+void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue)
+{
+    struct err e = { 0 };
+    const struct engine_conf c = { max_seq, rows, chunk, queue };
+    ck_assert_msg(!engine_open(&engine, rig.f, &c, &e), "%s", e.text);
+}
+
+/* Every page has come back, whatever happened. */
+void engine_stop(void)
+{
+    engine_close(engine, 60000);
+    engine = NULL;
+    ck_assert_uint_eq(rig.f->kv.n_free, rig.f->kv.n_page);
+}
+
+void house_close(void)
+{
+    if (engine)
+        engine_stop();
+    forward_close(rig.f);
+    plug_close(rig.plug);
+    model_close(rig.model);
+}
+
+/* ------------------------------------------------------------------ a request */
+
+static void woken(void *ctx)
+{
+    struct ask *a = ctx;
+    atomic_fetch_add(&a->n_wake, 1);
+    sem_post(&a->news);
+}
+
+void ask_open(struct ask *a, const char *text, uint32_t max_new)
+{
+    *a = (struct ask){ .n_got = 0 };
+    ck_assert_int_eq(vocab_encode(rig.model->vocab, text, strlen(text), VOCAB_BOS, 0, &a->prompt,
+                                  NULL), 0);
+    ck_assert_int_eq(request_open(&a->r, max_new), 0);
+    sem_init(&a->news, 0, 0);
+    a->r.prompt = a->prompt.id;
+    a->r.n_prompt = (uint32_t)a->prompt.n;
+    a->r.sample = (struct sample_params){ .top_p = 1, .repeat_penalty = 1 };
+    a->r.ignore_eog = true;
+    a->r.wake = woken;
+    a->r.wake_ctx = a;
+}
+
+void ask_close(struct ask *a)
+{
+    request_close(&a->r);
+    sem_destroy(&a->news);
+    free(a->prompt.id);
+}
+
+void ask_submit(struct ask *a)
+{
+    struct err e = { 0 };
+    ck_assert_msg(!engine_submit(engine, &a->r, &e), "%s", e.text);
+}
+
+bool ask_drain(struct ask *a)
+{
+    bool done = atomic_load(&a->r.done);
+    for (uint32_t id; ring_pop(&a->r.out, &id);)
+        a->got[a->n_got++] = (int32_t)id;
+    return done;
+}
+
+enum finish ask_wait(struct ask *a)
+{
+    while (!ask_drain(a))
+        sem_wait(&a->news);
+    if (atomic_load(&a->r.done) != FINISH_ERROR)
+        ck_assert_uint_eq(a->r.n_new, a->n_got);
+    return (enum finish)atomic_load(&a->r.done);
+}
+
+void ask_wait_tokens(struct ask *a, uint32_t n)
+{
+    while (!ask_drain(a) && a->n_got < n)
+        sem_wait(&a->news);
+}
+
+/* ------------------------------------------------------------- the six of them */
+
+void ask_kind(struct ask *a, int i)
+{
+    static const char *const text[N_REQ] = {
+        "Once upon a time there was a little girl who lived in a small house near the woods, and",
+        "The bear", "Peter Rabbit said: \"", "x", "It was a dark night. The wind blew through the",
+        "Two and two"
+    };
+    ask_open(a, text[i], (uint32_t)(MAX_NEW - i));
+    if (i % 3 == 1)
+        a->r.sample = (struct sample_params)SAMPLE_DEFAULT;
+    if (i % 3 == 2)
+        a->r.sample = (struct sample_params){ 1.2f, 0, 0.9f, 0, 1.3f, 8, 0 };
+    a->r.sample.seed = 1000 + (uint64_t)i;
+}
+
+static struct ask alone[N_REQ];
+
+void alone_run(void)
+{
+    for (int i = 0; i < N_REQ; i++) {
+        ask_kind(&alone[i], i);
+        ask_submit(&alone[i]);
+        ck_assert_int_eq(ask_wait(&alone[i]), FINISH_LENGTH);
+        ck_assert_uint_eq(alone[i].n_got, (uint32_t)(MAX_NEW - i));
+    }
+}
+
+void alone_check(const struct ask *a, int i)
+{
+    ck_assert_uint_eq(a->n_got, alone[i].n_got);
+    ck_assert_int_eq(memcmp(a->got, alone[i].got, a->n_got * sizeof *a->got), 0);
+}
+
+void alone_close(void)
+{
+    for (int i = 0; i < N_REQ; i++)
+        ask_close(&alone[i]);
+}
+

@@ -1,0 +1,60 @@
+/* ask.h - an engine on the real model, and requests to it, for tests.
+ *
+ * ask.c puts __wrap_forward_run in front of forward_run (the linker's --wrap),
+ * so a test can make a step fail, hold it, or bend its logits; unless told to,
+ * it only passes on. Every function ends the test when something fails. */
+#ifndef BITNET_TESTS_ASK_H
+#define BITNET_TESTS_ASK_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/engine/engine.h"
+#include "tests/golden/rig.h"
+
+enum { N_REQ = 6, N_CTX = 96, MAX_NEW = 14 };
+
+extern _Atomic int bend_poison_id;    /* a step with this token fails; 0: none */
+extern _Atomic int bend_poison_code;  /* so                                    */
+extern _Atomic int bend_favourite;    /* this token's logit is the largest; -1 */
+extern _Atomic bool bend_nan;         /* a NaN among the logits                */
+extern _Atomic bool bend_hold;        /* steps wait until it is false          */
+extern _Atomic bool bend_held;        /* one does                              */
+extern _Atomic unsigned bend_n_run;   /* calls of forward_run                  */
+
+extern struct rig rig;
+extern struct engine *engine;
+
+void nap(void);                       /* a moment                              */
+void house_open(uint32_t n_ctx, uint32_t kv_tok);
+void house_close(void);
+void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue);
+void engine_stop(void);               /* checks that every page came back      */
+
+struct ask {
+    struct request r;
+    struct tokens prompt;
+    int32_t got[MAX_NEW + N_CTX];
+    uint32_t n_got;
+    sem_t news;
+    _Atomic unsigned n_wake;
+};
+
+void ask_open(struct ask *, const char *text, uint32_t max_new);   /* greedy, ignores EOG */
+void ask_close(struct ask *);
+void ask_submit(struct ask *);
+bool ask_drain(struct ask *);         /* takes what there is; true: done       */
+enum finish ask_wait(struct ask *);
+void ask_wait_tokens(struct ask *, uint32_t n);
+
+/* Six that differ in length, sampling and luck. */
+void ask_kind(struct ask *, int i);
+
+/* Each of the six served by itself, and comparison with that. */
+void alone_run(void);
+void alone_check(const struct ask *, int i);
+void alone_close(void);
+
+#endif
