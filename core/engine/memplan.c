@@ -5,12 +5,14 @@
 #include "core/engine/memplan.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "core/engine/forward.h"
+#include "core/plug/cgroup.h"
 
 #define MIB 1048576.0
 
@@ -41,75 +43,32 @@ static const struct cgroup_files v1 = {
 };
 static const struct cgroup_files v2 = { "memory.max", "memory.current", "inactive_file " };
 
-/* What the group in directory dir leaves to its members. */
-static uint64_t group_room(const char *dir, const struct cgroup_files *f)
+/* What the group in directory dir leaves to its members, if that is less. */
+static void least_room(void *ctx, const char *dir, bool two)
 {
-    char path[4096 + 64];
-    uint64_t limit, used, inactive = 0;
-    snprintf(path, sizeof path, "%s/%s", dir, f->limit);
-    if (!number_at(path, "", &limit))
-        return UINT64_MAX;
-    snprintf(path, sizeof path, "%s/%s", dir, f->used);
-    if (!number_at(path, "", &used))
-        return UINT64_MAX;
-    snprintf(path, sizeof path, "%s/memory.stat", dir);
-    if (number_at(path, f->inactive, &inactive))
+    uint64_t *room = ctx, limit, used, inactive;
+    const struct cgroup_files *f = two ? &v2 : &v1;
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", dir, f->limit) >= (int)sizeof path ||
+        !number_at(path, "", &limit))
+        return;
+    if (snprintf(path, sizeof path, "%s/%s", dir, f->used) >= (int)sizeof path ||
+        !number_at(path, "", &used))
+        return;
+    if (snprintf(path, sizeof path, "%s/memory.stat", dir) < (int)sizeof path &&
+        number_at(path, f->inactive, &inactive))
         used = used > inactive ? used - inactive : 0;
-    return limit > used ? limit - used : 0;
-}
-
-/* The group and all above it, up to the mount. */
-static uint64_t path_room(const char *mount, const char *group, const struct cgroup_files *f)
-{
-    char dir[4096];
-    int n = snprintf(dir, sizeof dir, "%s%s", mount, group);
-    size_t stop = strlen(mount);
-    uint64_t room = UINT64_MAX;
-    if (n < 0 || (size_t)n >= sizeof dir)
-        return room;
-    for (;;) {
-        uint64_t here = group_room(dir, f);
-        room = here < room ? here : room;
-        char *slash = strrchr(dir, '/');
-        if (!slash || (size_t)(slash - dir) < stop)
-            return room;
-        *slash = 0;
-    }
-}
-
-/* A line of /proc/self/cgroup is "number:controllers:path"; v2 has none in
- * the middle. */
-static uint64_t cgroup_room(const char *root)
-{
-    char path[4096], mount[4096];
-    char *text;
-    size_t n;
-    uint64_t room = UINT64_MAX;
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    if (file_read(path, 1 << 20, &text, &n, NULL))
-        return room;
-    char *save = NULL;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        char *controllers = strchr(line, ':');
-        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!group)
-            continue;
-        *group++ = 0;
-        bool two = controllers[1] == 0;
-        if (!two && !strstr(controllers, "memory"))
-            continue;
-        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s", root, two ? "" : "/memory");
-        uint64_t here = path_room(mount, group, two ? &v2 : &v1);
-        room = here < room ? here : room;
-    }
-    free(text);
-    return room;
+    const uint64_t here = limit > used ? limit - used : 0;
+    *room = here < *room ? here : *room;
 }
 
 uint64_t memplan_available(const char *root)
 {
-    char path[4096];
-    uint64_t kib, room = cgroup_room(root);
+    char path[PATH_MAX / 2], mount[PATH_MAX / 2];
+    uint64_t kib, room = UINT64_MAX;
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    snprintf(mount, sizeof mount, "%s/sys/fs/cgroup", root);
+    cgroup_each(path, mount, "memory", least_room, &room);
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     if (number_at(path, "MemAvailable:", &kib) && kib <= UINT64_MAX / 1024 && kib * 1024 < room)
         room = kib * 1024;

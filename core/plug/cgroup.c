@@ -1,4 +1,4 @@
-/* cgroup.c - reading cpu.max (v2) and cpu.cfs_quota_us (v1).
+/* cgroup.c - walking the groups; reading cpu.max (v2) and cpu.cfs_quota_us (v1).
  *
  * A group is held to its own quota and to that of every group above it, so we
  * walk from our group up to the mount. Inside a container the listed path may
@@ -55,68 +55,77 @@ static uint32_t group_v1(const char *dir)
     return quota_cpus(quota, period);
 }
 
-/* The tightest quota from mount/path up to mount. */
-static uint32_t walk_up(const char *mount, const char *path, uint32_t (*group)(const char *))
+/* From mount/path up to mount. */
+static void walk_up(const char *mount, const char *path, bool v2, cgroup_visit *visit, void *ctx)
 {
     char dir[PATH_MAX];
     const size_t stem = strlen(mount);
     if (snprintf(dir, sizeof dir, "%s%s", mount, path) >= (int)sizeof dir)
-        return 0;
-    uint32_t least = 0;
+        return;
     for (;;) {
-        const uint32_t cpus = group(dir);
-        if (cpus && (!least || cpus < least))
-            least = cpus;
+        visit(ctx, dir, v2);
         char *slash = strrchr(dir + stem, '/');
         if (!slash)
-            return least;
+            return;
         *slash = 0;
     }
 }
 
-/* Whether the comma-separated list has the controller "cpu". */
-static int has_cpu(const char *list)
+/* Whether the comma-separated list has the controller. */
+static bool has(const char *list, const char *controller)
 {
+    const size_t n = strlen(controller);
     for (; *list; list += strcspn(list, ",") + (strchr(list, ',') != NULL))
-        if (strcspn(list, ",") == 3 && !memcmp(list, "cpu", 3))
-            return 1;
-    return 0;
+        if (strcspn(list, ",") == n && !memcmp(list, controller, n))
+            return true;
+    return false;
 }
 
-static uint32_t line_cpus(const char *line, const char *root)
+/* "number:controllers:path"; v2 has no controllers. */
+static void visit_line(const char *line, const char *root, const char *controller,
+                       cgroup_visit *visit, void *ctx)
 {
     char list[128], path[PATH_MAX / 2], mount[PATH_MAX / 2];
     const char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
     if (!second || (size_t)(second - first) > sizeof list || strlen(second + 1) >= sizeof path ||
         strlen(root) + sizeof list + 1 >= sizeof mount)
-        return 0;
+        return;
     memcpy(list, first + 1, (size_t)(second - first - 1));
     list[second - first - 1] = 0;
     memcpy(path, second + 1, strlen(second + 1) + 1);
     if (!list[0]) {
-        const uint32_t a = walk_up(root, path, group_v2);
+        walk_up(root, path, true, visit, ctx);
         snprintf(mount, sizeof mount, "%s/unified", root);
-        const uint32_t b = walk_up(mount, path, group_v2);
-        return !a || (b && b < a) ? b : a;
+        walk_up(mount, path, true, visit, ctx);
+    } else if (has(list, controller)) {
+        snprintf(mount, sizeof mount, "%s/%s", root, list);
+        walk_up(mount, path, false, visit, ctx);
     }
-    if (!has_cpu(list))
-        return 0;
-    snprintf(mount, sizeof mount, "%s/%s", root, list);
-    return walk_up(mount, path, group_v1);
+}
+
+void cgroup_each(const char *self, const char *root, const char *controller, cgroup_visit *visit,
+                 void *ctx)
+{
+    char *text, *rest = NULL;
+    size_t n;
+    if (file_read(self, SMALL_FILE, &text, &n, NULL))
+        return;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        visit_line(line, root, controller, visit, ctx);
+    free(text);
+}
+
+static void least_cpus(void *ctx, const char *dir, bool v2)
+{
+    uint32_t *least = ctx;
+    const uint32_t cpus = v2 ? group_v2(dir) : group_v1(dir);
+    if (cpus && (!*least || cpus < *least))
+        *least = cpus;
 }
 
 uint32_t cgroup_cpus(const char *self, const char *root)
 {
-    char *text, *rest = NULL;
-    size_t n;
     uint32_t least = 0;
-    if (file_read(self, SMALL_FILE, &text, &n, NULL))
-        return 0;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        const uint32_t cpus = line_cpus(line, root);
-        if (cpus && (!least || cpus < least))
-            least = cpus;
-    }
-    free(text);
+    cgroup_each(self, root, "cpu", least_cpus, &least);
     return least;
 }
