@@ -22,8 +22,9 @@ static const uint32_t family_bit[N_FAMILY] = { BNP_FAM_LINEAR, BNP_FAM_ATTN, BNP
 #define MAX_REPS    16u
 #define MAX_WEIGHTS (1u << 20)    /* elements of a measured weight             */
 #define MAX_KV      256u          /* tokens of a measured sequence             */
-/* The reference wins only when it is clearly faster than all others. */
-#define REF_MARGIN  0.95
+/* The reference wins only when it is clearly faster than all others, beyond
+ * what a stopwatch on a busy machine gets wrong. */
+#define REF_MARGIN  0.8
 
 union desc {
     bnp_weight_desc linear;

@@ -162,10 +162,14 @@ END_TEST
 
 START_TEST(route_the_reference_is_not_preferred_on_equal_time)
 {
+    unsigned n_ref = 0;
     linear[0].mul = linear[1].mul = linear[2].mul = slow_mul;
-    open_route((struct route_opts){ 0 });
-    ck_assert_int_eq(ask(), 0);
-    ck_assert_str_ne(chosen->plugin->note.raw.id, PLUG_REF_ID);
+    for (int i = 0; i < 9; i++) {                 /* a stopwatch may err once  */
+        open_route((struct route_opts){ 0 });
+        ck_assert_int_eq(ask(), 0);
+        n_ref += !strcmp(chosen->plugin->note.raw.id, PLUG_REF_ID);
+    }
+    ck_assert_uint_le(n_ref, 1);
 }
 END_TEST
 
