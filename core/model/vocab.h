@@ -16,8 +16,9 @@
 
 struct vocab;
 
-/* pre: pre-tokenizer name that overrides tokenizer.ggml.pre, or NULL. warn
- * (may be NULL) receives at most one line, empty when there is none. */
+/* pre: pre-tokenizer name that overrides tokenizer.ggml.pre; NULL or "auto":
+ * the file's. warn (may be NULL) receives at most one line, empty when there
+ * is none. The file may be closed afterwards. */
 int vocab_open(struct vocab **out, const struct gguf *, const char *pre, char warn[256],
                struct err *);
 void vocab_close(struct vocab *);
@@ -38,7 +39,8 @@ struct tokens {
 };
 
 enum {
-    VOCAB_BOS = 1,       /* put BOS first if the model wants one (never twice) */
+    VOCAB_BOS = 1,       /* put BOS first if the model wants one: never twice,
+                            and only while out is empty                        */
     VOCAB_SPECIAL = 2    /* control tokens written in the text are recognised;
                             without it only user-defined ones are             */
 };
@@ -56,7 +58,8 @@ int vocab_encode(const struct vocab *, const char *text, size_t n, unsigned flag
 struct detok {
     char held[8];
     uint8_t n_held;
-    bool started;        /* SPM: the first space has been dealt with */
+    bool started;        /* SPM: the first space has been dealt with; set it
+                            when the tokens continue a text              */
 };
 void detok_feed(const struct vocab *, struct detok *, int32_t id, bool special, struct buf *out);
 void detok_finish(struct detok *, struct buf *out);

