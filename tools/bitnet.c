@@ -33,6 +33,7 @@ static int help(void)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);     /* a write says so instead */
+    signal(SIGXFSZ, SIG_IGN);
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
         return help();
     if (argc > 1 && !strcmp(argv[1], "--version")) {
