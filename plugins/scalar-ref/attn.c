@@ -46,8 +46,8 @@ static int desc_check(bnp_device *dev, const bnp_attn_desc *d)
         row_not_finite(&d->scale, 1) >= 0)
         return ref_fail(dev, BNP_E_INVALID,
                         "attention: %u heads over %u of %u, pages of %u, %u keys, %u rows: "
-                        "expected whole groups of heads, pages of 16, 32 or 64, a finite scale", d->n_head,
-                        d->n_head_kv, d->head_dim, d->page_tok, d->max_kv, d->max_tok);
+                        "expected whole groups of heads, pages of 16, 32 or 64, a finite scale",
+                        d->n_head, d->n_head_kv, d->head_dim, d->page_tok, d->max_kv, d->max_tok);
     return BNP_OK;
 }
 

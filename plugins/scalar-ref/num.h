@@ -55,9 +55,10 @@ static inline float fma32_exact(float a, float b, float c)
     return (float)s;
 }
 
+/* Only where it is an instruction, for libm's may be anything. */
 static inline float fma32(float a, float b, float c)
 {
-#ifdef __FP_FAST_FMAF
+#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
     return fma32_exact(a, b, c);

@@ -1,7 +1,6 @@
 /* exp32.c - exp32 over every float of its domain, [-87, 88].
  *
- *   - within 1 ulp of the true value, as libm's double exp knows it (its own
- *     error is 2^-28 of such an ulp)
+ *   - within 1 ulp of the true value, as libm's double exp knows it
  *   - where it falls as x rises (the last roundings allow that), by one float
  *   - 1 at +0 and -0, +0 below -87, the value of 88 above 88
  *
@@ -17,7 +16,7 @@
 
 #include "plugins/scalar-ref/num.h"
 
-enum { N_THREAD = 2, BLOCK = 1 << 20 };
+enum { N_THREAD = 2, BLOCK = 1 << 10 };
 
 struct part {
     pthread_t thread;
@@ -46,21 +45,36 @@ static double ulp_of(double t)      /* of the binade that t is in, as floats see
     return t;
 }
 
+/* Three floats of four are so small that 1 + x is right to 2^-41. */
+static double true_exp(double x)
+{
+    return fabs(x) < 0x1p-20 ? 1 + x : exp(x);
+}
+
+/* In blocks, results first: neither loop then waits for the other. */
 static void *run(void *arg)
 {
     struct part *p = arg;
-    float before = exp32(nth(p->from));
-    for (uint64_t i = p->from; i < p->to; i += p->stride) {
-        const float x = nth((uint32_t)i), y = exp32(x);
-        const double t = exp((double)x), error = fabs((double)y - t) / ulp_of(t);
-        if (error > p->worst) {
-            p->worst = error;
-            p->worst_at = x;
+    float y[BLOCK], before = exp32(nth(p->from));
+    for (uint64_t at = p->from; at < p->to; at += (uint64_t)BLOCK * p->stride) {
+        const uint64_t left = (p->to - at - 1) / p->stride + 1;
+        const uint32_t n = left < BLOCK ? (uint32_t)left : BLOCK;
+        for (uint32_t i = 0; i < n; i++)
+            y[i] = exp32(nth((uint32_t)(at + (uint64_t)i * p->stride)));
+        for (uint32_t i = 0; i < n; i++) {
+            const float x = nth((uint32_t)(at + (uint64_t)i * p->stride));
+            const double t = true_exp((double)x), error = fabs((double)y[i] - t) / ulp_of(t);
+            if (error > p->worst) {
+                p->worst = error;
+                p->worst_at = x;
+            }
         }
-        p->n_falling += y < before;
-        p->n_plunging += bits_of(y) + 1 < bits_of(before);
-        before = y;
-        p->n++;
+        for (uint32_t i = 0; i < n; i++) {
+            p->n_falling += y[i] < before;
+            p->n_plunging += bits_of(y[i]) + 1 < bits_of(before);
+            before = y[i];
+        }
+        p->n += n;
     }
     return NULL;
 }

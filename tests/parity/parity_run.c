@@ -165,7 +165,7 @@ int main(int argc, char **argv)
     if (!sut_open(&r.ref, r.path[0], NULL) || !sut_open(&r.cand, r.path[1], r.fault))
         return 2;
     const bool equal = run_all(&r);
-    const bool closed = sut_close(&r.ref) & sut_close(&r.cand);
+    const bool ref_closed = sut_close(&r.ref), closed = sut_close(&r.cand) && ref_closed;
     printf("%lu cases, %lu values compared, %lu cases not offered: %s\n", r.n_case, r.n_value,
            r.n_skipped, r.broken ? "a call failed" : equal ? "all bits equal" : "different");
     if (r.broken || !closed)
