@@ -253,10 +253,12 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
     return forward_open(&d->forward, d->model, d->plug, &f, e);
 }
 
+/* The plugin whose device the parity check disabled, or NULL: scalar-ref can
+ * be left out for nobody. */
 static const char *disabled_plugin(const struct plug *p)
 {
     for (unsigned i = 0; i < p->n_dev; i++)
-        if (p->dev[i]->disabled)
+        if (p->dev[i]->disabled && p->dev[i] != p->ref)
             return p->dev[i]->plugin->note.raw.id;
     return NULL;
 }

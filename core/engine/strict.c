@@ -19,6 +19,7 @@ struct check {
     struct forward *f;
     struct buf *table;
     struct err *err;              /* the first failure                         */
+    struct dev *failed;           /* its device, or NULL                       */
     unsigned n_failed;
 };
 
@@ -97,8 +98,10 @@ static void judge(struct check *c, const struct subject *s)
     buf_addf(c->table, "%-7s %-34s %-24s %-4s %s%s\n", s->family, s->shape, id,
              s->max_tok < 3 ? "1" : "1, 3", err.code ? "FAILED: " : verdict,
              err.code ? err.text : "");
-    if (err.code && !c->n_failed++)
+    if (err.code && !c->n_failed++) {
+        c->failed = s->dev;
         err_set(c->err, ERR_STRICT, "%s %s on %s: %s", s->family, s->shape, id, err.text);
+    }
 }
 
 static const char *format_name(uint32_t format)
@@ -177,6 +180,8 @@ int strict_check(struct forward *f, struct buf *table, struct err *err)
     judge_weights(&c);
     judge_attention(&c);
     judge_pointwise(&c);
+    if (c.failed)
+        c.failed->disabled = true;    /* now, so that each of its lines was judged */
     if (table->failed && !c.n_failed)
         return err_set(err, ERR_NOMEM, "parity: no memory for the table");
     return c.n_failed ? ERR_STRICT : 0;

@@ -12,7 +12,8 @@
 #include "core/engine/forward.h"
 
 /* The table of every family and shape checked goes to `table`, a line each
- * (also when all is well). 0, or ERR_STRICT with the first failure in err. */
+ * (also when all is well). 0, or ERR_STRICT with the first failure in err, its
+ * device disabled. */
 int strict_check(struct forward *, struct buf *table, struct err *);
 
 #endif

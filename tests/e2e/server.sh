@@ -102,6 +102,30 @@ server_stop
 BITNET_SEED=7 server_start || exit 1
 same "BITNET_SEED is the default seed" "$(run_text 'The fox' 30 7)" \
     "$(post '{"prompt":"The fox","max_tokens":30}' | text)"
+server_stop
+
+# ---- a device that is lost while serving ----
+
+# Steps count from the plugin's known-answer test on: the loss comes while one
+# of these answers is being written.
+faulty=$build/tests/plugins/faulty/faulty.so
+mkdir "$top/plugins" && cp "$build/lib/bitnet/plugins/scalar-ref.so" "$faulty" "$top/plugins"
+for strict in no yes; do
+    server_start --set strict.enabled=$strict --set "plugins.dir=$top/plugins" \
+        --set plugins.linear=org.bitnetd.test.faulty \
+        --set plugins.attention=org.bitnetd.scalar-ref \
+        --set plugins.pointwise=org.bitnetd.scalar-ref \
+        --set plugin:org.bitnetd.test.faulty.fault=device-lost-at-step-1000 || exit 1
+    for _ in $(seq 20); do
+        post '{"prompt":"The fox","max_tokens":60,"stream":true}' > "$top/lost" 2> /dev/null
+        grep -q '"error"' "$top/lost" && break
+    done
+    same "lost device, strict $strict: an error ends the stream" 1 "$(grep -c '"error"' "$top/lost")"
+    same "lost device, strict $strict: no DONE" 0 "$(grep -c DONE "$top/lost")"
+    server_wait
+    same "lost device, strict $strict: status 1" 1 "$status"
+    same "lost device, strict $strict: one line" 1 "$(grep -c '^bitnetd: .*device-lost' "$top/err")"
+done
 
 # ---- what goes wrong: one line, status 1, no listener left ----
 
@@ -122,6 +146,7 @@ refuses()                           # NAME PATTERN ARGUMENT...
     fi
 }
 
+server_start || exit 1
 refuses "a port in use" 'Address already in use; another program listens' \
     --set "server.port=${url##*:}"
 refuses "a port in use, strict" 'Address already in use; another program listens' \

@@ -100,6 +100,7 @@ START_TEST(strict_names_op_shape_row_and_column)
     ck_assert_int_eq(err.code, ERR_STRICT);
     ck_assert_msg(strstr(err.text, shape) && strstr(err.text, "mul: row 0, column 7") &&
                   strstr(err.text, "org.example.other"), "%s", err.text);
+    ck_assert(other.disabled);
     ck_assert_uint_eq(lines_with("FAILED"), 1);
     ck_assert_uint_eq(lines_with("equal, bit for bit"), N_LINE - 1);
 }
