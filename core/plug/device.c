@@ -105,6 +105,25 @@ static int add(struct plug *plug, struct dev *d, struct err *e)
     return 0;
 }
 
+/* What cannot be asked cannot be proved: a family that answers none of the
+ * known questions is not used. */
+static void drop_unproved(struct plug_entry *p, struct dev *d)
+{
+    static const char *const name[3] = { "linear", "attention", "pointwise" };
+    uint32_t det[3];
+    const void *const table[3] = { d->linear, d->attn, d->point };
+    probe_offers(d, det);
+    if (!p->n_dev)
+        memcpy(p->det, det, sizeof det);
+    for (unsigned f = 0; f < 3; f++)
+        if (table[f] && !det[f])
+            snprintf(p->reason, sizeof p->reason, "its %s family is not used: it answers none of "
+                     "the known questions", name[f]);
+    d->linear = det[0] ? d->linear : NULL;
+    d->attn = det[1] ? d->attn : NULL;
+    d->point = det[2] ? d->point : NULL;
+}
+
 static int open_and_test(struct plug *plug, struct plug_entry *p, uint32_t index, bool test,
                          struct err *e)
 {
@@ -112,8 +131,7 @@ static int open_and_test(struct plug *plug, struct plug_entry *p, uint32_t index
     int rc = open_one(p, index, &d, e);
     if (rc)
         return rc;
-    if (!p->n_dev)
-        probe_offers(d, p->det);
+    drop_unproved(p, d);
     if (test)
         rc = test_device(plug, d, e);
     if (!rc)

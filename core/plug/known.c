@@ -19,9 +19,9 @@ static const char *const family_name[N_FAMILY] = { "linear", "attention", "point
 /* BLAKE2b-256 over all answers of a family, in order. They change when the
  * contract, a case or a fill changes, and for no other reason. */
 static const char *const ref_digest[N_FAMILY] = {
-    [LINEAR] = "a6fb87fe1d84e6b77d13bf5e0d8eb01b23554eb2e1275140b1dd814d24d1966e",
+    [LINEAR] = "5fafb4327e17626f6e8ef64c56d6b3fb757c402b524b9ab1c29bc5788d12b97e",
     [ATTN] = "8f3a3db9390b296464fbe8248608f494961c6bff40c8a520137daadec019013e",
-    [POINT] = "08e353f9b37ab5f01a05eb84505bd83bf07fafb3b925c8475e18bac93ede2c0e",
+    [POINT] = "73e496d3bb04b49a147ae9b2d2d4be42c795a8ff7d5076d52ffaa660454c93ed",
 };
 
 struct known {
@@ -77,6 +77,18 @@ static const struct known known[] = {
     L(BNP_FMT_F32, BNP_SCALE_NONE, 35, 130, 0, ALL, 3, PROBE_SPIKE),
     L(BNP_FMT_I8, BNP_SCALE_BLOCK, 40, 96, 32, ALL, 2, PROBE_MIXED),
     L(BNP_FMT_I8, BNP_SCALE_BLOCK, 21, 256, 16, ALL, 1, PROBE_ALTERNATE),
+    /* One use at a time, for plugins that offer no more. */
+    L(BNP_FMT_F16, BNP_SCALE_NONE, 67, 128, 0, MUL, 2, PROBE_MIXED),
+    L(BNP_FMT_F16, BNP_SCALE_NONE, 67, 128, 0, MUL | BNP_W_TOPK, 2, PROBE_MIXED),
+    L(BNP_FMT_F16, BNP_SCALE_NONE, 21, 72, 0, BNP_W_GATHER, 4, PROBE_RANDOM),
+    L(BNP_FMT_BF16, BNP_SCALE_NONE, 67, 128, 0, MUL, 2, PROBE_RANDOM),
+    L(BNP_FMT_BF16, BNP_SCALE_NONE, 21, 72, 0, BNP_W_GATHER, 4, PROBE_RANDOM),
+    L(BNP_FMT_F32, BNP_SCALE_NONE, 67, 128, 0, MUL, 2, PROBE_RANDOM),
+    L(BNP_FMT_F32, BNP_SCALE_NONE, 21, 72, 0, BNP_W_GATHER, 4, PROBE_RANDOM),
+    L(BNP_FMT_I8, BNP_SCALE_BLOCK, 67, 128, 32, MUL, 2, PROBE_RANDOM),
+    L(BNP_FMT_I8, BNP_SCALE_BLOCK, 21, 80, 16, BNP_W_GATHER, 4, PROBE_RANDOM),
+    L(BNP_FMT_I8, BNP_SCALE_ROW, 35, 100, 0, ALL, 2, PROBE_RANDOM),
+    L(BNP_FMT_I8, BNP_SCALE_TENSOR, 35, 100, 0, ALL, 2, PROBE_RANDOM),
     A(4, 2, 64, 16, 0, 0.125f, 150, 5, PROBE_RANDOM),
     A(2, 1, 32, 32, 0, 0.1767767f, 70, 1, PROBE_RANDOM),
     A(5, 1, 128, 64, 0, 0.08838835f, 40, 9, PROBE_RANDOM),
@@ -95,6 +107,12 @@ static const struct known known[] = {
     P(POINT_ALL, 144, 1, PROBE_ZERO),
     P(BNP_POINT_RMSNORM | BNP_POINT_SILU | BNP_POINT_ADD | BNP_POINT_PICK, 131, 3, PROBE_RANDOM),
     P(BNP_POINT_RMSNORM | BNP_POINT_RELU2 | BNP_POINT_ADD | BNP_POINT_PICK, 1, 2, PROBE_MIXED),
+    P(BNP_POINT_RMSNORM, 320, 2, PROBE_MIXED),
+    P(BNP_POINT_ROPE, 320, 2, PROBE_MIXED),
+    P(BNP_POINT_RELU2, 97, 2, PROBE_MIXED),
+    P(BNP_POINT_SILU, 97, 2, PROBE_MIXED),
+    P(BNP_POINT_ADD, 97, 2, PROBE_MIXED),
+    P(BNP_POINT_PICK, 97, 5, PROBE_MIXED),
 };
 #define N_KNOWN (sizeof known / sizeof known[0])
 

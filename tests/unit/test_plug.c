@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/plug/device.h"
 #include "core/plug/hostsvc.h"
 #include "plug_dir.h"
 
@@ -344,6 +345,69 @@ START_TEST(plug_memory_is_counted)
 }
 END_TEST
 
+static int no_query(bnp_device *d, const bnp_weight_desc *w, bnp_offer *o)
+{
+    (void)d;
+    (void)w;
+    (void)o;
+    return BNP_E_UNSUPPORTED;
+}
+
+START_TEST(plug_a_family_without_known_answers_is_not_used)
+{
+    static struct plug_entry partial;
+    plug_dir_add(PLUG_DIR_REF, "scalar-ref.so");
+    const struct plug_opts o = plug_dir_opts();
+    struct plug *plug = plug_dir_open(&o);
+    partial = *plug->ref->plugin;
+    snprintf(partial.note.raw.id, sizeof partial.note.raw.id, "org.test.partial");
+    partial.n_dev = 0;
+    partial.linear.query = no_query;
+    ck_assert_int_eq(device_open_all(plug, &partial, true, &err), 0);
+    ck_assert_str_eq(partial.reason, "its linear family is not used: it answers none of the known "
+                     "questions");
+    ck_assert_uint_eq(partial.det[0], 0);
+    ck_assert_uint_eq(partial.det[1], BNP_DET_EXACT);
+    const struct dev *d = plug_dir_dev(plug, "org.test.partial");
+    ck_assert(d->linear == NULL && d->attn != NULL && d->point != NULL);
+    plug_close(plug);
+}
+END_TEST
+
+static uint32_t n_claimed;
+static int claim(const bnp_host *host, uint32_t *n)
+{
+    (void)host;
+    *n = n_claimed;
+    return BNP_OK;
+}
+
+START_TEST(plug_device_counts_are_bounded)
+{
+    static struct plug_entry many;
+    plug_dir_add(PLUG_DIR_REF, "scalar-ref.so");
+    const struct plug_opts o = plug_dir_opts();
+    struct plug *plug = plug_dir_open(&o);
+    many = *plug->ref->plugin;
+    snprintf(many.note.raw.id, sizeof many.note.raw.id, "org.test.many");
+    many.n_dev = 0;
+    many.api.device_count = claim;
+    n_claimed = DEVICE_MAX + 1;
+    ck_assert_int_eq(device_open_all(plug, &many, true, &err), ERR_PLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "device_count says 65"));
+    n_claimed = 3;                      /* scalar-ref has one: the others fail */
+    ck_assert_int_eq(device_open_all(plug, &many, true, &err), 0);
+    ck_assert_uint_eq(many.n_dev, 1);
+    ck_assert_ptr_nonnull(strstr(many.reason, "device 1: org.test.many: device_open: "));
+    many.note.raw.device_kind = BNP_DEV_GPU;
+    many.n_dev = 0;
+    n_claimed = 1;
+    ck_assert_int_eq(device_open_all(plug, &many, true, &err), ERR_PLUGIN);
+    ck_assert_ptr_nonnull(strstr(err.text, "device kind 1, its note says 2"));
+    plug_close(plug);
+}
+END_TEST
+
 /* Built with the first release of the header; its source is long gone. */
 START_TEST(plug_an_old_binary_still_loads)
 {
@@ -353,7 +417,9 @@ START_TEST(plug_an_old_binary_still_loads)
     const struct plug_opts o = plug_dir_opts();
     struct plug *plug = plug_dir_open(&o);
     const struct plug_entry *p = plug_dir_entry(plug, "old.so");
-    ck_assert_msg(p->state == PLUG_AVAILABLE, "%s", p->reason);
+    ck_assert_msg(p->state == PLUG_AVAILABLE && !p->reason[0], "%s", p->reason);
+    ck_assert_uint_eq(p->det[2], BNP_DET_EXACT);
+    ck_assert_ptr_nonnull(plug_dir_dev(plug, p->note.raw.id)->point);
     plug_close(plug);
 #endif
 }
@@ -382,6 +448,8 @@ int main(void)
     tcase_add_test(c, plug_the_isa_mask_reaches_plugins_and_refuses_them);
     tcase_add_test(c, plug_a_report_is_quoted_once);
     tcase_add_test(c, plug_memory_is_counted);
+    tcase_add_test(c, plug_a_family_without_known_answers_is_not_used);
+    tcase_add_test(c, plug_device_counts_are_bounded);
     tcase_add_test(c, plug_an_old_binary_still_loads);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
