@@ -3,6 +3,8 @@
 # something is wrong.
 #
 #   tools.sh BUILD
+#
+# shellcheck disable=SC2034,SC2154   # server_lib.sh reads build, sets bitnet, top
 set -u
 build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.." || exit 2
@@ -131,8 +133,12 @@ refused "no verb" 2 "no verb"
 refused "unknown verb" 2 "frob: unknown verb" frob
 for verb in run tokenize logits inspect; do
     refused "$verb: unknown option" 2 "unknown option" $verb --frob
-    refused "$verb: missing file" 1 "cannot open: No such file" $verb -m /nonexistent \
-        $([ $verb = run ] && echo -p x) $([ $verb = logits ] && echo -p x -o "$top/x.f32")
+    case $verb in
+    run) more=(-p x) ;;
+    logits) more=(-p x -o "$top/x.f32") ;;
+    *) more=() ;;
+    esac
+    refused "$verb: missing file" 1 "cannot open: No such file" $verb -m /nonexistent "${more[@]}"
     run $verb --help
     same "$verb: --help" "0 1" "$status $(grep -c "^usage: bitnet $verb " "$top/out")"
 done

@@ -130,6 +130,22 @@ START_TEST(sched_decoding_comes_before_prefill)
 }
 END_TEST
 
+START_TEST(sched_an_earlier_prompt_does_not_starve_decoding)
+{
+    struct rig g;
+    rig_open(&g, 64, 3, 8, 8);
+    struct seq *prompt = add(&g, 60, 4), *a = add(&g, 1, 10), *b = add(&g, 1, 10);
+    ck_assert_uint_eq(admit(&g), 3);
+    for (uint32_t i = 1; i <= 5; i++) {
+        ck_assert_uint_eq(step(&g), 8);
+        ck_assert_uint_eq(prompt->n_done, 6 * i);   /* what the two leave of eight */
+        ck_assert_uint_eq(a->n_id, 1 + i);
+        ck_assert_uint_eq(b->n_id, 1 + i);
+    }
+    rig_close(&g);
+}
+END_TEST
+
 START_TEST(sched_rows_and_logits_belong_to_their_sequence)
 {
     struct rig g;
@@ -268,6 +284,7 @@ int main(void)
     TCase *t = tcase_create("sched");
     tcase_add_test(t, sched_prompt_goes_in_chunks_and_only_its_last_row_wants_logits);
     tcase_add_test(t, sched_decoding_comes_before_prefill);
+    tcase_add_test(t, sched_an_earlier_prompt_does_not_starve_decoding);
     tcase_add_test(t, sched_rows_and_logits_belong_to_their_sequence);
     tcase_add_test(t, sched_one_sequence_can_run_its_rows_alone);
     tcase_add_test(t, sched_pages_are_reserved_for_all_that_may_come);
