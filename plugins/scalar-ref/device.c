@@ -166,7 +166,7 @@ static int step_sequence(const bnp_stream *s, const bnp_step *st, uint32_t q)
                             "step_begin: row %d of sequence %u at position %d, expected "
                             "consecutive positions from 0 on", r, q, st->pos[r]);
     }
-    if (to > from && st->kv_len[q] - 1 != st->pos[to - 1])
+    if (to > from && (int64_t)st->kv_len[q] - 1 != st->pos[to - 1])
         return ref_fail(s->dev, BNP_E_INVALID,
                         "step_begin: sequence %u has %d keys and a last row at position %d", q,
                         st->kv_len[q], st->pos[to - 1]);
