@@ -14,6 +14,7 @@ void describe_linear(const bnp_weight_desc *d, struct buf *out)
 {
     static const char *const format[] = { NULL, "t2", "f32", "f16", "bf16", "i8" };
     static const char *const scale[] = { "none", "tensor", "row", "block" };
+    static const char *const role[] = { NULL, "qkv", "o", "up", "down", "head", "embed" };
     buf_addf(out, "%ux%u %s/%s", d->rows, d->cols, NAME(format, d->format),
              NAME(scale, d->scale_kind));
     if (d->scale_kind == BNP_SCALE_BLOCK)
@@ -24,6 +25,8 @@ void describe_linear(const bnp_weight_desc *d, struct buf *out)
         buf_addf(out, d->flags & BNP_W_MUL ? " gather+mul" : " gather");
     if (d->flags & BNP_W_TOPK)
         buf_addf(out, " topk");
+    if (d->role != BNP_ROLE_OTHER)
+        buf_addf(out, ", %s", NAME(role, d->role));
 }
 
 void describe_attn(const bnp_attn_desc *d, struct buf *out)
