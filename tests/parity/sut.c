@@ -9,6 +9,8 @@
 #include "core/plug/isa.h"
 #include "tests/parity/gen.h"
 
+static unsigned long n_scribbled;
+
 static void host_log(void *ctx, int level, const char *line)
 {
     (void)level;
@@ -133,24 +135,36 @@ bool sut_close(struct sut *s)
         dlclose(s->dl);
     if (s->n_live)
         fprintf(stderr, "%s: %ld allocations not released\n", s->path, s->n_live);
-    return !s->n_live;
+    if (n_scribbled)
+        fprintf(stderr, "%lu spans were written behind their end\n", n_scribbled);
+    return !s->n_live && !n_scribbled;
 }
 
+/* In front of a span lies its size, behind it BNP_SLACK bytes. */
 bnp_span span_new(uint64_t size)
 {
-    const size_t all = (size_t)((size + BNP_SLACK + BNP_ALIGN - 1) & ~(uint64_t)(BNP_ALIGN - 1));
-    void *p = aligned_alloc(BNP_ALIGN, all);
+    const size_t all = (size_t)(size + 2 * BNP_SLACK + BNP_ALIGN - 1) / BNP_ALIGN * BNP_ALIGN;
+    char *p = aligned_alloc(BNP_ALIGN, all);
     if (!p) {
         fprintf(stderr, "no memory for %zu bytes\n", all);
         exit(2);
     }
     memset(p, 0xff, all);
-    return (bnp_span){ .base = p, .size = size };
+    memcpy(p, &size, sizeof size);
+    return (bnp_span){ .base = p + BNP_ALIGN, .size = size };
 }
 
 void span_free(bnp_span s)
 {
-    free(s.base);
+    if (!s.base)
+        return;
+    unsigned char *p = (unsigned char *)s.base - BNP_ALIGN, ok = 0xff;
+    uint64_t size;
+    memcpy(&size, p, sizeof size);
+    for (size_t i = 0; i < BNP_SLACK; i++)
+        ok &= p[BNP_ALIGN + size + i];
+    n_scribbled += ok != 0xff;
+    free(p);
 }
 
 bnp_rows rows_new(uint32_t n_tok, uint32_t cols)

@@ -39,11 +39,12 @@ struct sut {
 
 /* False after a line on stderr. fault may be NULL. */
 bool sut_open(struct sut *, const char *path, const char *fault);
-/* False when the plugin kept memory. */
+/* False when the plugin kept memory, or when anybody wrote behind a span. */
 bool sut_close(struct sut *);
 
 /* Memory as the contract promises: on 64 bytes, BNP_SLACK behind it; filled
- * with NaN patterns through and through. Exits when there is none. */
+ * with NaN patterns through and through. Exits when there is none. span_free
+ * looks whether what lies behind it is still as it was. */
 bnp_span span_new(uint64_t size);
 void span_free(bnp_span);
 bnp_rows rows_new(uint32_t n_tok, uint32_t cols);
