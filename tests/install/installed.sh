@@ -45,6 +45,26 @@ for page in "$prefix"/share/man/man*/*; do
     t "${page##*/} is clean for mandoc" mandoc -T lint -W warning "$page"
 done
 
+# Every option that a program explains stands in its page.
+documented()                        # documented PAGE PROGRAM [VERB]
+{
+    local page option found=0
+    page=$(mandoc -T ascii "$prefix/share/man/$1" | sed 's/.\x08//g') || return
+    for option in $("$prefix/bin/$2" ${3:+"$3"} --help | grep -oE -- '--[a-z0-9]+(-[a-z0-9]+)*' | sort -u); do
+        case $option in
+        --help|--version|--prompt|--model|--out|--n-tokens) continue ;;     # the short form is there
+        esac
+        found=1
+        grep -qE -e "(^|[^-a-z0-9])$option([^-a-z0-9]|\$)" <<< "$page" || { echo "$option is missing"; return 1; }
+    done
+    [ $found = 1 ]
+}
+t "bitnetd(8) has every option" documented man8/bitnetd.8 bitnetd
+t "bitnet-plugins(1) has every option" documented man1/bitnet-plugins.1 bitnet-plugins
+for verb in run tokenize logits inspect; do
+    t "bitnet(1) has every option of $verb" documented man1/bitnet.1 bitnet $verb
+done
+
 # Hardening, and no trace of the folder it was built in.
 for program in bitnetd bitnet bitnet-plugins; do
     file=$prefix/bin/$program
