@@ -552,7 +552,7 @@ typedef struct bnp_point_desc {
 
 /* Over each group of group_cols columns (0: the whole row), n of them:
  *   ss = sum64(x*x);  r = 1.0f / sqrt(ss / (float)n + eps)
- *   y[i] = (x[i] * r) * w[i]
+ *   y[i] = x[i] * (r * w[i])
  * A NaN or Inf in x is BNP_E_NUMERIC. */
 typedef struct bnp_norm {
     uint32_t struct_size;

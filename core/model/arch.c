@@ -71,10 +71,12 @@ int arch_glu(const struct arch *a, const struct gguf *g, const char *override, s
     *sure = a->glu_sure;
     if (a->glu_sure)
         return 0;
-    /* bitnet-b1.58 is the 2B-4T model with squared ReLU, and also what newer
-     * converters call the SiLU models with the 32,002-token vocabulary. */
+    /* bitnet-b1.58 is the 2B-4T model and the default model of this project,
+     * with squared ReLU, and also what newer converters call the SiLU models
+     * with the 32,002-token vocabulary. */
     if (hp->n_vocab == 32002)
         hp->glu = BNP_GLU_SILU;
-    *sure = hp->n_vocab == 32002 || (hp->n_vocab == 128256 && hp->n_embd == 2560);
+    *sure = hp->n_vocab == 32002 || (hp->n_vocab == 128256 && hp->n_embd == 2560) ||
+            (hp->n_vocab == 2048 && hp->n_embd == 256);
     return 0;
 }

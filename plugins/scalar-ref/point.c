@@ -31,7 +31,7 @@ static int same_shape(bnp_stream *s, const char *what, const bnp_rows *x, const 
                     x->n_tok, x->cols, y->n_tok, y->cols);
 }
 
-/* ss = sum64(x*x), r = 1 / sqrt(ss / n + eps), y = (x * r) * w */
+/* ss = sum64(x*x), r = 1 / sqrt(ss / n + eps), y = x * (r * w) */
 static void norm_group(const float *x, const float *w, uint32_t n, float eps, float *y)
 {
     float lane[64] = { 0 };
@@ -40,7 +40,7 @@ static void norm_group(const float *x, const float *w, uint32_t n, float eps, fl
     const float ss = sum64_tree(lane);
     const float r = 1.0f / sqrt32(ss / (float)n + eps);
     for (uint32_t i = 0; i < n; i++)
-        y[i] = (x[i] * r) * w[i];
+        y[i] = x[i] * (r * w[i]);
 }
 
 int ref_point_rmsnorm(bnp_stream *s, const bnp_norm *norm, const bnp_rows *x, const bnp_rows *y)

@@ -77,11 +77,11 @@ same "special tokens only when asked" "$(printf '2040\n2040')" \
 # golden/logits measures how far this holds, and why it ends where it does.
 i=0
 while IFS= read -r prompt; do
-    greedy=$(jq -r "select(.prompt_index == $i) | .greedy[:12] | join(\" \")" \
+    greedy=$(jq -r "select(.prompt_index == $i) | .greedy[:16] | join(\" \")" \
         $story/story-i2_s.jsonl)
-    same "golden prompt $i: greedy text of 12 tokens" \
+    same "golden prompt $i: greedy text of 16 tokens" \
         "$("$bitnet" tokenize --decode "$greedy"; echo .)" \
-        "$("$bitnet" run --temp 0 -n 12 -p "$prompt" --json 2> /dev/null | jq -j .text; echo .)"
+        "$("$bitnet" run --temp 0 -n 16 -p "$prompt" --json 2> /dev/null | jq -j .text; echo .)"
     i=$((i + 1))
 done < $story/prompts.txt
 
