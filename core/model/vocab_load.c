@@ -103,7 +103,7 @@ static int need_array(const struct load *l, const char *key, unsigned types, uin
 static int load_texts(struct load *l)
 {
     struct vocab *const v = l->v;
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     const int rc = need_array(l, KEY("tokens"), 1u << GGUF_STR, 0, &kv);
     if (rc)
         return rc;
@@ -163,7 +163,7 @@ static int load_types(struct load *l)
 static int load_scores(struct load *l)
 {
     struct vocab *const v = l->v;
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     const int rc = need_array(l, KEY("scores"), 1u << GGUF_F32, v->n, &kv);
     if (rc)
         return rc;
@@ -398,7 +398,7 @@ static void find_bytes(struct load *l)
 static int load_bpe(struct load *l)
 {
     struct vocab *const v = l->v;
-    const struct gguf_kv *merges;
+    const struct gguf_kv *merges = NULL;
     struct str pre;
     int rc = choose_pre(l, &pre);
     if (rc == 0)
