@@ -339,7 +339,7 @@ static bool on_attn(void *arg, const struct attn_case *c)
  * positive, so ss is within g(n / 64 + 7) of the truth (squares below T vanish
  * against eps). Half of that and of the roundings of ss / n and + eps survive
  * the root; the root, 1 / and two products follow:
- *   g((n / 64 + 7 + 2) / 2 + 4) |y| + 2 T max(1, |w|)
+ *   g((n / 64 + 7 + 2) / 2 + 4) |y| + 4 T, gains being about 1
  * Where ss leaves the floats, y is 0. */
 static void judge_norm(struct accuracy *a, const struct point_case *c, const char *what,
                        const struct plane *y, uint32_t n)
