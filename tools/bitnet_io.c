@@ -34,15 +34,7 @@ int put_json(json_t *j, struct err *e)
 json_t *json_text(const char *p, size_t n)
 {
     struct buf b = { 0 };
-    for (size_t at = 0, k; at < n; at += k) {
-        uint32_t cp;
-        k = utf8_decode(p + at, n - at, &cp);
-        if (k)
-            buf_add(&b, p + at, k);
-        else
-            buf_add(&b, "\xef\xbf\xbd", 3);
-        k += !k;
-    }
+    utf8_mend(p, n, &b);
     json_t *j = b.failed ? NULL : json_stringn_nocheck(b.p ? b.p : "", b.n);
     buf_free(&b);
     return j;

@@ -86,3 +86,17 @@ size_t utf8_whole(const char *text, size_t n)
     }
     return n;
 }
+
+void utf8_mend(const char *p, size_t n, struct buf *out)
+{
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp;
+        len = utf8_decode(p + i, n - i, &cp);
+        if (len)
+            buf_add(out, p + i, len);
+        else {
+            buf_add(out, "\xef\xbf\xbd", 3);
+            len = 1;
+        }
+    }
+}

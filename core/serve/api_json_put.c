@@ -18,21 +18,10 @@ static void put(struct buf *out, json_t *j)
     json_decref(j);
 }
 
-/* Each byte that is no part of a code point becomes one U+FFFD, so the result
- * does not depend on how the text was cut into pieces between code points. */
 static json_t *text(const char *p, size_t n)
 {
     struct buf b = { 0 };
-    for (size_t i = 0, len; i < n; i += len) {
-        uint32_t cp;
-        len = utf8_decode(p + i, n - i, &cp);
-        if (len)
-            buf_add(&b, p + i, len);
-        else {
-            buf_add(&b, "\xef\xbf\xbd", 3);
-            len = 1;
-        }
-    }
+    utf8_mend(p, n, &b);
     json_t *j = b.failed ? NULL : json_stringn_nocheck(b.n ? b.p : "", b.n);
     buf_free(&b);
     return j;

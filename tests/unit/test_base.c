@@ -300,6 +300,17 @@ START_TEST(utf8_refuses_what_rfc_3629_refuses)
 }
 END_TEST
 
+START_TEST(utf8_mends_byte_by_byte)
+{
+    struct buf b = { 0 };
+    utf8_mend("a\xff\xc3\xa9\xe2\x82", 6, &b);
+    utf8_mend("", 0, &b);
+    ck_assert(!b.failed);
+    ck_assert_str_eq(b.p, "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd");
+    buf_free(&b);
+}
+END_TEST
+
 static char dir[] = "/tmp/test_base.XXXXXX";
 
 static const char *in_dir(const char *name)
@@ -449,6 +460,7 @@ int main(void)
     tcase_add_test(t, f16_narrowing_rounds_to_nearest_even);
     tcase_add_test(t, utf8_round_trips_every_code_point);
     tcase_add_test(t, utf8_refuses_what_rfc_3629_refuses);
+    tcase_add_test(t, utf8_mends_byte_by_byte);
     tcase_add_test(t, log_line_cannot_be_forged);
     suite_add_tcase(s, t);
     TCase *f = tcase_create("files");
