@@ -3,8 +3,9 @@
  * Order of start: arguments, configuration, log, address, plugins, model,
  * devices and memory, parity, engine, service. What can fail cheaply fails
  * early; every failure is one line and exit status 1 (2 for the command
- * line). In normal mode the socket opens before the load, and answers 503; in
- * strict mode it opens after the proof. */
+ * line). In normal mode the socket opens when the files are known to be good,
+ * before the weights are prepared, and answers 503; in strict mode it opens
+ * after the proof. */
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -309,16 +310,19 @@ static void explain(struct bitnetd *d)
     buf_free(&b);
 }
 
-/* Everything between the address and the engine: what --check checks too. */
-static int load(struct bitnetd *d, struct err *e)
+/* What can be wrong with a file is found here, and takes no time. */
+static int read_files(struct bitnetd *d, struct err *e)
 {
     int rc = find_model(d, e);
     if (!rc)
         rc = open_plugins(d, e);
-    if (!rc)
-        rc = open_model(d, e);
-    if (!rc)
-        rc = open_forward(d, NULL, e);
+    return rc ? rc : open_model(d, e);
+}
+
+/* Weights onto devices: seconds to minutes. */
+static int load(struct bitnetd *d, struct err *e)
+{
+    int rc = open_forward(d, NULL, e);
     if (!rc && (d->conf.strict || d->conf.parity))
         rc = check_parity(d, e);
     if (!rc)
@@ -348,10 +352,12 @@ static int bind_address(struct bitnetd *d, struct err *e)
         .timeout_s = c->timeout_s,
     };
     raise_file_limit(c->max_connections);
-    int rc = serve_bind(&d->serve, &s, e);
-    if (rc || c->strict)
-        return rc;
-    rc = serve_listen(d->serve, e);
+    return serve_bind(&d->serve, &s, e);
+}
+
+static int listen_early(struct bitnetd *d, struct err *e)
+{
+    const int rc = serve_listen(d->serve, e);
     if (!rc)
         log_info("%s answers 503 until the model is loaded", serve_url(d->serve));
     return rc;
@@ -361,6 +367,10 @@ static int start(struct bitnetd *d, struct err *e)
 {
     sd_notify(0, "STATUS=Loading the model");
     int rc = bind_address(d, e);
+    if (!rc)
+        rc = read_files(d, e);
+    if (!rc && !d->conf.strict)
+        rc = listen_early(d, e);
     if (!rc)
         rc = load(d, e);
     if (!rc)
@@ -436,7 +446,9 @@ static int run(struct bitnetd *d, struct err *e)
     if (rc)
         return rc;
     if (d->args.check) {
-        rc = load(d, e);
+        rc = read_files(d, e);
+        if (!rc)
+            rc = load(d, e);
         if (!rc)
             puts("ok");
         return rc;
