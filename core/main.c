@@ -242,6 +242,7 @@ static void on_progress(void *ctx, uint64_t done, uint64_t all)
 static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
 {
     const struct conf *c = &d->conf;
+    struct buf missing = { 0 };
     const struct forward_conf f = {
         .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq, .max_out = c->max_seq,
         .kv_tok = c->kv_tok, .page_tok = c->page_tok, .max_mem = (uint64_t)c->max_mem_mib << 20,
@@ -249,9 +250,14 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
                    .pin_linear = or_null(c->pin_linear, ""), .pin_attn = or_null(c->pin_attn, ""),
                    .pin_point = or_null(c->pin_point, ""), .exclude = exclude },
         .dry = d->args.check, .progress = on_progress, .progress_ctx = d,
+        .missing = c->strict || d->args.check ? &missing : NULL,
     };
     d->progress_at = time(NULL);
-    return forward_open(&d->forward, d->model, d->plug, &f, e);
+    const int rc = forward_open(&d->forward, d->model, d->plug, &f, e);
+    if (missing.n)
+        fputs(missing.p, stderr);
+    buf_free(&missing);
+    return rc;
 }
 
 /* The plugin whose device the parity check disabled, or NULL: scalar-ref can

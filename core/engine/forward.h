@@ -30,6 +30,8 @@ struct forward_conf {
                                   /* memory that is free now                   */
     struct route_opts route;
     bool dry;                     /* choose and plan only: prepare nothing     */
+    struct buf *missing;          /* or NULL: when something has no device, it */
+                                  /* gets the route's table of everything      */
     /* called while weights are prepared, or NULL */
     void (*progress)(void *ctx, uint64_t done_size, uint64_t all_size);
     void *progress_ctx;

@@ -90,13 +90,28 @@ static int add_lane(struct forward_state *s, struct dev *d, struct err *err)
     return 0;
 }
 
+/* A device for everything. All is asked even after a failure, so that the
+ * table of what is missing is whole; err tells the first. */
+static int ask(struct forward *f, struct err *err)
+{
+    struct forward_state *s = f->state;
+    struct err more = { 0 };
+    int rc = weights_plan(&s->weights, f->model, f->plug, f->route, &f->limits, err);
+    int rc_attn = route_attn(f->route, &s->attn, &s->attn_dev, &s->attn_offer, rc ? &more : err);
+    rc = rc ? rc : rc_attn;
+    int rc_point = route_point(f->route, &s->point, &s->point_dev, &s->point_offer,
+                               rc ? &more : err);
+    rc = rc ? rc : rc_point;
+    if (rc == ERR_PLUGIN && f->conf.missing)
+        route_explain(f->route, f->conf.missing);
+    return rc;
+}
+
 static int choose(struct forward *f, struct err *err)
 {
     struct forward_state *s = f->state;
     int rc = route_open(&f->route, f->plug, &f->conf.route, err);
-    if (rc || (rc = weights_plan(&s->weights, f->model, f->plug, f->route, &f->limits, err)) ||
-        (rc = route_attn(f->route, &s->attn, &s->attn_dev, &s->attn_offer, err)) ||
-        (rc = route_point(f->route, &s->point, &s->point_dev, &s->point_offer, err)))
+    if (rc || (rc = ask(f, err)))
         return rc;
     s->lane = calloc(f->plug->n_dev, sizeof *s->lane);
     if (!s->lane)

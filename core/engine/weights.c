@@ -147,8 +147,11 @@ int weights_plan(struct weights *ws, const struct model *m, struct plug *plug, s
 {
     *ws = (struct weights){ .model = m, .plug = plug };
     int rc = describe_all(ws, l, err);
-    for (uint32_t i = 0; i < ws->n && !rc; i++)
-        rc = place(ws, &ws->w[i], route, err);
+    for (uint32_t i = 0; i < ws->n && (!rc || rc == ERR_PLUGIN); i++) {
+        struct err more = { 0 };      /* asked after a failure too: for the route's table */
+        int rc_place = place(ws, &ws->w[i], route, rc ? &more : err);
+        rc = rc ? rc : rc_place;
+    }
     ws->norm_size = norm_room(&m->output_norm);
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         for (unsigned s = 0; s < N_LAYER_N; s++)

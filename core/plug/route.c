@@ -303,21 +303,26 @@ static void describe(enum family f, const union desc *q, struct buf *out)
         describe_point(&q->point, out);
 }
 
-static int no_candidate(const struct route *r, const struct question *q,
-                        const struct candidate *c, unsigned n, struct err *e)
+/* Says so in the error and in the table. */
+static int no_candidate(struct route *r, struct question *q, const struct candidate *c, unsigned n,
+                        struct err *e)
 {
     char name[80];
-    struct buf b = { 0 };
-    describe(q->family, &q->d, &b);
+    struct buf shape = { 0 }, b = { 0 };
+    describe(q->family, &q->d, &shape);
+    buf_addf(&b, "missing");
     for (unsigned i = 0; i < n; i++)
         buf_addf(&b, "; %s: %s", dev_name(c[i].dev, name), c[i].why);
     if (!n)
         buf_addf(&b, "; there is no device at all");
     if (r->pin[q->family])
         buf_addf(&b, "; pinned: %s", r->pin[q->family]);
-    const int rc = err_set(e, ERR_PLUGIN, "no device for %s %s", family_name[q->family],
-                           b.p ? b.p : "");
+    const char *kept = b.failed ? NULL : keep(r, b.p);
+    q->why = kept ? kept : "missing";
     buf_free(&b);
+    const int rc = err_set(e, ERR_PLUGIN, "no device for %s %s: %s", family_name[q->family],
+                           shape.p ? shape.p : "", q->why);
+    buf_free(&shape);
     return rc;
 }
 

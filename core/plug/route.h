@@ -38,8 +38,8 @@ int route_attn(struct route *, const struct bnp_attn_desc *, struct dev **, stru
 int route_point(struct route *, const struct bnp_point_desc *, struct dev **, struct bnp_offer *,
                 struct err *);
 
-/* The table of what was asked, what was chosen, what each candidate measured
- * and why each loser lost; one line each. */
+/* The table of what was asked, what was chosen or "missing", what each
+ * candidate measured and why each loser lost; one line each. */
 void route_explain(const struct route *, struct buf *out);
 
 #endif

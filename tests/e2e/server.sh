@@ -173,6 +173,25 @@ refuses "a folder without scalar-ref" 'scalar-ref' --set "plugins.dir=$top/empty
 mkdir "$top/open" && cp "$build/lib/bitnet/plugins/scalar-ref.so" "$top/open"
 chmod 777 "$top/open"
 refuses "a plugin folder that all may write" 'open' --set "plugins.dir=$top/open"
+
+# A plugin that is bad costs normal mode nothing but itself; strict mode says
+# what is missing, all of it, and does not start.
+mkdir "$top/bad" && cp "$build/lib/bitnet/plugins/scalar-ref.so" "$faulty" \
+    "$build/tests/plugins/wrong-abi/wrong-abi.so" "$top/bad"
+bad=(--set "plugins.dir=$top/bad" --set plugin:org.bitnetd.test.faulty.fault=ternary-bit)
+server_start "${bad[@]}" || exit 1
+same "bad plugins: the same text" "$want" "$(post '{"prompt":"The fox","max_tokens":30}' | text)"
+server_stop
+same "bad plugins: a line says what is wrong with the wrong bit" 1 \
+    "$(grep -c 'faulty.so rejected: known answer, linear .* mul: row [0-9]*, column' "$top/err")"
+same "bad plugins: a line says what is wrong with the ABI" 1 \
+    "$(grep -c 'wrong-abi.so rejected: plugin wants ABI 2.0, this bitnetd speaks 1.0' "$top/err")"
+timeout 60 "$bitnetd" --set log.level=error --set server.port=0 --set strict.enabled=yes "${bad[@]}" \
+    > "$top/bad.out" 2> "$top/bad.err" < /dev/null
+same "bad plugins, strict: status 1, nothing listens" "1 0" "$? $(grep -c listening "$top/bad.out")"
+same "bad plugins, strict: the table of what is missing" "6 1 1" \
+    "$(for f in linear attention pointwise; do grep -c "^$f .*missing" "$top/bad.err"; done | xargs)"
+same "bad plugins, strict: one line" 1 "$(grep -c '^bitnetd: .*no device' "$top/bad.err")"
 chmod 755 "$top/open" && chmod 666 "$top/open/scalar-ref.so"
 refuses "a plugin that all may write" 'scalar-ref' --set "plugins.dir=$top/open"
 refuses "a plugin that is not there" 'org.example.none' --set plugins.linear=org.example.none
