@@ -150,10 +150,10 @@ files)
     ;;
 words)
     fresh; accepted "nothing wrong"
-    for path in /work/x /home/someone/x /root/x; do
+    for path in /home/someone/x /root/x /Users/Someone/x; do
         fresh; put core/base/b.c "/* see $path */"; refused "$path" "private path"
     done
-    fresh; put core/base/b.c '/* framework/x */'; accepted "a word that ends in work"
+    fresh; put core/base/b.c '/* chroot/x */'; accepted "a word that ends in root"
     fresh; put core/base/b.c '/* see issue 7 */'; refused "an issue" "outside the tree"
     ;;
 names)
