@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#define ACT_MAGIC 0x61637431u
-
 uint32_t ref_act_kind(uint32_t format)
 {
     return format == BNP_FMT_T2 ? REF_ACT_INT8 : REF_ACT_F32;
@@ -22,17 +20,15 @@ static uint64_t row_stride(uint32_t kind, uint32_t cols)
                                 : align_up((uint64_t)cols * sizeof(float), BNP_ALIGN);
 }
 
-static bool act_fits(uint32_t kind, uint32_t cols, uint32_t n_tok, uint64_t *size)
+static bool kind_known(uint32_t kind)
 {
-    return (kind == REF_ACT_INT8 || kind == REF_ACT_F32) && cols &&
-           !__builtin_mul_overflow(row_stride(kind, cols), (uint64_t)n_tok, size) &&
-           !__builtin_add_overflow(*size, sizeof(struct ref_act), size);
+    return kind == REF_ACT_INT8 || kind == REF_ACT_F32;
 }
 
 int ref_act_size(bnp_device *d, uint32_t kind, uint32_t cols, uint32_t n_tok, uint64_t *size)
 {
-    if (!act_fits(kind, cols, n_tok, size))
-        return ref_fail(d, BNP_E_INVALID, "act_size: kind %u, %u columns, %u rows", kind, cols,
+    if (!kind_known(kind) || !cols || !kit_act_fits(row_stride(kind, cols), n_tok, size))
+        return kit_fail(d, BNP_E_INVALID, "act_size: kind %u, %u columns, %u rows", kind, cols,
                         n_tok);
     return BNP_OK;
 }
@@ -59,56 +55,28 @@ static void quantize(const float *x, uint32_t n, char *row)
 
 int ref_act_prepare(bnp_stream *s, uint32_t kind, const bnp_rows *x, bnp_span act)
 {
-    uint64_t size;
-    int rc = ref_need_step(s, "act_prepare");
-    if (rc || (rc = ref_need_rows(s, "act_prepare: x", x)))
+    if (!kind_known(kind))
+        return kit_fail(s->dev, BNP_E_INVALID, "act_prepare: kind %u", kind);
+    int rc = kit_act_begin(s, kind, row_stride(kind, x->cols), x, act);
+    if (rc || (rc = kit_need_finite(s, "act_prepare", x)))
         return rc;
-    if (!act_fits(kind, x->cols, x->n_tok, &size))
-        return ref_fail(s->dev, BNP_E_INVALID, "act_prepare: kind %u, %u columns, %u rows", kind,
-                        x->cols, x->n_tok);
-    if ((rc = ref_need_span(s, "act_prepare: act", act, size)) ||
-        (rc = ref_need_finite(s, "act_prepare", x)))
-        return rc;
-    char *at = span_at(act);
-    const struct ref_act head = { .magic = ACT_MAGIC, .kind = kind, .n_tok = x->n_tok,
-                                  .cols = x->cols, .stride = row_stride(kind, x->cols) };
-    memcpy(at, &head, sizeof head);
+    const struct kit_act *a = span_at(act);
     for (uint32_t t = 0; t < x->n_tok; t++) {
-        char *row = at + sizeof head + t * head.stride;
         if (kind == REF_ACT_INT8)
-            quantize(rows_at(x, t), x->cols, row);
+            quantize(rows_at(x, t), x->cols, kit_act_row(a, t));
         else
-            memcpy(row, rows_at(x, t), x->cols * sizeof(float));
+            memcpy(kit_act_row(a, t), rows_at(x, t), x->cols * sizeof(float));
     }
     return BNP_OK;
 }
 
-const struct ref_act *ref_act_of(bnp_stream *s, bnp_span act, const bnp_weight *w, uint32_t n_tok)
+const int8_t *ref_act_int8(const struct kit_act *a, uint32_t t, float *s)
 {
-    if (ref_need_span(s, "mul: act", act, sizeof(struct ref_act)))
-        return NULL;
-    const struct ref_act *a = span_at(act);
-    if (a->magic == ACT_MAGIC && a->kind == ref_act_kind(w->format) && a->cols == w->cols &&
-        a->n_tok == n_tok && (act.size - sizeof *a) / a->stride >= n_tok)
-        return a;
-    ref_fail(s->dev, BNP_E_INVALID,
-             "mul: activations of kind %u, %u rows of %u columns; expected kind %u, %u rows of %u",
-             a->kind, a->n_tok, a->cols, ref_act_kind(w->format), n_tok, w->cols);
-    return NULL;
+    memcpy(s, kit_act_row(a, t), sizeof *s);
+    return (const int8_t *)kit_act_row(a, t) + BNP_ALIGN;
 }
 
-static const char *act_row(const struct ref_act *a, uint32_t t)
+const float *ref_act_f32(const struct kit_act *a, uint32_t t)
 {
-    return (const char *)a + sizeof *a + t * a->stride;
-}
-
-const int8_t *ref_act_int8(const struct ref_act *a, uint32_t t, float *s)
-{
-    memcpy(s, act_row(a, t), sizeof *s);
-    return (const int8_t *)act_row(a, t) + BNP_ALIGN;
-}
-
-const float *ref_act_f32(const struct ref_act *a, uint32_t t)
-{
-    return (const float *)act_row(a, t);
+    return (const float *)kit_act_row(a, t);
 }

@@ -35,7 +35,7 @@ static uint64_t scratch_bytes(const bnp_attn_desc *d)   /* scores, o_c, O */
 static int desc_check(bnp_device *dev, const bnp_attn_desc *d)
 {
     if (d->struct_size < sizeof(bnp_attn_desc))
-        return ref_fail(dev, BNP_E_INVALID, "attention description of %u bytes, expected %zu",
+        return kit_fail(dev, BNP_E_INVALID, "attention description of %u bytes, expected %zu",
                         d->struct_size, sizeof(bnp_attn_desc));
     if (d->kv_format != BNP_KV_F16)
         return BNP_E_UNSUPPORTED;
@@ -44,7 +44,7 @@ static int desc_check(bnp_device *dev, const bnp_attn_desc *d)
     const bool page = d->page_tok == 16 || d->page_tok == 32 || d->page_tok == 64;
     if (!widths || !page || !d->max_kv || d->max_kv > INT32_MAX || !d->max_tok ||
         row_not_finite(&d->scale, 1) >= 0)
-        return ref_fail(dev, BNP_E_INVALID,
+        return kit_fail(dev, BNP_E_INVALID,
                         "attention: %u heads over %u of %u, pages of %u, %u keys, %u rows: "
                         "expected whole groups of heads, pages of 16, 32 or 64, a finite scale",
                         d->n_head, d->n_head_kv, d->head_dim, d->page_tok, d->max_kv, d->max_tok);
@@ -81,14 +81,14 @@ static int pages_check(bnp_stream *s, const char *what, const bnp_attn_desc *d, 
 {
     const uint32_t pos = (uint32_t)s->step.pos[r];
     if (s->seq_of[r] < 0 || pos >= d->max_kv || pos / d->page_tok >= s->step.max_pages)
-        return ref_fail(s->dev, BNP_E_INVALID,
+        return kit_fail(s->dev, BNP_E_INVALID,
                         "%s: row %u is at position %u of sequence %d, expected a sequence, below "
                         "%u keys and %u pages of %u", what, r, pos, s->seq_of[r], d->max_kv,
                         s->step.max_pages, d->page_tok);
     const int32_t *page = s->step.page + (size_t)s->seq_of[r] * s->step.max_pages;
     for (uint32_t i = from / d->page_tok; i <= pos / d->page_tok; i++) {
         if (!page_in_pool(d, pool, page[i]))
-            return ref_fail(s->dev, BNP_E_INVALID,
+            return kit_fail(s->dev, BNP_E_INVALID,
                             "%s: page %u of sequence %d is number %d of %llu", what, i,
                             s->seq_of[r], page[i],
                             (unsigned long long)(pool.size / page_bytes(d)));
@@ -106,19 +106,19 @@ static int step_rows(bnp_stream *s, const char *what, const bnp_attn_desc *d, co
                      uint64_t cols)
 {
     if (x->cols != cols || x->n_tok != s->step.n_tok || x->n_tok > d->max_tok)
-        return ref_fail(s->dev, BNP_E_INVALID,
+        return kit_fail(s->dev, BNP_E_INVALID,
                         "%s: %u rows of %u columns, expected the step's %u (at most %u) of %llu",
                         what, x->n_tok, x->cols, s->step.n_tok, d->max_tok,
                         (unsigned long long)cols);
-    return ref_need_rows(s, what, x);
+    return kit_need_rows(s, what, x);
 }
 
 static int begin(bnp_stream *s, const char *what, const bnp_attn_desc *d, bnp_span pool)
 {
-    int rc = ref_need_step(s, what);
+    int rc = kit_need_step(s, what);
     if (rc || (rc = desc_check(s->dev, d)))
         return rc;
-    return ref_need_span(s, what, pool, 0);
+    return kit_need_span(s, what, pool, 0);
 }
 
 static int fits_f16(bnp_stream *s, const char *what, const bnp_rows *x)
@@ -126,7 +126,7 @@ static int fits_f16(bnp_stream *s, const char *what, const bnp_rows *x)
     for (uint32_t r = 0; r < x->n_tok; r++) {
         for (uint32_t i = 0; i < x->cols; i++) {
             if ((f16_of_f32(rows_at(x, r)[i]) & 0x7c00) == 0x7c00)
-                return ref_fail(s->dev, BNP_E_NUMERIC,
+                return kit_fail(s->dev, BNP_E_NUMERIC,
                                 "%s: row %u column %u is %g, which f16 cannot hold", what, r, i,
                                 (double)rows_at(x, r)[i]);
         }
@@ -246,8 +246,8 @@ int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
     int rc = begin(s, "attend: pool", d, pool);
     if (rc || (rc = step_rows(s, "attend: q", d, q, cols)) ||
         (rc = step_rows(s, "attend: out", d, out, cols)) ||
-        (rc = ref_need_finite(s, "attend: q", q)) ||
-        (rc = ref_need_span(s, "attend: scratch", scratch, scratch_bytes(d))))
+        (rc = kit_need_finite(s, "attend: q", q)) ||
+        (rc = kit_need_span(s, "attend: scratch", scratch, scratch_bytes(d))))
         return rc;
     for (uint32_t r = 0; r < q->n_tok; r++) {
         if ((rc = pages_check(s, "attend", d, pool, r,
@@ -264,7 +264,7 @@ int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
             const size_t at = (size_t)h * d->head_dim;
             if (!head(&w, rows_at(q, r) + at, (uint32_t)s->step.pos[r], span_at(scratch),
                       rows_at(out, r) + at))
-                return ref_fail(s->dev, BNP_E_NUMERIC,
+                return kit_fail(s->dev, BNP_E_NUMERIC,
                                 "attend: row %u head %u has a score that is NaN or Inf", r, h);
         }
     }
@@ -278,7 +278,7 @@ int ref_attn_copy_page(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, uin
     if (rc)
         return rc;
     if (!page_in_pool(d, pool, dst) || !page_in_pool(d, pool, src) || n_tok > d->page_tok)
-        return ref_fail(s->dev, BNP_E_INVALID, "copy_page: %u tokens of page %u into %u, of %llu",
+        return kit_fail(s->dev, BNP_E_INVALID, "copy_page: %u tokens of page %u into %u, of %llu",
                         n_tok, src, dst, (unsigned long long)(pool.size / page_bytes(d)));
     if (dst == src)
         return BNP_OK;

@@ -16,50 +16,36 @@ uint64_t ref_panel_size(const bnp_weight_desc *w)
 
 static uint64_t panel_size(const bnp_weight *w)
 {
-    return ref_panel_size(&(bnp_weight_desc){ .format = w->format, .cols = w->cols });
+    return ref_panel_size(&(bnp_weight_desc){ .format = w->k.format, .cols = w->k.cols });
 }
 
 static void panel_unpack(const bnp_weight *w, uint32_t first, uint32_t n, void *panel)
 {
-    if (w->format == BNP_FMT_T2)
+    if (w->k.format == BNP_FMT_T2)
         ref_ternary_unpack(w, first, n, panel);
     else
         ref_dense_unpack(w, first, n, panel);
 }
 
 static void panel_mul(const bnp_weight *w, uint32_t first, uint32_t n, const void *panel,
-                      const struct ref_act *act, uint32_t t, float y[REF_PANEL])
+                      const struct kit_act *act, uint32_t t, float y[REF_PANEL])
 {
-    if (w->format == BNP_FMT_T2)
+    if (w->k.format == BNP_FMT_T2)
         ref_ternary_mul(w, first, n, panel, act, t, y);
     else
-        ref_dense_mul(w->cols, n, panel, ref_act_f32(act, t), y);
+        ref_dense_mul(w->k.cols, n, panel, ref_act_f32(act, t), y);
 }
 
 static uint32_t panel_rows(const bnp_weight *w, uint32_t first)
 {
-    return w->rows - first < REF_PANEL ? w->rows - first : REF_PANEL;
+    return w->k.rows - first < REF_PANEL ? w->k.rows - first : REF_PANEL;
 }
 
-static int item_check(bnp_stream *s, const bnp_linear_item *it)
-{
-    const bnp_weight *w = it->weight;
-    if (it->flags & BNP_MUST & ~BNP_ADD)
-        return BNP_E_UNSUPPORTED;
-    if (!(w->flags & BNP_W_MUL))
-        return ref_fail(s->dev, BNP_E_INVALID, "mul: this weight was described without BNP_W_MUL");
-    if (it->y.cols != w->rows || it->y.n_tok > w->max_tok)
-        return ref_fail(s->dev, BNP_E_INVALID,
-                        "mul: y is %u rows of %u columns, expected at most %u rows of %u",
-                        it->y.n_tok, it->y.cols, w->max_tok, w->rows);
-    return ref_need_rows(s, "mul: y", &it->y);
-}
-
-static void mul_item(const struct ref_act *act, const bnp_linear_item *it, void *panel)
+static void mul_item(const struct kit_act *act, const bnp_linear_item *it, void *panel)
 {
     const bnp_weight *w = it->weight;
     float v[REF_PANEL];
-    for (uint32_t j = 0; j < w->rows; j += REF_PANEL) {
+    for (uint32_t j = 0; j < w->k.rows; j += REF_PANEL) {
         const uint32_t n = panel_rows(w, j);
         panel_unpack(w, j, n, panel);
         for (uint32_t t = 0; t < it->y.n_tok; t++) {
@@ -68,20 +54,27 @@ static void mul_item(const struct ref_act *act, const bnp_linear_item *it, void 
             for (uint32_t k = 0; k < n; k++)
                 y[k] = it->flags & BNP_ADD ? y[k] + v[k] : v[k];
         }
-        if (w->rows - j <= REF_PANEL)
+        if (w->k.rows - j <= REF_PANEL)
             break;                              /* j + REF_PANEL might wrap */
     }
+}
+
+static const struct kit_act *act_of(bnp_stream *s, bnp_span act, const bnp_weight *w,
+                                    uint32_t n_tok)
+{
+    return kit_act_of(s, act, ref_act_kind(w->k.format), w->k.cols, n_tok);
 }
 
 int ref_linear_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_linear_item *item,
                    bnp_span scratch)
 {
-    int rc = ref_need_step(s, "mul");
+    int rc = kit_need_step(s, "mul");
     for (uint32_t i = 0; i < n_items && !rc; i++) {
-        if ((rc = item_check(s, &item[i])) ||
-            (rc = ref_need_span(s, "mul: scratch", scratch, panel_size(item[i].weight))))
+        const bnp_weight *w = item[i].weight;
+        if ((rc = kit_item_check(s, &w->k, &item[i])) ||
+            (rc = kit_need_span(s, "mul: scratch", scratch, panel_size(w))))
             break;
-        if (!ref_act_of(s, act, item[i].weight, item[i].y.n_tok))
+        if (!act_of(s, act, w, item[i].y.n_tok))
             rc = BNP_E_INVALID;
     }
     for (uint32_t i = 0; i < n_items && !rc; i++)
@@ -91,22 +84,11 @@ int ref_linear_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_line
 
 int ref_linear_gather(bnp_stream *s, const bnp_weight *w, const bnp_rows *y)
 {
-    int rc = ref_need_step(s, "gather");
-    if (rc || (rc = ref_need_rows(s, "gather: y", y)))
+    const int rc = kit_gather_check(s, &w->k, y);
+    if (rc)
         return rc;
-    if (!(w->flags & BNP_W_GATHER) || y->cols != w->cols || y->n_tok != s->step.n_tok)
-        return ref_fail(s->dev, BNP_E_INVALID,
-                        "gather: y is %u rows of %u columns, expected the step's %u rows of %u and "
-                        "a weight described with BNP_W_GATHER", y->n_tok, y->cols, s->step.n_tok,
-                        w->cols);
     for (uint32_t t = 0; t < y->n_tok; t++) {
-        const int32_t id = s->step.id[t];
-        if (id < 0 || (uint32_t)id >= w->rows)
-            return ref_fail(s->dev, BNP_E_INVALID, "gather: row %u asks for token %d of %u", t, id,
-                            w->rows);
-    }
-    for (uint32_t t = 0; t < y->n_tok; t++) {
-        if (w->format == BNP_FMT_T2)
+        if (w->k.format == BNP_FMT_T2)
             ref_ternary_row(w, (uint32_t)s->step.id[t], rows_at(y, t));
         else
             ref_dense_row(w, (uint32_t)s->step.id[t], rows_at(y, t));
@@ -134,37 +116,19 @@ static void best_insert(float v, int32_t id, uint32_t k, uint32_t *n, int32_t *i
     ids[at] = id;
 }
 
-static int topk_check(bnp_stream *s, const bnp_weight *w, const bnp_topk *top, bnp_span scratch)
-{
-    const uint64_t n = (uint64_t)top->n_tok * top->k;
-    if (top->struct_size < sizeof(bnp_topk) || !(w->flags & BNP_W_TOPK) || !top->k ||
-        top->k > w->rows || top->n_tok > w->max_tok || w->rows > INT32_MAX)
-        return ref_fail(s->dev, BNP_E_INVALID,
-                        "topk: %u largest of %u, %u rows; expected a weight described with "
-                        "BNP_W_TOPK, 1 to all of its rows, at most %u tokens", top->k, w->rows,
-                        top->n_tok, w->max_tok);
-    int rc;
-    if ((rc = ref_need_span(s, "topk: id", top->id, n * sizeof(int32_t))) ||
-        (rc = ref_need_span(s, "topk: logit", top->logit, n * sizeof(float))) ||
-        (rc = ref_need_span(s, "topk: scratch", scratch, panel_size(w))))
-        return rc;
-    return top->n_exact.size ? ref_need_span(s, "topk: n_exact", top->n_exact, top->n_tok * 4ull)
-                             : BNP_OK;
-}
-
 int ref_linear_topk(bnp_stream *s, bnp_span act_span, const bnp_weight *w, const bnp_topk *top,
                     bnp_span scratch)
 {
-    int rc = ref_need_step(s, "topk");
-    if (rc || (rc = topk_check(s, w, top, scratch)))
+    int rc = kit_topk_check(s, &w->k, top);
+    if (rc || (rc = kit_need_span(s, "topk: scratch", scratch, panel_size(w))))
         return rc;
-    const struct ref_act *act = ref_act_of(s, act_span, w, top->n_tok);
+    const struct kit_act *act = act_of(s, act_span, w, top->n_tok);
     if (!act)
         return BNP_E_INVALID;
     int32_t *id = span_at(top->id);
     float *logit = span_at(top->logit), v[REF_PANEL];
     void *panel = span_at(scratch);
-    for (uint32_t j = 0; j < w->rows; j += REF_PANEL) {
+    for (uint32_t j = 0; j < w->k.rows; j += REF_PANEL) {
         const uint32_t n = panel_rows(w, j);
         panel_unpack(w, j, n, panel);
         for (uint32_t t = 0; t < top->n_tok; t++) {
@@ -177,6 +141,6 @@ int ref_linear_topk(bnp_stream *s, bnp_span act_span, const bnp_weight *w, const
     }
     uint32_t *n_exact = top->n_exact.size ? span_at(top->n_exact) : NULL;
     for (uint32_t t = 0; t < top->n_tok && n_exact; t++)
-        n_exact[t] = w->rows;
+        n_exact[t] = w->k.rows;
     return BNP_OK;
 }

@@ -11,17 +11,17 @@
 static float element(const bnp_weight *w, uint32_t row, uint32_t i)
 {
     const uint8_t *at = w->data + row * w->row_size;
-    switch (w->format) {
+    switch (w->k.format) {
     case BNP_FMT_F32: return ((const float *)at)[i];
     case BNP_FMT_F16: return f32_of_f16(((const uint16_t *)at)[i]);
     case BNP_FMT_BF16: return f32_of_bf16(((const uint16_t *)at)[i]);
     default: break;
     }
     const float q = (float)((const int8_t *)at)[i];
-    switch (w->scale_kind) {
+    switch (w->k.scale_kind) {
     case BNP_SCALE_TENSOR: return q * w->scale[0];
     case BNP_SCALE_ROW: return q * w->scale[row];
-    case BNP_SCALE_BLOCK: return q * w->scale[(uint64_t)row * w->n_block + i / w->block_cols];
+    case BNP_SCALE_BLOCK: return q * w->scale[(uint64_t)row * w->k.n_block + i / w->k.block_cols];
     default: return q;
     }
 }
@@ -29,7 +29,7 @@ static float element(const bnp_weight *w, uint32_t row, uint32_t i)
 void ref_dense_unpack(const bnp_weight *w, uint32_t first, uint32_t n, float *panel)
 {
     for (uint32_t k = 0; k < REF_PANEL; k++)
-        for (uint32_t i = 0; i < w->cols; i++)
+        for (uint32_t i = 0; i < w->k.cols; i++)
             panel[(size_t)i * REF_PANEL + k] = k < n ? element(w, first + k, i) : 0.0f;
 }
 
@@ -45,6 +45,6 @@ void ref_dense_mul(uint32_t cols, uint32_t n, const float *panel, const float *x
 
 void ref_dense_row(const bnp_weight *w, uint32_t row, float *y)
 {
-    for (uint32_t i = 0; i < w->cols; i++)
+    for (uint32_t i = 0; i < w->k.cols; i++)
         y[i] = element(w, row, i);
 }

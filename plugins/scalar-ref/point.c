@@ -10,7 +10,7 @@
 int ref_point_query(bnp_device *dev, const bnp_point_desc *d, bnp_offer *offer)
 {
     if (d->struct_size < sizeof(bnp_point_desc) || !d->cols || !d->max_tok)
-        return ref_fail(dev, BNP_E_INVALID, "pointwise: rows of %u columns, at most %u of them",
+        return kit_fail(dev, BNP_E_INVALID, "pointwise: rows of %u columns, at most %u of them",
                         d->cols, d->max_tok);
     if (d->ops & ~(uint32_t)ALL_OPS)
         return BNP_E_UNSUPPORTED;
@@ -22,12 +22,12 @@ int ref_point_query(bnp_device *dev, const bnp_point_desc *d, bnp_offer *offer)
 /* Two sets of rows of one shape. */
 static int same_shape(bnp_stream *s, const char *what, const bnp_rows *x, const bnp_rows *y)
 {
-    int rc = ref_need_step(s, what);
-    if (rc || (rc = ref_need_rows(s, what, x)) || (rc = ref_need_rows(s, what, y)))
+    int rc = kit_need_step(s, what);
+    if (rc || (rc = kit_need_rows(s, what, x)) || (rc = kit_need_rows(s, what, y)))
         return rc;
     if (x->cols == y->cols && x->n_tok == y->n_tok)
         return BNP_OK;
-    return ref_fail(s->dev, BNP_E_INVALID, "%s: %u rows of %u columns into %u of %u", what,
+    return kit_fail(s->dev, BNP_E_INVALID, "%s: %u rows of %u columns into %u of %u", what,
                     x->n_tok, x->cols, y->n_tok, y->cols);
 }
 
@@ -51,11 +51,11 @@ int ref_point_rmsnorm(bnp_stream *s, const bnp_norm *norm, const bnp_rows *x, co
     const uint32_t n = norm->group_cols ? norm->group_cols : x->cols;
     if (norm->struct_size < sizeof(bnp_norm) || x->cols % n || !(norm->eps > 0.0f) ||
         row_not_finite(&norm->eps, 1) >= 0)
-        return ref_fail(s->dev, BNP_E_INVALID,
+        return kit_fail(s->dev, BNP_E_INVALID,
                         "rmsnorm: groups of %u in %u columns, eps %g: expected whole groups and a "
                         "positive eps", n, x->cols, (double)norm->eps);
-    if ((rc = ref_need_span(s, "rmsnorm: weight", norm->weight, (uint64_t)n * sizeof(float))) ||
-        (rc = ref_need_finite(s, "rmsnorm", x)))
+    if ((rc = kit_need_span(s, "rmsnorm: weight", norm->weight, (uint64_t)n * sizeof(float))) ||
+        (rc = kit_need_finite(s, "rmsnorm", x)))
         return rc;
     const float *w = span_at(norm->weight);
     for (uint32_t t = 0; t < x->n_tok; t++)
@@ -79,24 +79,24 @@ static void rope_head(float *x, const float *table, uint32_t n_rot, uint32_t sty
 
 int ref_point_rope(bnp_stream *s, const bnp_rope *rope, const bnp_rows *x)
 {
-    int rc = ref_need_step(s, "rope");
-    if (rc || (rc = ref_need_rows(s, "rope: x", x)))
+    int rc = kit_need_step(s, "rope");
+    if (rc || (rc = kit_need_rows(s, "rope: x", x)))
         return rc;
     if (rope->style != BNP_ROPE_HALVES && rope->style != BNP_ROPE_PAIRS)
         return BNP_E_UNSUPPORTED;
     if (rope->struct_size < sizeof(bnp_rope) || !rope->head_dim || x->cols % rope->head_dim ||
         rope->n_rot > rope->head_dim || rope->n_rot % 2 || x->n_tok != s->step.n_tok)
-        return ref_fail(s->dev, BNP_E_INVALID,
+        return kit_fail(s->dev, BNP_E_INVALID,
                         "rope: %u rows of %u columns, heads of %u, %u turned: expected the step's "
                         "%u rows, whole heads, an even part of them", x->n_tok, x->cols,
                         rope->head_dim, rope->n_rot, s->step.n_tok);
     if (rope->n_rot > UINT32_MAX / 4 ||
-        (rc = ref_need_span(s, "rope: table", rope->table,
+        (rc = kit_need_span(s, "rope: table", rope->table,
                             (uint64_t)rope->n_pos * (rope->n_rot * 4))))
-        return rc ? rc : ref_fail(s->dev, BNP_E_INVALID, "rope: %u turned", rope->n_rot);
+        return rc ? rc : kit_fail(s->dev, BNP_E_INVALID, "rope: %u turned", rope->n_rot);
     for (uint32_t t = 0; t < x->n_tok; t++) {
         if ((uint32_t)s->step.pos[t] >= rope->n_pos)
-            return ref_fail(s->dev, BNP_E_INVALID, "rope: row %u at position %d of %u", t,
+            return kit_fail(s->dev, BNP_E_INVALID, "rope: row %u at position %d of %u", t,
                             s->step.pos[t], rope->n_pos);
     }
     for (uint32_t t = 0; t < x->n_tok; t++) {
@@ -144,11 +144,11 @@ int ref_point_add(bnp_stream *s, const bnp_rows *x, const bnp_rows *y)
 
 int ref_point_pick(bnp_stream *s, const bnp_rows *x, const bnp_rows *y)
 {
-    int rc = ref_need_step(s, "pick");
-    if (rc || (rc = ref_need_rows(s, "pick: x", x)) || (rc = ref_need_rows(s, "pick: y", y)))
+    int rc = kit_need_step(s, "pick");
+    if (rc || (rc = kit_need_rows(s, "pick: x", x)) || (rc = kit_need_rows(s, "pick: y", y)))
         return rc;
     if (x->cols != y->cols || x->n_tok != s->step.n_tok || y->n_tok != s->step.n_out)
-        return ref_fail(s->dev, BNP_E_INVALID,
+        return kit_fail(s->dev, BNP_E_INVALID,
                         "pick: %u of %u rows, %u of %u columns; expected the step's %u of %u",
                         y->n_tok, x->n_tok, y->cols, x->cols, s->step.n_out, s->step.n_tok);
     for (uint32_t i = 0; i < y->n_tok; i++)

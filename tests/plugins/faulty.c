@@ -68,24 +68,24 @@ static int device_info(bnp_device *d, bnp_device_info *info)
 
 static int stream_open(bnp_device *d, const bnp_limits *limits, bnp_stream **out)
 {
-    return ref_device_ops.stream_open(d, limits, out);
+    return kit_device_ops.stream_open(d, limits, out);
 }
 
 static void stream_close(bnp_stream *s)
 {
-    ref_device_ops.stream_close(s);
+    kit_device_ops.stream_close(s);
 }
 
 static int step_begin(bnp_stream *s, const bnp_step *step)
 {
     if (lose_at && ++n_step >= lose_at)
-        return ref_fail(s->dev, BNP_E_DEVICE, "fault %s: the device is gone", fault);
-    return ref_device_ops.step_begin(s, step);
+        return kit_fail(s->dev, BNP_E_DEVICE, "fault %s: the device is gone", fault);
+    return kit_device_ops.step_begin(s, step);
 }
 
 static int step_end(bnp_stream *s, uint64_t *ticket)
 {
-    return ref_device_ops.step_end(s, ticket);
+    return kit_device_ops.step_end(s, ticket);
 }
 
 static int mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
@@ -93,7 +93,7 @@ static int mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *i
 {
     const int rc = ref_linear_mul(s, act, n, item, scratch);
     for (uint32_t i = 0; i < n && !rc; i++) {
-        const bool ternary = item[i].weight->format == BNP_FMT_T2;
+        const bool ternary = item[i].weight->k.format == BNP_FMT_T2;
         const bnp_rows *y = &item[i].y;
         if (ternary ? is("ternary-bit") : is("dense-bit"))
             flip_last_bit(y);
@@ -161,6 +161,6 @@ const bnp_plugin bnp_plugin_v1 = {
     .struct_size = sizeof(bnp_plugin), .abi_major = BNP_ABI_MAJOR, .abi_minor = BNP_ABI_MINOR,
     .min_host_minor = BNP_MIN_HOST_MINOR, .id = FAULTY_ID, .version = FAULTY_VERSION,
     .build = "test", .device_count = ref_device_count, .device_open = device_open,
-    .device_close = ref_device_close, .device_info = device_info, .device = &device,
+    .device_close = kit_device_close, .device_info = device_info, .device = &device,
     .linear = &linear, .attn = &attn, .point = &point,
 };
