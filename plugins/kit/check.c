@@ -124,6 +124,40 @@ static int float_check(bnp_device *d, const bnp_weight_desc *w, const uint8_t *r
     return BNP_OK;
 }
 
+/* Plain loops without an early end: compilers make vectors of them. */
+static bool floats_ok(const bnp_weight_desc *w, const uint8_t *row)
+{
+    const uint16_t inf = w->format == BNP_FMT_F16 ? 0x7c00 : 0x7f80;
+    uint32_t bad = 0;
+    for (uint32_t i = 0; i < w->cols && w->format != BNP_FMT_F32; i++) {
+        uint16_t u;
+        memcpy(&u, row + (size_t)i * 2, 2);
+        bad |= (u & inf) == inf;
+    }
+    for (uint32_t i = 0; i < w->cols && w->format == BNP_FMT_F32; i++) {
+        uint32_t u;
+        memcpy(&u, row + (size_t)i * 4, 4);
+        bad |= (u & 0x7f800000u) == 0x7f800000u;
+    }
+    return !bad;
+}
+
+bool kit_row_ok(const bnp_weight_desc *w, const void *row)
+{
+    const uint8_t *at = row;
+    const uint32_t n = kit_row_bytes(w);
+    if (w->format == BNP_FMT_I8)
+        return true;
+    if (w->format != BNP_FMT_T2)
+        return floats_ok(w, at);
+    uint8_t three = 0;
+    for (uint32_t i = 0; i < n; i++)
+        three |= at[i] & at[i] >> 1;
+    const unsigned tail = w->cols % 4 ? at[n - 1] >> 2 * (w->cols % 4) : 0x55;
+    const unsigned ones = w->cols % 4 ? 0x55u >> 2 * (w->cols % 4) : 0x55;
+    return (!(three & 0x55) || (w->flags & BNP_W_PLUS2)) && tail == ones;
+}
+
 int kit_row_check(bnp_device *d, const bnp_weight_desc *w, const void *row, uint32_t r)
 {
     switch (w->format) {

@@ -26,6 +26,8 @@ const char *kit_weight_name(const bnp_weight_desc *);
 /* Bytes of a canonical row, unpadded; scales in all. */
 uint32_t kit_row_bytes(const bnp_weight_desc *);
 uint64_t kit_n_scales(const bnp_weight_desc *);
+/* Whether a canonical row holds what it may; without a report, for workers. */
+bool kit_row_ok(const bnp_weight_desc *, const void *row);
 /* The canonical row r, and n scales from index first on. */
 int kit_row_check(bnp_device *, const bnp_weight_desc *, const void *row, uint32_t r);
 int kit_scales_check(bnp_device *, const bnp_weight_desc *, const float *scale, uint64_t first,
