@@ -10,6 +10,7 @@
 #include "core/engine/forward_parts.h"
 #include "core/engine/memplan.h"
 #include "core/engine/rope.h"
+#include "core/plug/cgroup.h"
 
 /* ------------------------------------------------------- limits and choice */
 
@@ -146,7 +147,7 @@ static int plan(struct forward *f, struct err *err)
     m->weights = s->weights.weight_size + s->weights.norm_size;
     m->work = s->work.size;
     m->rope = s->rope.table.size;
-    m->limit = f->conf.max_mem ? f->conf.max_mem : memplan_available("");
+    m->limit = f->conf.max_mem ? f->conf.max_mem : cgroup_memory("");
     rc = memplan_check(m, f->conf.max_mem != 0, err);
     f->conf.max_mem = m->limit;
     return rc;

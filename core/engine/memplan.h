@@ -13,12 +13,6 @@
 
 struct mem_plan;
 
-/* Bytes that this process may still use: MemAvailable, less where a memory
- * cgroup (v2, v1) that holds it or one above leaves less. root stands before
- * "/proc" and "/sys"; "" is this machine. UINT64_MAX when nothing could be
- * read. */
-uint64_t memplan_available(const char *root);
-
 /* Sets total from the parts. ERR_LIMIT when it exceeds plan->limit; fixed
  * says that the limit is the configuration's. */
 int memplan_check(struct mem_plan *, bool fixed, struct err *);

@@ -1,5 +1,5 @@
-/* Promises of core/engine/memplan.h and rope.h: what is known before a model
- * is loaded. The kernel's files are made up, in a directory of our own. */
+/* Promises of core/engine/memplan.h and rope.h, and of core/plug/cgroup.h about
+ * memory: what is known before a model is loaded. The kernel's files are made up, in a directory of our own. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "core/engine/forward.h"
 #include "core/engine/memplan.h"
 #include "core/engine/rope.h"
+#include "core/plug/cgroup.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -46,9 +47,9 @@ static void put(const char *path, const char *text)
 
 START_TEST(memory_without_a_group_is_what_the_kernel_calls_available)
 {
-    ck_assert(memplan_available(root) == UINT64_MAX);
+    ck_assert(cgroup_memory(root) == UINT64_MAX);
     put("/proc/meminfo", "MemTotal:  8000 kB\nMemFree: 100 kB\nMemAvailable:    4096 kB\n");
-    ck_assert_uint_eq(memplan_available(root), 4 * MIB);
+    ck_assert_uint_eq(cgroup_memory(root), 4 * MIB);
 }
 END_TEST
 
@@ -59,11 +60,11 @@ START_TEST(memory_group_v2_limits_and_its_file_pages_are_free)
     put("/sys/fs/cgroup/a/b/memory.max", "max\n");
     put("/sys/fs/cgroup/a/memory.max", "10485760\n");
     put("/sys/fs/cgroup/a/memory.current", "4194304\n");
-    ck_assert_uint_eq(memplan_available(root), 6 * MIB);
+    ck_assert_uint_eq(cgroup_memory(root), 6 * MIB);
     put("/sys/fs/cgroup/a/memory.stat", "anon 1\nfile 9\ninactive_file 1048576\n");
-    ck_assert_uint_eq(memplan_available(root), 7 * MIB);
+    ck_assert_uint_eq(cgroup_memory(root), 7 * MIB);
     put("/sys/fs/cgroup/a/memory.current", "99485760\n");
-    ck_assert_uint_eq(memplan_available(root), 0);
+    ck_assert_uint_eq(cgroup_memory(root), 0);
 }
 END_TEST
 
@@ -73,7 +74,7 @@ START_TEST(memory_group_path_that_is_not_mounted_leads_to_the_mount)
     put("/proc/self/cgroup", "0::/docker/0123\n");
     put("/sys/fs/cgroup/memory.max", "8388608\n");
     put("/sys/fs/cgroup/memory.current", "1048576\n");
-    ck_assert_uint_eq(memplan_available(root), 7 * MIB);
+    ck_assert_uint_eq(cgroup_memory(root), 7 * MIB);
 }
 END_TEST
 
@@ -85,7 +86,7 @@ START_TEST(memory_group_v1_limits)
     put("/sys/fs/cgroup/memory/x/y/memory.usage_in_bytes", "1\n");
     put("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "3145728\n");
     put("/sys/fs/cgroup/memory/x/memory.usage_in_bytes", "1048576\n");
-    ck_assert_uint_eq(memplan_available(root), 2 * MIB);
+    ck_assert_uint_eq(cgroup_memory(root), 2 * MIB);
 }
 END_TEST
 
