@@ -80,6 +80,9 @@ struct plug {
     unsigned n_dev;
     struct dev *ref;              /* scalar-ref's device, or NULL              */
     struct mem mem;               /* what plug_mem_alloc gave                  */
+    struct {                      /* limits.h; 0: not measured yet             */
+        double read_gbs;
+    } limits;
 };
 
 /* Fails when the directory cannot be read, when others than its owner (root
