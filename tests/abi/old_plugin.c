@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/parity/gen.h"
-#include "tests/parity/sut.h"
+#include "tools/verify/gen.h"
+#include "tools/verify/sut.h"
 
 static int fail(const char *what)
 {

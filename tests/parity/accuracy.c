@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "core/base/f16.h"
-#include "tests/parity/cases.h"
+#include "tools/verify/cases.h"
 
 #define U 0x1p-24
 #define TINY 0x1p-149

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "plugins/scalar-ref/num.h"
-#include "tests/parity/gen.h"
+#include "tools/verify/gen.h"
 
 static unsigned long n_wrong;
 

@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "core/base/f16.h"
-#include "tests/parity/cases.h"
+#include "tools/verify/cases.h"
 
 struct run {
     struct sut ref, cand;

@@ -5,8 +5,8 @@
 #include <check.h>
 #include <string.h>
 
-#include "tests/parity/gen.h"
-#include "tests/parity/sut.h"
+#include "tools/verify/gen.h"
+#include "tools/verify/sut.h"
 
 /* Made anew for each test: scalar-ref, and a small ternary weight. */
 extern struct sut s;

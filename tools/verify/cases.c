@@ -1,5 +1,5 @@
 /* cases.c - see cases.h. */
-#include "tests/parity/cases.h"
+#include "tools/verify/cases.h"
 
 #include <stdio.h>
 

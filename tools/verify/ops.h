@@ -2,14 +2,14 @@
  *
  * The same case gives the same inputs on every plugin, so two results are
  * compared with memcmp. Whatever a call leaves unwritten is a NaN pattern. */
-#ifndef PARITY_OPS_H
-#define PARITY_OPS_H
+#ifndef VERIFY_OPS_H
+#define VERIFY_OPS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tests/parity/gen.h"
-#include "tests/parity/sut.h"
+#include "tools/verify/gen.h"
+#include "tools/verify/sut.h"
 
 struct plane {
     const char *op;             /* "mul", "attend", "rmsnorm"...             */

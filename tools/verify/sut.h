@@ -4,8 +4,8 @@
  * The host is unkind within the rules: it runs tasks in a scrambled order,
  * fills memory past the end with NaN patterns, counts every allocation and
  * remembers the last report. */
-#ifndef PARITY_SUT_H
-#define PARITY_SUT_H
+#ifndef VERIFY_SUT_H
+#define VERIFY_SUT_H
 
 #include <stdbool.h>
 #include <stdint.h>

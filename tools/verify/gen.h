@@ -4,8 +4,8 @@
  * but the first is there to reach one: saturating sums, cancelling sums, a
  * maximum in one place, numbers below the normal range, sums whose low bits
  * depend on the order. */
-#ifndef PARITY_GEN_H
-#define PARITY_GEN_H
+#ifndef VERIFY_GEN_H
+#define VERIFY_GEN_H
 
 #include <stddef.h>
 #include <stdint.h>

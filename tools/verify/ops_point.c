@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/parity/ops.h"
-#include "tests/parity/ops_help.h"
+#include "tools/verify/ops.h"
+#include "tools/verify/ops_help.h"
 
 enum { N_POS = 64 + SUT_MAX_TOK };          /* rows of the rope table */
 

@@ -1,5 +1,5 @@
 /* sut.c - see sut.h. */
-#include "tests/parity/sut.h"
+#include "tools/verify/sut.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/plug/isa.h"
-#include "tests/parity/gen.h"
+#include "tools/verify/gen.h"
 
 static unsigned long n_scribbled;
 

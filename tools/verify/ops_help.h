@@ -1,8 +1,8 @@
 /* ops_help.h - what the three ops files share. */
-#ifndef PARITY_OPS_HELP_H
-#define PARITY_OPS_HELP_H
+#ifndef VERIFY_OPS_HELP_H
+#define VERIFY_OPS_HELP_H
 
-#include "tests/parity/ops.h"
+#include "tools/verify/ops.h"
 
 /* Returns the status of a call that failed, with its name in *failed. */
 #define TRY(name, call)             \

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/parity/ops.h"
-#include "tests/parity/ops_help.h"
+#include "tools/verify/ops.h"
+#include "tools/verify/ops_help.h"
 
 enum { N_FORK = 5 };                        /* rows of the fork */
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/parity/ops.h"
-#include "tests/parity/ops_help.h"
+#include "tools/verify/ops.h"
+#include "tools/verify/ops_help.h"
 
 enum { TOP_K = 8 };
 

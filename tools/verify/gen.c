@@ -1,6 +1,6 @@
 /* gen.c - see gen.h. A counter and a mixer instead of a state: the value of an
  * element does not depend on who asked for which elements before. */
-#include "tests/parity/gen.h"
+#include "tools/verify/gen.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,12 +3,12 @@
  * Kernels break at the edges of their vectors, panels and accumulators, so the
  * widths lie around every multiple that one might use, and every width meets
  * every fill. full adds the shapes of published models. */
-#ifndef PARITY_CASES_H
-#define PARITY_CASES_H
+#ifndef VERIFY_CASES_H
+#define VERIFY_CASES_H
 
 #include <stdbool.h>
 
-#include "tests/parity/ops.h"
+#include "tools/verify/ops.h"
 
 /* Return false from a callback to stop; the walk then returns false too. */
 typedef bool linear_case_fn(void *arg, const struct linear_case *);
