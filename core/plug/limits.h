@@ -13,4 +13,11 @@
  * of the last cache. */
 double limits_read_gbs(struct plug *);
 
+/* 1e9 multiply-adds of bytes per second, in registers, by the best instructions
+ * among topo.isa: what no kernel of that instruction set can pass. Measured by
+ * the core and not by a plugin, so that every plugin stands beside the same
+ * number. The name says which instructions: "avx2 vpmaddubsw+vpaddw". */
+double limits_int8_gmacs(struct plug *);
+const char *limits_int8_name(const struct plug *);
+
 #endif

@@ -81,7 +81,7 @@ struct plug {
     struct dev *ref;              /* scalar-ref's device, or NULL              */
     struct mem mem;               /* what plug_mem_alloc gave                  */
     struct {                      /* limits.h; 0: not measured yet             */
-        double read_gbs;
+        double read_gbs, int8_gmacs;
     } limits;
 };
 
