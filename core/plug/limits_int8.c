@@ -39,7 +39,8 @@ static void run_sse2(uint64_t turns)
     LOOP(TWELVE(SSE2), "");
 }
 
-#define AVX2(i) "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n\tvpaddw %%ymm12, %%ymm" i ", %%ymm" i "\n\t"
+#define AVX2(i) "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n\t" \
+                "vpaddw %%ymm12, %%ymm" i ", %%ymm" i "\n\t"
 static void run_avx2(uint64_t turns)
 {
     LOOP(TWELVE(AVX2), "vzeroupper");
@@ -51,7 +52,8 @@ static void run_avxvnni(uint64_t turns)
     LOOP(TWELVE(AVXVNNI), "vzeroupper");
 }
 
-#define AVX512(i) "vpmaddubsw %%zmm14, %%zmm15, %%zmm12\n\tvpaddw %%zmm12, %%zmm" i ", %%zmm" i "\n\t"
+#define AVX512(i) "vpmaddubsw %%zmm14, %%zmm15, %%zmm12\n\t" \
+                  "vpaddw %%zmm12, %%zmm" i ", %%zmm" i "\n\t"
 static void run_avx512(uint64_t turns)
 {
     LOOP(TWELVE(AVX512), "vzeroupper");
@@ -75,25 +77,32 @@ static const struct loop loops[] = {      /* the best first                    *
 
 #define CLOBBER "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", \
                 "v30", "v31"
-#define LOOP(before, body) \
-    __asm__ volatile(before "1:\n\t" body "subs %0, %0, #1\n\tb.ne 1b\n\t.arch armv8-a" : "+r"(turns) : : CLOBBER)
+#define LOOP(body) \
+    __asm__ volatile("1:\n\t" body "subs %0, %0, #1\n\tb.ne 1b" : "+r"(turns) : : CLOBBER)
+#if defined(__clang__)                    /* what the assembler may take       */
+#define WITH(name) __attribute__((target(name)))
+#else
+#define WITH(name) __attribute__((target("arch=armv8.2-a+" name)))
+#endif
 
 #define NEON(i) "smlal v" i ".8h, v30.8b, v31.8b\n\t"
 static void run_neon(uint64_t turns)
 {
-    LOOP("", TWELVE(NEON));
+    LOOP(TWELVE(NEON));
 }
 
 #define DOTPROD(i) "sdot v" i ".4s, v30.16b, v31.16b\n\t"
+WITH("dotprod")
 static void run_dotprod(uint64_t turns)
 {
-    LOOP(".arch armv8.2-a+dotprod\n\t", TWELVE(DOTPROD));
+    LOOP(TWELVE(DOTPROD));
 }
 
 #define I8MM(i) "smmla v" i ".4s, v30.16b, v31.16b\n\t"
+WITH("i8mm")
 static void run_i8mm(uint64_t turns)
 {
-    LOOP(".arch armv8.2-a+i8mm\n\t", TWELVE(I8MM));
+    LOOP(TWELVE(I8MM));
 }
 
 static const struct loop loops[] = {
@@ -159,7 +168,8 @@ double limits_int8_gmacs(struct plug *plug)
         spent += took;
         best = took < best ? took : best;
     }
-    plug->limits.int8_gmacs = (double)r.turns * r.loop->macs * plug->topo.abi.n_workers / best * 1e-9;
+    const double macs = (double)r.turns * r.loop->macs * plug->topo.abi.n_workers;
+    plug->limits.int8_gmacs = macs / best * 1e-9;
     return plug->limits.int8_gmacs;
 }
 
