@@ -49,7 +49,7 @@ struct args {
 struct bitnetd {
     struct args args;
     struct conf conf;
-    char model_path[4096], plugin_dir[4096], model_id[256];
+    char model_path[4096], plugin_dir[4096], weight_cache[4096], model_id[256];
     struct serve *serve;
     struct plug *plug;
     struct model *model;
@@ -239,6 +239,20 @@ static void on_progress(void *ctx, uint64_t done, uint64_t all)
     sd_notifyf(0, "STATUS=Preparing weights: %u %%", percent);
 }
 
+/* The folder of prepared weights, or NULL. */
+static const char *weight_cache(struct bitnetd *d)
+{
+    const char *asked = d->conf.weight_cache;
+    if (!strcmp(asked, "off") || !*asked)
+        return NULL;
+    if (strcmp(asked, "auto"))
+        return asked;
+    if (d->conf.strict || path_cache_dir(d->weight_cache, sizeof d->weight_cache - 8))
+        return NULL;
+    strcat(d->weight_cache, "/weights");
+    return d->weight_cache;
+}
+
 static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
 {
     const struct conf *c = &d->conf;
@@ -249,6 +263,8 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear, ""), .pin_attn = or_null(c->pin_attn, ""),
                    .pin_point = or_null(c->pin_point, ""), .exclude = exclude },
+        .weight_cache = weight_cache(d),
+        .weight_cache_size = (uint64_t)c->weight_cache_mib << 20,
         .dry = d->args.check, .progress = on_progress, .progress_ctx = d,
         .missing = c->strict || d->args.check ? &missing : NULL,
     };

@@ -40,6 +40,8 @@ struct conf {
     char *plugin_only, *pin_linear, *pin_attn, *pin_point;   /* empty: none    */
     uint32_t n_threads;           /* 0: one per physical core                  */
     bool bind;
+    char *weight_cache;           /* "auto", "off", or a folder                */
+    uint32_t weight_cache_mib;
     char *isa;                    /* "all", or a list of what may be used      */
     /* [strict] */
     bool strict;

@@ -193,7 +193,7 @@ static void sync_folder(const char *path)
 int file_out_commit(struct file_out *o, struct err *e)
 {
     int rc = 0;
-    if (o->temp && fsync(o->fd))
+    if (o->temp && !o->lazy && fsync(o->fd))
         rc = fail_os(e, o->path, "cannot write");
     if (o->fd >= 0 && o->fd != STDOUT_FILENO && close(o->fd) && !rc)
         rc = fail_os(e, o->path, "cannot write");
@@ -202,7 +202,8 @@ int file_out_commit(struct file_out *o, struct err *e)
         if (rename(o->temp, o->path))
             rc = fail_os(e, o->path, "cannot rename into place");
         else {
-            sync_folder(o->path);
+            if (!o->lazy)
+                sync_folder(o->path);
             free(o->temp);
             o->temp = NULL;
         }

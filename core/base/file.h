@@ -25,10 +25,12 @@ void file_drop(const struct file_map *, const uint8_t *p, size_t n);
 int file_read(const char *path, size_t max, char **out, size_t *n, struct err *);
 
 /* A file that appears under its name only when complete: written beside it,
- * fsync'ed, renamed by file_out_commit. file_out_abort (also legal after a
+ * fsync'ed (unless lazy is set, by owners who verify what they read back),
+ * renamed by file_out_commit. file_out_abort (also legal after a
  * commit) removes what is unfinished. "-" writes to standard output. */
 struct file_out {
     int fd;
+    bool lazy;
     char *path, *temp;
 };
 int file_out_open(struct file_out *, const char *path, struct err *);

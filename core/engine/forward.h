@@ -29,6 +29,8 @@ struct forward_conf {
     uint64_t max_mem;             /* bytes of weights, KV and work; 0: the     */
                                   /* memory that is free now                   */
     struct route_opts route;
+    const char *weight_cache;     /* folder of prepared weights, or NULL       */
+    uint64_t weight_cache_size;   /* bytes it may hold                         */
     bool dry;                     /* choose and plan only: prepare nothing     */
     struct buf *missing;          /* or NULL: when something has no device, it */
                                   /* gets the route's table of everything      */

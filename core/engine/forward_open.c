@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/engine/forward_parts.h"
 #include "core/engine/memplan.h"
 #include "core/engine/rope.h"
+#include "core/engine/wcache.h"
 #include "core/plug/cgroup.h"
 
 /* ------------------------------------------------------- limits and choice */
@@ -198,10 +200,25 @@ static int open_streams(struct forward *f, struct err *err)
     return 0;
 }
 
+/* A cache that cannot be had costs time and nothing else. */
+static int load_weights(struct forward *f, struct err *err)
+{
+    struct weights *w = &f->state->weights;
+    struct err why = { 0 };
+    if (f->conf.weight_cache &&
+        wcache_open(&w->cache, f->plug, f->conf.weight_cache, f->conf.weight_cache_size,
+                    w->weight_size, &why))
+        log_warn("%s", why.text);
+    int rc = weights_load(w, f->conf.progress, f->conf.progress_ctx, err);
+    wcache_close(w->cache);
+    w->cache = NULL;
+    return rc;
+}
+
 static int build(struct forward *f, struct err *err)
 {
     struct forward_state *s = f->state;
-    int rc = weights_load(&s->weights, f->conf.progress, f->conf.progress_ctx, err);
+    int rc = load_weights(f, err);
     if (rc || (rc = open_rope(f, err)) || (rc = open_kv(f, err)) ||
         (rc = work_alloc(&s->work, f->plug, err)) || (rc = open_streams(f, err)))
         return rc;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/wcache.h"
+
 static const struct {
     enum model_slot tensor;
     uint32_t role;
@@ -199,13 +201,18 @@ static int load_one(struct weights *ws, struct weight *w, struct err *err)
     if (!w->storage.base)
         return err_set(err, ERR_NOMEM, "%s: no memory for its %llu bytes", w->name,
                        (unsigned long long)size);
+    const struct bnp_linear_ops *ops = w->dev->linear;
     const struct bnp_weight_src src = weights_src(w->src);
-    int st = w->dev->linear->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
+    const bool kept = ws->cache && wcache_load(ws->cache, w);
+    int st = kept ? ops->adopt(w->dev->d, &w->desc, w->storage, &w->handle)
+                  : ops->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
     if (st) {
         w->handle = NULL;
-        plug_fail(w->dev->plugin, st, "prepare", err);
+        plug_fail(w->dev->plugin, st, kept ? "adopt" : "prepare", err);
         return err_prefix(err, "%s", w->name);
     }
+    if (ws->cache && !kept)
+        wcache_keep(ws->cache, w);
     gguf_drop(ws->model->file, w->src->t);
     return 0;
 }

@@ -17,6 +17,8 @@
 enum weight_slot { W_Q, W_K, W_V, W_OUT, W_GATE, W_UP, W_DOWN, W_LAYER_N };
 enum norm_slot { N_ATTN, N_ATTN_SUB, N_FFN, N_FFN_SUB, N_LAYER_N };
 
+struct wcache;
+
 struct weight {                   /* one matrix on its device                  */
     const struct wsrc *src;
     char name[64];                /* "blk.3.ffn_down"                          */
@@ -37,6 +39,8 @@ struct weights {
     struct weight *embd, *head;   /* the same one when the head is tied        */
     bnp_span *norm;               /* [n_layer * N_LAYER_N]; size 0: none       */
     bnp_span output_norm;
+    struct wcache *cache;         /* prepared weights of earlier starts, or    */
+                                  /* NULL; set before weights_load             */
     void *norm_mem;
     uint64_t norm_size, weight_size;      /* bytes in memory                   */
     uint64_t act_size;            /* the largest prepared activation           */
