@@ -1,9 +1,11 @@
 /* topo.c - from hwloc's tree to the few numbers that plugins and workers need.
  *
  * The tree is cut down to what this process may use before anything is
- * counted. Workers take first the first thread of every core, in hwloc's
- * order, which keeps NUMA nodes together; then the cores' other threads; what
- * is asked for beyond that stays unbound. */
+ * counted. Work is split evenly, so the slowest worker sets the pace: where
+ * cores differ in kind, only the fastest kind counts. Workers take first the
+ * first thread of every such core, in hwloc's order, which keeps NUMA nodes
+ * together; then slower cores; then the cores' other threads; what is asked
+ * for beyond that stays unbound. */
 #include "core/plug/topo.h"
 
 #include <hwloc.h>
@@ -41,21 +43,46 @@ static int core_thread(struct topo *t, hwloc_obj_t core, unsigned nth)
     return pu ? (int)pu->os_index : -1;
 }
 
-/* Fills cpu[0..n) with OS indices, -1 where there are no more. */
-static void place(struct topo *t, int *cpu, uint32_t n)
+/* The processors of the fastest kind of cores; NULL: all are alike. */
+static hwloc_bitmap_t fastest(struct topo *t)
+{
+    const int n = hwloc_cpukinds_get_nr(t->hw, 0);
+    hwloc_bitmap_t set = n > 1 ? hwloc_bitmap_alloc() : NULL;
+    int efficiency = -1;                      /* -1: the kinds have no order   */
+    if (set && (hwloc_cpukinds_get_info(t->hw, (unsigned)n - 1, set, &efficiency, NULL, NULL, 0) ||
+                efficiency < 0)) {
+        hwloc_bitmap_free(set);
+        set = NULL;
+    }
+    return set;
+}
+
+static bool is_fast(hwloc_const_bitmap_t fast, hwloc_obj_t core)
+{
+    return !fast || hwloc_bitmap_intersects(fast, core->cpuset);
+}
+
+/* Adds thread `nth` of every core of one speed to cpu[*at..n). */
+static void place_kind(struct topo *t, hwloc_const_bitmap_t fast, bool want_fast, unsigned nth,
+                       int *cpu, uint32_t *at, uint32_t n)
 {
     const int n_core = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_CORE);
-    uint32_t at = 0;
-    for (unsigned nth = 0; at < n; nth++) {
-        const uint32_t before = at;
-        for (int i = 0; i < n_core && at < n; i++) {
-            const int os = core_thread(t, hwloc_get_obj_by_type(t->hw, HWLOC_OBJ_CORE, (unsigned)i),
-                                       nth);
-            if (os >= 0)
-                cpu[at++] = os;
-        }
-        if (at == before)
-            break;
+    for (int i = 0; i < n_core && *at < n; i++) {
+        hwloc_obj_t core = hwloc_get_obj_by_type(t->hw, HWLOC_OBJ_CORE, (unsigned)i);
+        const int os = is_fast(fast, core) == want_fast ? core_thread(t, core, nth) : -1;
+        if (os >= 0)
+            cpu[(*at)++] = os;
+    }
+}
+
+/* Fills cpu[0..n) with OS indices, -1 where there are no more. */
+static void place(struct topo *t, hwloc_const_bitmap_t fast, int *cpu, uint32_t n)
+{
+    uint32_t at = 0, before = UINT32_MAX;
+    for (unsigned nth = 0; at < n && at != before; nth++) {
+        before = at;
+        place_kind(t, fast, true, nth, cpu, &at, n);
+        place_kind(t, fast, false, nth, cpu, &at, n);
     }
     while (at < n)
         cpu[at++] = -1;
@@ -112,9 +139,12 @@ static void describe(struct topo *t)
         t->cpu_name[n - 1] = 0;
 }
 
-static void count_cores(struct topo *t)
+static void count_cores(struct topo *t, hwloc_const_bitmap_t fast)
 {
-    const int n = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_CORE);
+    const int all = hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_CORE);
+    int n = 0;
+    for (int i = 0; i < all; i++)
+        n += is_fast(fast, hwloc_get_obj_by_type(t->hw, HWLOC_OBJ_CORE, (unsigned)i));
     const uint32_t quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
     t->n_cores = n > 0 ? (uint32_t)n : 1;
     if (quota && quota < t->n_cores)
@@ -134,16 +164,19 @@ int topo_open(struct topo *t, uint32_t n_threads, bool bind, uint64_t isa_mask, 
         topo_close(t);
         return rc;
     }
-    count_cores(t);
+    hwloc_bitmap_t fast = fastest(t);
+    count_cores(t, fast);
     const uint32_t n = n_threads ? n_threads : t->n_cores;
     uint8_t *numa = calloc(n, sizeof *numa);
     t->abi.worker_numa = numa;
     t->worker_cpu = calloc(n, sizeof *t->worker_cpu);
     if (!numa || !t->worker_cpu) {
+        hwloc_bitmap_free(fast);
         topo_close(t);
         return err_set(e, ERR_NOMEM, "hardware topology: no memory for %u workers", n);
     }
-    place(t, t->worker_cpu, n);
+    place(t, fast, t->worker_cpu, n);
+    hwloc_bitmap_free(fast);
     for (uint32_t w = 0; w < n; w++) {
         numa[w] = node_of(t, t->worker_cpu[w]);
         if (!bind)

@@ -11,7 +11,8 @@
 
 struct topo {
     struct bnp_topo abi;          /* what plugins are told                     */
-    uint32_t n_cores;             /* physical cores this process may use       */
+    uint32_t n_cores;             /* physical cores this process may use, of    */
+                                  /* the fastest kind                          */
     int *worker_cpu;              /* [n_workers] OS processor index, or -1     */
     char cpu_name[64];            /* "AMD EPYC 9654"                           */
     struct hwloc_topology *hw;    /* for placing memory                        */
@@ -19,7 +20,7 @@ struct topo {
 
 #define TOPO_MAX_WORKERS 1024
 
-/* n_threads 0: one worker per usable physical core. isa_mask removes bits
+/* n_threads 0: one worker per usable physical core of the fastest kind. isa_mask removes bits
  * from what the processor has. */
 int topo_open(struct topo *, uint32_t n_threads, bool bind, uint64_t isa_mask, struct err *);
 void topo_close(struct topo *);

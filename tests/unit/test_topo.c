@@ -1,5 +1,6 @@
 /* Promises of core/plug/topo.h, cgroup.h and mem.h. */
 #include <check.h>
+#include <hwloc.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -45,6 +46,70 @@ START_TEST(topo_gives_as_many_workers_as_asked)
         ck_assert_int_eq(topo.worker_cpu[w], -1);
     topo_close(&topo);
     ck_assert_int_eq(topo_open(&topo, TOPO_MAX_WORKERS + 1, true, UINT64_MAX, &err), ERR_ARG);
+}
+END_TEST
+
+/* A machine described by hwloc's own words, with the cores in `slow` of the
+ * slower of two kinds ("" for no kinds), as the environment would name it. */
+static void pretend(const char *synthetic, const char *slow)
+{
+    static const char path[] = TEST_BUILD_DIR "/topo.xml";
+    hwloc_topology_t hw;
+    ck_assert_int_eq(hwloc_topology_init(&hw), 0);
+    ck_assert_int_eq(hwloc_topology_set_synthetic(hw, synthetic), 0);
+    ck_assert_int_eq(hwloc_topology_load(hw), 0);
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    hwloc_bitmap_list_sscanf(set, slow);
+    if (*slow) {
+        ck_assert_int_eq(hwloc_cpukinds_register(hw, set, 0, 0, NULL, 0), 0);
+        hwloc_bitmap_andnot(set, hwloc_topology_get_topology_cpuset(hw), set);
+        ck_assert_int_eq(hwloc_cpukinds_register(hw, set, 1, 0, NULL, 0), 0);
+    }
+    hwloc_bitmap_free(set);
+    ck_assert_int_eq(hwloc_topology_export_xml(hw, path, 0), 0);
+    hwloc_topology_destroy(hw);
+    setenv("HWLOC_XMLFILE", path, 1);
+}
+
+/* n_threads workers there, bound to want[]; the host's own quota may allow
+ * fewer cores than are described, and never more. */
+static void places(uint32_t n_threads, uint32_t max_cores, const int *want)
+{
+    ck_assert_int_eq(topo_open(&topo, n_threads, true, UINT64_MAX, &err), 0);
+    ck_assert_uint_le(topo.n_cores, max_cores);
+    for (uint32_t w = 0; w < n_threads; w++)
+        ck_assert_msg(topo.worker_cpu[w] == want[w], "worker %u on %d, expected %d", w,
+                      topo.worker_cpu[w], want[w]);
+}
+
+START_TEST(topo_counts_the_fastest_kind_of_cores_only)
+{
+    /* Processors 0 to 3 are two fast cores of two threads; 4 to 7 two slow ones. */
+    pretend("pack:1 core:4 pu:2", "4-7");
+    places(9, 2, (const int[]){ 0, 2, 4, 6, 1, 3, 5, 7, -1 });
+    topo_close(&topo);
+    unsetenv("HWLOC_XMLFILE");
+}
+END_TEST
+
+START_TEST(topo_takes_slow_cores_that_stand_first_last)
+{
+    pretend("pack:1 core:4 pu:1", "0-1");
+    places(4, 2, (const int[]){ 2, 3, 0, 1 });
+    topo_close(&topo);
+    unsetenv("HWLOC_XMLFILE");
+}
+END_TEST
+
+START_TEST(topo_fills_one_node_after_the_other)
+{
+    pretend("numa:2 core:2 pu:2", "");
+    places(4, 4, (const int[]){ 0, 2, 4, 6 });
+    ck_assert_uint_eq(topo.abi.n_numa, 2);
+    for (uint32_t w = 0; w < 4; w++)
+        ck_assert_uint_eq(topo.abi.worker_numa[w], w / 2);
+    topo_close(&topo);
+    unsetenv("HWLOC_XMLFILE");
 }
 END_TEST
 
@@ -221,6 +286,9 @@ int main(void)
     TCase *t = tcase_create("topo"), *g = tcase_create("cgroup"), *m = tcase_create("mem");
     tcase_add_test(t, topo_gives_one_worker_to_each_core);
     tcase_add_test(t, topo_gives_as_many_workers_as_asked);
+    tcase_add_test(t, topo_counts_the_fastest_kind_of_cores_only);
+    tcase_add_test(t, topo_takes_slow_cores_that_stand_first_last);
+    tcase_add_test(t, topo_fills_one_node_after_the_other);
     tcase_add_test(t, topo_isa_mask_removes_bits_and_adds_none);
     tcase_add_test(t, topo_stays_within_the_affinity_of_the_process);
     tcase_add_test(t, topo_places_workers_on_cores_then_threads_then_nowhere);
