@@ -19,13 +19,22 @@ struct model *rig_model(const char *path)
     return m;
 }
 
-struct plug *rig_plug(const char *plugin, uint32_t n_threads)
+static const char *option(void *ctx, const char *id, const char *key)
+{
+    const struct rig_opts *o = ctx;
+    return o->variant && o->plugin && !strcmp(id, o->plugin) && !strcmp(key, "variant") ? o->variant
+                                                                                        : NULL;
+}
+
+struct plug *rig_plug(const struct rig_opts *o)
 {
     struct err err = { 0 };
     struct plug *p = NULL;
     const struct plug_opts opts = {
-        .dir = TEST_PLUGIN_DIR, .n_threads = n_threads ? n_threads : 1, .isa_mask = UINT64_MAX,
-        .only = plugin ? plugin : PLUG_REF_ID, .need_ref = true, .no_test = !plugin
+        .dir = TEST_PLUGIN_DIR, .n_threads = o->n_threads ? o->n_threads : 1,
+        .isa_mask = o->isa_mask ? o->isa_mask : UINT64_MAX,
+        .only = o->plugin ? o->plugin : PLUG_REF_ID, .need_ref = true, .no_test = !o->plugin,
+        .option = option, .option_ctx = (void *)(uintptr_t)o,
     };
     int rc = plug_open(&p, &opts, &err);
     ck_assert_msg(rc == 0, "%s", err.text);
@@ -52,7 +61,7 @@ void rig_open(struct rig *r, const struct rig_opts *o)
 {
     struct err err = { 0 };
     const struct forward_conf conf = rig_conf(o);
-    *r = (struct rig){ .model = rig_model(o->model), .plug = rig_plug(o->plugin, o->n_threads) };
+    *r = (struct rig){ .model = rig_model(o->model), .plug = rig_plug(o) };
     int rc = forward_open(&r->f, r->model, r->plug, &conf, &err);
     ck_assert_msg(rc == 0, "%s", err.text);
     rc = batch_open(&r->batch, &r->f->limits, &err);

@@ -14,6 +14,8 @@
 struct rig_opts {                 /* 0: a value that suits the golden prompts  */
     const char *model;            /* path; NULL: models/story.gguf             */
     const char *plugin;           /* id; NULL: scalar-ref                      */
+    const char *variant;          /* the plugin's option of that name; or NULL */
+    uint64_t isa_mask;            /* 0: all that the processor has             */
     uint32_t n_threads, page_tok, n_ctx, max_tok, max_seq, max_out;
 };
 
@@ -25,7 +27,7 @@ struct rig {
 };
 
 struct model *rig_model(const char *path);
-struct plug *rig_plug(const char *plugin, uint32_t n_threads);
+struct plug *rig_plug(const struct rig_opts *);
 struct forward_conf rig_conf(const struct rig_opts *);
 
 void rig_open(struct rig *, const struct rig_opts *);

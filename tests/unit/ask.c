@@ -64,7 +64,7 @@ void house_open(uint32_t n_ctx, uint32_t kv_tok)
     struct forward_conf c = rig_conf(&(struct rig_opts){ .n_ctx = n_ctx, .max_tok = 32,
                                                          .max_seq = N_REQ, .max_out = N_REQ });
     c.kv_tok = kv_tok;
-    rig = (struct rig){ .model = rig_model(NULL), .plug = rig_plug(NULL, 1) };
+    rig = (struct rig){ .model = rig_model(NULL), .plug = rig_plug(&(struct rig_opts){ .n_threads = 1 }) };
     ck_assert_msg(!forward_open(&rig.f, rig.model, rig.plug, &c, &e), "%s", e.text);
     atomic_store(&bend_favourite, -1);
 }

@@ -440,7 +440,7 @@ START_TEST(forward_bad_configuration_is_refused)
     const struct forward_conf good = rig_conf(&(struct rig_opts){ 0 });
     struct forward_conf c;
     rig.model = rig_model(NULL);
-    rig.plug = rig_plug(NULL, 1);
+    rig.plug = rig_plug(&(struct rig_opts){ .n_threads = 1 });
     c = good;
     c.page_tok = 17;
     open_refused(c, ERR_ARG, "engine.page_tok");
@@ -468,7 +468,7 @@ START_TEST(forward_memory_limit_is_checked_before_weights_are_touched)
 {
     struct forward_conf c = rig_conf(&(struct rig_opts){ 0 });
     rig.model = rig_model(NULL);
-    rig.plug = rig_plug(NULL, 1);
+    rig.plug = rig_plug(&(struct rig_opts){ .n_threads = 1 });
     c.progress = no_progress;
     c.max_mem = 1 << 20;
     open_refused(c, ERR_LIMIT, "smaller model");
@@ -485,7 +485,7 @@ START_TEST(forward_dry_plans_and_prepares_nothing)
     struct err err = { 0 };
     struct buf table = { 0 };
     rig.model = rig_model(NULL);
-    rig.plug = rig_plug(NULL, 1);
+    rig.plug = rig_plug(&(struct rig_opts){ .n_threads = 1 });
     c.progress = no_progress;
     c.dry = true;
     c.n_ctx = 0;
@@ -523,7 +523,7 @@ START_TEST(forward_reports_progress_to_the_end)
     struct err err = { 0 };
     unsigned n = 0;
     rig.model = rig_model(NULL);
-    rig.plug = rig_plug(NULL, 1);
+    rig.plug = rig_plug(&(struct rig_opts){ .n_threads = 1 });
     c.progress = watch;
     c.progress_ctx = &n;
     last_done = 0;

@@ -169,7 +169,7 @@ static void check_model(const struct tiny *tiny, double tolerance)
     spice(&make);
     gguf_make_done(&make, &file);
 
-    struct rig r = { .plug = rig_plug(NULL, 1) };
+    struct rig r = { .plug = rig_plug(&(struct rig_opts){ .n_threads = 1 }) };
     const struct model_opts opts = { 0 };
     struct forward_conf conf = rig_conf(&(struct rig_opts){ .n_ctx = 32, .max_tok = 16 });
     int rc = model_open_mem(&r.model, file.p, file.n, "tiny", &opts, &err);

@@ -41,7 +41,7 @@ static void setup(void)
     strcpy(dir, "/tmp/bitnet-wcache-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     model = rig_model(NULL);
-    plug = rig_plug(NULL, 2);
+    plug = rig_plug(&(struct rig_opts){ .n_threads = 2 });
     linear = true_linear = *plug->ref->linear;
     linear.prepare = count_prepare;
     linear.adopt = count_adopt;
