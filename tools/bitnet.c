@@ -13,6 +13,7 @@ static const struct {
     { "tokenize", verb_tokenize, "text to token ids, and back" },
     { "logits", verb_logits, "every position's logits, into a file" },
     { "inspect", verb_inspect, "what is in a model file" },
+    { "synth", verb_synth, "a model of a published shape, with random weights" },
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
@@ -45,9 +46,8 @@ int main(int argc, char **argv)
         if (!strcmp(argv[1], verbs[i].name))
             return verbs[i].run(argc - 1, argv + 1);
     if (argc > 1)
-        fprintf(stderr, "bitnet: %s: unknown verb, expected run, tokenize, logits or inspect\n",
-                argv[1]);
+        fprintf(stderr, "bitnet: %s: unknown verb, see `bitnet --help`\n", argv[1]);
     else
-        fprintf(stderr, "bitnet: no verb, expected run, tokenize, logits or inspect\n");
+        fprintf(stderr, "bitnet: no verb, see `bitnet --help`\n");
     return TOOL_USAGE;
 }

@@ -25,6 +25,7 @@ int verb_run(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
+int verb_synth(int argc, char **argv);
 
 /* ---------------------------------------------------------------- options */
 

@@ -1,0 +1,345 @@
+/* bitnet_synth.c - `bitnet synth`: a model file of a published shape whose
+ * weights are random.
+ *
+ * For measuring and testing: every size, type and key is as in the real file,
+ * so other programs read it too, and the sampled text means nothing. The file
+ * is written front to back, a piece of a tensor at a time. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/f16.h"
+#include "core/base/file.h"
+#include "core/model/wsrc.h"
+#include "tools/bitnet.h"
+#include "tools/bitnet_synth.h"
+
+enum {
+    ALIGN = 32,                   /* of tensors: the format's default          */
+    PIECE = 1 << 16,              /* elements written at once, whole blocks    */
+    PIECE_SIZE = PIECE * 4
+};
+
+static const char *shape_name, *type_name = "i2_s", *head_name = "f16", *arch, *vocab, *out;
+static uint64_t seed;
+static uint32_t n_ctx;
+
+static const struct opt options[] = {
+    { "shape", 0, OPT_TEXT, &shape_name, "NAME",
+      "2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b or tiny" },
+    { "type", 0, OPT_TEXT, &type_name, "TYPE", "of the layers' matrices (default i2_s)" },
+    { "head", 0, OPT_TEXT, &head_name, "TYPE", "of embedding and head (default f16)" },
+    { "vocab", 0, OPT_TEXT, &vocab, "FILE", "take the tokenizer of this GGUF" },
+    { "arch", 0, OPT_TEXT, &arch, "NAME", "bitnet, bitnet-25 or bitnet-b1.58, for other programs" },
+    { "ctx", 0, OPT_U32, &n_ctx, "N", "positions (default: as published)" },
+    { "seed", 0, OPT_U64, &seed, "S", "same seed, same bytes (default 0)" },
+    { "out", 'o', OPT_TEXT, &out, "FILE", "where to" },
+    { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
+};
+
+static const struct usage usage = {
+    "synth", "--shape NAME -o FILE [OPTION]...",
+    "Writes a GGUF file of a published model's shape with random weights. Types are\n"
+    "i2_s, tq1_0, tq2_0, f32, f16, q8_0 and q6_k. The file appears when it is complete.",
+    { options, NULL, NULL }
+};
+
+/* ----------------------------------------------------------------- tensors */
+
+enum kind { NORM, TABLE, MATRIX };    /* gains; embedding or head; ternary     */
+
+struct tensor {
+    char name[48];
+    enum kind kind;
+    const struct synth_enc *enc;
+    uint32_t rows, cols;              /* rows 0: a vector                      */
+    uint64_t size, offset;            /* bytes; from the start of the tensors  */
+};
+
+struct synth {
+    struct synth_shape shape;
+    const struct synth_enc *type, *head, *norm;
+    struct tensor *t;
+    uint32_t n;
+    struct synth_kv kv;
+    int8_t *codes;                    /* [PIECE]                               */
+    float *floats;                    /* [PIECE]                               */
+    uint8_t *bytes;                   /* [PIECE_SIZE]                          */
+};
+
+static uint64_t n_elements(const struct tensor *t)
+{
+    return (uint64_t)(t->rows ? t->rows : 1) * t->cols;
+}
+
+static int add(struct synth *s, enum kind kind, uint32_t rows, uint32_t cols, struct err *e,
+               const char *name)
+{
+    struct tensor *t = &s->t[s->n];
+    const struct synth_enc *enc = kind == NORM ? s->norm : kind == TABLE ? s->head : s->type;
+    *t = (struct tensor){ .kind = kind, .enc = enc, .rows = rows, .cols = cols };
+    snprintf(t->name, sizeof t->name, "%s.weight", name);
+    if (!wtype_size(enc->id, rows ? rows : 1, cols, &t->size) || n_elements(t) % enc->block)
+        return err_set(e, ERR_ARG, "%s: tensor %s has %u columns, which do not fill the blocks of "
+                       "%u that %s has: choose another --%s", s->shape.name, t->name, cols,
+                       enc->block, enc->name, kind == TABLE ? "head" : "type");
+    if (s->n)
+        t->offset = t[-1].offset + (t[-1].size + ALIGN - 1) / ALIGN * ALIGN;
+    s->n++;
+    return 0;
+}
+
+static int add_layer(struct synth *s, uint32_t layer, struct err *e)
+{
+    const struct synth_shape *p = &s->shape;
+    const uint32_t kv = p->n_embd / p->n_head * p->n_head_kv;
+    const struct {
+        const char *name;
+        enum kind kind;
+        uint32_t rows, cols;
+        bool sub_norm;
+    } part[] = {
+        { "attn_norm", NORM, 0, p->n_embd, false },
+        { "attn_q", MATRIX, p->n_embd, p->n_embd, false },
+        { "attn_k", MATRIX, kv, p->n_embd, false },
+        { "attn_v", MATRIX, kv, p->n_embd, false },
+        { "attn_sub_norm", NORM, 0, p->n_embd, true },
+        { "attn_output", MATRIX, p->n_embd, p->n_embd, false },
+        { "ffn_norm", NORM, 0, p->n_embd, false },
+        { "ffn_gate", MATRIX, p->n_ff, p->n_embd, false },
+        { "ffn_up", MATRIX, p->n_ff, p->n_embd, false },
+        { "ffn_sub_norm", NORM, 0, p->n_ff, true },
+        { "ffn_down", MATRIX, p->n_embd, p->n_ff, false },
+    };
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < sizeof part / sizeof *part; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "blk.%u.%s", layer, part[i].name);
+        if (!part[i].sub_norm || p->sub_norm)
+            rc = add(s, part[i].kind, part[i].rows, part[i].cols, e, name);
+    }
+    return rc;
+}
+
+static int list_tensors(struct synth *s, struct err *e)
+{
+    const struct synth_shape *p = &s->shape;
+    s->t = calloc((size_t)p->n_layer * 11 + 3, sizeof *s->t);
+    if (!s->t)
+        return err_set(e, ERR_NOMEM, "synth: no memory for the list of tensors");
+    int rc = add(s, TABLE, p->n_vocab, p->n_embd, e, "token_embd");
+    for (uint32_t i = 0; !rc && i < p->n_layer; i++)
+        rc = add_layer(s, i, e);
+    if (!rc)
+        rc = add(s, NORM, 0, p->n_embd, e, "output_norm");
+    if (!rc && !p->tied)
+        rc = add(s, TABLE, p->n_vocab, p->n_embd, e, "output");
+    return rc;
+}
+
+/* -------------------------------------------------------------------- keys */
+
+static int make_keys(struct synth *s, struct err *e)
+{
+    const struct synth_shape *p = &s->shape;
+    struct synth_kv *kv = &s->kv;
+    char key[96], about[160];
+#define ARCH(suffix) (snprintf(key, sizeof key, "%s." suffix, p->arch), key)
+    snprintf(about, sizeof about, "random weights: bitnet synth --shape %s --type %s --head %s "
+             "--seed %" PRIu64, p->name, s->type->name, s->head->name, seed);
+    synth_kv_text(kv, "general.architecture", p->arch);
+    synth_kv_text(kv, "general.name", p->title);
+    synth_kv_text(kv, "general.description", about);
+    synth_kv_u32(kv, "general.file_type", s->type->file_type);
+    synth_kv_u32(kv, "general.quantization_version", 2);
+    synth_kv_u32(kv, ARCH("vocab_size"), p->n_vocab);
+    synth_kv_u32(kv, ARCH("context_length"), p->n_ctx);
+    synth_kv_u32(kv, ARCH("embedding_length"), p->n_embd);
+    synth_kv_u32(kv, ARCH("block_count"), p->n_layer);
+    synth_kv_u32(kv, ARCH("feed_forward_length"), p->n_ff);
+    synth_kv_u32(kv, ARCH("rope.dimension_count"), p->n_embd / p->n_head);
+    synth_kv_f32(kv, ARCH("rope.freq_base"), p->rope_base);
+    synth_kv_u32(kv, ARCH("attention.head_count"), p->n_head);
+    synth_kv_u32(kv, ARCH("attention.head_count_kv"), p->n_head_kv);
+    synth_kv_f32(kv, ARCH("attention.layer_norm_rms_epsilon"), p->eps);
+    if (arch)                     /* under another name it must be said */
+        synth_kv_text(kv, ARCH("hidden_activation"), p->glu);
+#undef ARCH
+    int rc = 0;
+    if (vocab)
+        rc = synth_vocab_copy(kv, vocab, p->n_vocab, e);
+    else
+        synth_vocab_make(kv, p->n_vocab, p->n_special);
+    if (!rc && kv->b.failed)
+        rc = err_set(e, ERR_NOMEM, "synth: no memory for the keys");
+    return rc;
+}
+
+/* ----------------------------------------------------------------- content */
+
+/* Rows of norm-1 inputs give outputs of about norm 1: of k weights 148 of 256
+ * are not 0. Rounded to half, so that every encoding holds the same numbers. */
+static float matrix_scale(const struct tensor *t)
+{
+    return f16_to_f32(f16_from_f32((float)(1.0 / sqrt(t->cols * (148.0 / 256.0)))));
+}
+
+/* One and a half as the deviation of a logit, which is a sum over the row. */
+static float table_deviation(const struct tensor *t)
+{
+    return (float)(1.5 / sqrt(t->cols));
+}
+
+static void fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n)
+{
+    const struct tensor *t = &s->t[tensor];
+    struct synth_random r = synth_random_at(seed, tensor, piece);
+    if (t->kind == MATRIX) {
+        synth_random_codes(&r, s->codes, n);
+        synth_enc_codes(t->enc, s->codes, n, matrix_scale(t), s->bytes);
+    } else {
+        const bool norm = t->kind == NORM;
+        synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : table_deviation(t), s->floats, n);
+        synth_enc_floats(t->enc, s->floats, n, s->bytes);
+    }
+}
+
+static int write_padding(struct file_out *o, uint64_t at, struct err *e)
+{
+    static const char zero[ALIGN];
+    return file_out_write(o, zero, (size_t)(-at % ALIGN), e);
+}
+
+static int write_tensor(struct synth *s, uint32_t tensor, struct file_out *o, struct err *e)
+{
+    const struct tensor *t = &s->t[tensor];
+    const uint64_t all = n_elements(t);
+    int rc = 0;
+    for (uint64_t at = 0, n; at < all && !rc; at += n) {
+        n = all - at < PIECE ? all - at : PIECE;
+        fill(s, tensor, at / PIECE, (size_t)n);
+        rc = file_out_write(o, s->bytes, (size_t)(n / t->enc->block * t->enc->block_size), e);
+    }
+    const size_t tail = synth_enc_tail(t->enc, matrix_scale(t), s->bytes);
+    if (!rc)
+        rc = file_out_write(o, s->bytes, tail, e);
+    return rc ? rc : write_padding(o, t->size, e);
+}
+
+static void put_header(const struct synth *s, struct buf *b)
+{
+    const uint32_t version = 3;
+    const uint64_t n = s->n;
+    buf_add(b, "GGUF", 4);
+    buf_add(b, &version, sizeof version);
+    buf_add(b, &n, sizeof n);
+    buf_add(b, &s->kv.n, sizeof s->kv.n);
+    buf_add(b, s->kv.b.p, s->kv.b.n);
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct tensor *t = &s->t[i];
+        const uint64_t ne[2] = { t->cols, t->rows };
+        const uint32_t n_dims = t->rows ? 2 : 1;
+        synth_put_text(b, t->name, strlen(t->name));
+        buf_add(b, &n_dims, sizeof n_dims);
+        buf_add(b, ne, n_dims * sizeof *ne);
+        buf_add(b, &t->enc->id, sizeof t->enc->id);
+        buf_add(b, &t->offset, sizeof t->offset);
+    }
+}
+
+static int write_all(struct synth *s, struct file_out *o, struct err *e)
+{
+    struct buf b = { 0 };
+    put_header(s, &b);
+    int rc = b.failed ? err_set(e, ERR_NOMEM, "synth: no memory for the header")
+                      : file_out_write(o, b.p, b.n, e);
+    if (!rc)
+        rc = write_padding(o, b.n, e);
+    buf_free(&b);
+    for (uint32_t i = 0; i < s->n && !rc; i++)
+        rc = write_tensor(s, i, o, e);
+    return rc;
+}
+
+/* --------------------------------------------------------------------- verb */
+
+static int choose(struct synth *s, struct err *e)
+{
+    const struct synth_shape *p = synth_shape_find(shape_name, e);
+    if (!p || !(s->type = synth_enc_find(type_name, "type", e)) ||
+        !(s->head = synth_enc_find(head_name, "head", e)))
+        return e->code;
+    s->norm = synth_enc_find("f32", "type", e);
+    s->shape = *p;
+    if (s->head->ternary)
+        return err_set(e, ERR_ARG, "--head: %s, expected f32, f16, q8_0 or q6_k", head_name);
+    if (arch && (!p->sub_norm || (strcmp(arch, "bitnet") && strcmp(arch, "bitnet-25") &&
+                                  strcmp(arch, "bitnet-b1.58"))))
+        return err_set(e, ERR_ARG, "--arch: %.100s, expected %s for %s", arch,
+                       p->sub_norm ? "bitnet, bitnet-25 or bitnet-b1.58" : "no such option",
+                       p->name);
+    s->shape.arch = arch ? arch : p->arch;
+    s->shape.n_ctx = n_ctx ? n_ctx : p->n_ctx;
+    return 0;
+}
+
+static int write_file(struct synth *s, struct err *e)
+{
+    struct file_out o;
+    s->codes = malloc(PIECE * sizeof *s->codes);
+    s->floats = malloc(PIECE * sizeof *s->floats);
+    s->bytes = malloc(PIECE_SIZE);
+    if (!s->codes || !s->floats || !s->bytes)
+        return err_set(e, ERR_NOMEM, "synth: no memory for a piece of a tensor");
+    int rc = file_out_open(&o, out, e);
+    if (rc)
+        return rc;
+    rc = write_all(s, &o, e);
+    if (!rc)
+        rc = file_out_commit(&o, e);
+    file_out_abort(&o);
+    return rc;
+}
+
+static int synth(struct err *e)
+{
+    struct synth s = { 0 };
+    int rc = choose(&s, e);
+    if (!rc)
+        rc = list_tensors(&s, e);
+    if (!rc)
+        rc = make_keys(&s, e);
+    if (!rc)
+        rc = write_file(&s, e);
+    if (!rc) {
+        const struct tensor *last = &s.t[s.n - 1];
+        fprintf(stderr, "bitnet: %s: %s, %s with %s head, %u tensors of %.1f MB\n", out,
+                s.shape.name, s.type->name, s.head->name, s.n,
+                (double)(last->offset + last->size) / 1e6);
+    }
+    free(s.t);
+    free(s.codes);
+    free(s.floats);
+    free(s.bytes);
+    buf_free(&s.kv.b);
+    return rc;
+}
+
+int verb_synth(int argc, char **argv)
+{
+    struct err e = { 0 };
+    struct words w;
+    int rc = opt_parse(&usage, argc, argv, &w, &e);
+    if (rc)
+        return tool_exit(rc, &e);
+    if (w.n)
+        rc = err_set(&e, ERR_ARG, "synth: %.100s: unexpected, a file is given with --out", w.at[0]);
+    else if (!shape_name)
+        rc = err_set(&e, ERR_ARG, "synth: no --shape, expected a published model's, such as 2b4t");
+    else if (!out)
+        rc = err_set(&e, ERR_ARG, "synth: no --out, expected the file to write");
+    if (!rc)
+        rc = synth(&e);
+    return tool_exit(rc, &e);
+}

@@ -1,0 +1,216 @@
+/* bitnet_synth_kv.c - keys and values as a GGUF file has them, and the
+ * tokenizer's among them. */
+#include "tools/bitnet_synth.h"
+
+#include <string.h>
+
+#include "core/model/bpe.h"
+#include "core/model/gguf.h"
+
+#define KEY(name) "tokenizer.ggml." name
+
+/* Integers are written as they lie in memory: little-endian machines only. */
+static void put_u32(struct buf *b, uint32_t v)
+{
+    buf_add(b, &v, sizeof v);
+}
+
+static void put_u64(struct buf *b, uint64_t v)
+{
+    buf_add(b, &v, sizeof v);
+}
+
+void synth_put_text(struct buf *b, const char *p, size_t n)
+{
+    put_u64(b, n);
+    buf_add(b, p, n);
+}
+
+static void begin(struct synth_kv *kv, const char *key, size_t n, uint32_t type)
+{
+    synth_put_text(&kv->b, key, n);
+    put_u32(&kv->b, type);
+    kv->n++;
+}
+
+void synth_kv_u32(struct synth_kv *kv, const char *key, uint32_t v)
+{
+    begin(kv, key, strlen(key), GGUF_U32);
+    put_u32(&kv->b, v);
+}
+
+void synth_kv_f32(struct synth_kv *kv, const char *key, float v)
+{
+    begin(kv, key, strlen(key), GGUF_F32);
+    buf_add(&kv->b, &v, sizeof v);
+}
+
+void synth_kv_bool(struct synth_kv *kv, const char *key, bool v)
+{
+    begin(kv, key, strlen(key), GGUF_BOOL);
+    buf_add(&kv->b, v ? "\1" : "\0", 1);
+}
+
+void synth_kv_text(struct synth_kv *kv, const char *key, const char *v)
+{
+    begin(kv, key, strlen(key), GGUF_STR);
+    synth_put_text(&kv->b, v, strlen(v));
+}
+
+void synth_kv_array(struct synth_kv *kv, const char *key, uint32_t type, uint64_t n)
+{
+    begin(kv, key, strlen(key), GGUF_ARRAY);
+    put_u32(&kv->b, type);
+    put_u64(&kv->b, n);
+}
+
+/* -------------------------------------------------------- another file's */
+
+/* An old file's lengths have 4 bytes, so texts are written anew. */
+static int copy_array(struct synth_kv *kv, const struct gguf *g, const struct gguf_kv *from,
+                      struct err *e)
+{
+    struct str s;
+    uint64_t pos = 0;
+    if (from->elem == GGUF_ARRAY)
+        return err_set(e, ERR_UNSUPPORTED, "%s: key %.*s is an array of arrays, expected numbers "
+                       "or texts", gguf_name(g), (int)from->key.n, from->key.p);
+    put_u32(&kv->b, from->elem);
+    put_u64(&kv->b, from->n);
+    if (from->elem != GGUF_STR)
+        buf_add(&kv->b, from->p, (size_t)from->size);
+    else
+        while (gguf_next_str(from, &pos, &s))
+            synth_put_text(&kv->b, s.p, s.n);
+    return 0;
+}
+
+static int copy_keys(struct synth_kv *kv, const struct gguf *g, uint32_t n_vocab, struct err *e)
+{
+    static const char prefix[] = "tokenizer.";
+    const struct gguf_kv *tokens = gguf_kv(g, KEY("tokens"));
+    if (!tokens || tokens->type != GGUF_ARRAY || tokens->n != n_vocab)
+        return err_set(e, ERR_DATA, "%s: %llu tokens, expected %u, as the shape has", gguf_name(g),
+                       tokens && tokens->type == GGUF_ARRAY ? (unsigned long long)tokens->n : 0ull,
+                       n_vocab);
+    int rc = 0;
+    for (size_t i = 0; i < gguf_n_kv(g) && !rc; i++) {
+        const struct gguf_kv *from = gguf_kv_at(g, i);
+        if (from->key.n < sizeof prefix - 1 || memcmp(from->key.p, prefix, sizeof prefix - 1))
+            continue;
+        begin(kv, from->key.p, from->key.n, from->type);
+        if (from->type == GGUF_ARRAY)
+            rc = copy_array(kv, g, from, e);
+        else if (from->type == GGUF_STR)
+            synth_put_text(&kv->b, (const char *)from->p, (size_t)from->size);
+        else
+            buf_add(&kv->b, from->p, (size_t)from->size);
+    }
+    return rc;
+}
+
+int synth_vocab_copy(struct synth_kv *kv, const char *path, uint32_t n_vocab, struct err *e)
+{
+    struct gguf *g;
+    int rc = gguf_open(&g, path, e);
+    if (rc)
+        return rc;
+    rc = copy_keys(kv, g, n_vocab, e);
+    gguf_close(g);
+    return rc;
+}
+
+/* --------------------------------------------------------------- our own
+ *
+ * Token 0..255 is that byte. Token 256 + m joins two earlier ones: m counts
+ * through all words of two characters, then of three, then of four, whose
+ * first character is a space or a letter and whose others are letters. A word
+ * joins the word without its last letter with that letter. */
+
+enum { FIRST = 27, LETTERS = 26, BYTES = 256 };
+
+/* Word number `index` of `length` characters, spelled as tokens are. */
+static size_t spell_word(unsigned length, uint32_t index, char out[8])
+{
+    size_t n = 0;
+    uint32_t power = 1;
+    for (unsigned i = 1; i < length; i++)
+        power *= LETTERS;
+    const uint32_t first = index / power;
+    if (first)
+        out[n++] = (char)('a' + first - 1);
+    else                                    /* a space, spelled as U+0120 */
+        n += (size_t)(stpcpy(out, "\xc4\xa0") - out);
+    while (power /= LETTERS)
+        out[n++] = (char)('a' + index / power % LETTERS);
+    out[n] = 0;
+    return n;
+}
+
+/* The word of merge m: its length, *m becomes its number. */
+static unsigned word_of(uint32_t *m)
+{
+    unsigned length = 2;
+    for (uint32_t n = FIRST * LETTERS; *m >= n; n *= LETTERS, length++)
+        *m -= n;
+    return length;
+}
+
+static void put_tokens(struct buf *b, uint32_t n_merge, uint32_t n_special)
+{
+    struct buf text = { 0 };
+    char word[8];
+    for (unsigned i = 0; i < BYTES; i++) {
+        const char byte = (char)i;
+        buf_clear(&text);
+        bpe_spell(&text, &byte, 1);
+        b->failed |= text.failed;
+        synth_put_text(b, text.p, text.n);
+    }
+    for (uint32_t i = 0; i < n_merge; i++) {
+        uint32_t m = i;
+        const unsigned length = word_of(&m);
+        synth_put_text(b, word, spell_word(length, m, word));
+    }
+    for (uint32_t i = 0; i < n_special; i++) {
+        buf_clear(&text);
+        if (i == 0 || i == 1 || i == 9)     /* where Llama 3 has them */
+            buf_addf(&text, "<|%s|>", i == 0 ? "begin_of_text" : i == 1 ? "end_of_text" : "eot_id");
+        else
+            buf_addf(&text, "<|reserved_special_token_%u|>", i);
+        b->failed |= text.failed;
+        synth_put_text(b, text.p, text.n);
+    }
+    buf_free(&text);
+}
+
+static void put_merges(struct buf *b, uint32_t n_merge)
+{
+    char text[16];
+    for (uint32_t i = 0; i < n_merge; i++) {
+        uint32_t m = i;
+        const unsigned length = word_of(&m);
+        size_t n = spell_word(length - 1, m / LETTERS, text);
+        text[n++] = ' ';
+        text[n++] = (char)('a' + m % LETTERS);
+        synth_put_text(b, text, n);
+    }
+}
+
+void synth_vocab_make(struct synth_kv *kv, uint32_t n_vocab, uint32_t n_special)
+{
+    const uint32_t n_plain = n_vocab - n_special, n_merge = n_plain - BYTES;
+    synth_kv_text(kv, KEY("model"), "gpt2");
+    synth_kv_text(kv, KEY("pre"), "llama-bpe");
+    synth_kv_array(kv, KEY("tokens"), GGUF_STR, n_vocab);
+    put_tokens(&kv->b, n_merge, n_special);
+    synth_kv_array(kv, KEY("token_type"), GGUF_I32, n_vocab);
+    for (uint32_t i = 0; i < n_vocab; i++)
+        put_u32(&kv->b, i < n_plain ? 1 : 3);           /* normal, control */
+    synth_kv_array(kv, KEY("merges"), GGUF_STR, n_merge);
+    put_merges(&kv->b, n_merge);
+    synth_kv_u32(kv, KEY("bos_token_id"), n_plain);
+    synth_kv_u32(kv, KEY("eos_token_id"), n_plain + 1);
+    synth_kv_u32(kv, KEY("padding_token_id"), n_plain + 1);
+    synth_kv_bool(kv, KEY("add_bos_token"), true);
+}

@@ -1,0 +1,50 @@
+/* bitnet_synth_shape.c - a table of the shapes of published ternary models.
+ *
+ * Each row's numbers are those of the config.json that its comment names, or
+ * of the published GGUF file. */
+#include "tools/bitnet_synth.h"
+
+#include <string.h>
+
+static const struct synth_shape shapes[] = {
+    /* microsoft/bitnet-b1.58-2B-4T: config.json, and the keys of its published
+     * ggml-model-i2_s.gguf, 332 tensors, 1,187,801,280 bytes with its own
+     * tokenizer. */
+    { "2b4t", "synthetic, shape of bitnet-b1.58-2B-4T", "bitnet-b1.58", "relu2",
+      30, 2560, 6912, 20, 5, 128256, 256, 4096, 1e-5f, 500000, true, true },
+    /* 1bitLLM/bitnet_b1_58-large, config.json */
+    { "0.7b", "synthetic, shape of bitnet_b1_58-large", "bitnet", "silu",
+      24, 1536, 4096, 16, 16, 32002, 16, 2048, 1e-5f, 10000, true, true },
+    /* 1bitLLM/bitnet_b1_58-3B, config.json. Its columns, 3200 and 8640, fill no
+     * blocks of 256: no TQ1_0, TQ2_0 or Q6_K. */
+    { "3b", "synthetic, shape of bitnet_b1_58-3B", "bitnet", "silu",
+      26, 3200, 8640, 32, 32, 32002, 16, 2048, 1e-5f, 10000, true, true },
+    /* HF1BitLLM/Llama3-8B-1.58-100B-tokens: Llama 3 8B's config.json. I2_S and
+     * F16 tables: 3,847,248,896 bytes of tensors. */
+    { "8b", "synthetic, shape of Llama3-8B-1.58", "llama", "silu",
+      32, 4096, 14336, 32, 8, 128256, 256, 8192, 1e-5f, 500000, false, false },
+    /* tiiuae/Falcon-E-1B-Base: sizes from its model card; 665,203,968 bytes of
+     * I2_S and F16. Rope base, context and epsilon are Falcon3's, which change
+     * no size and no speed. */
+    { "falcon-e-1b", "synthetic, shape of Falcon-E-1B", "llama", "silu",
+      24, 2048, 9216, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false },
+    /* tiiuae/Falcon3-7B-Instruct-1.58bit, config.json; 3,273,836,672 bytes of
+     * I2_S and F16. */
+    { "falcon3-7b", "synthetic, shape of Falcon3-7B-1.58bit", "llama", "silu",
+      28, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false },
+    /* No published model: what tests and examples can afford. Sizes fill the
+     * blocks of every encoding. */
+    { "tiny", "synthetic, tiny", "bitnet-b1.58", "relu2",
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 10000, true, true },
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+const struct synth_shape *synth_shape_find(const char *name, struct err *e)
+{
+    for (unsigned i = 0; i < N_SHAPES; i++)
+        if (!strcmp(name, shapes[i].name))
+            return &shapes[i];
+    err_set(e, ERR_ARG, "--shape: %.100s, expected 2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b or "
+            "tiny", name);
+    return NULL;
+}
