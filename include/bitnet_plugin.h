@@ -74,7 +74,7 @@ extern "C" {
  * do not know: ignore it, unless it is one of BNP_MUST: BNP_E_UNSUPPORTED. */
 
 #define BNP_ABI_MAJOR 1
-#define BNP_ABI_MINOR 0
+#define BNP_ABI_MINOR 1
 #define BNP_MUST 0xffff0000u
 #define BNP_HAS(p, type, field) \
     ((p)->struct_size >= offsetof(type, field) + sizeof((p)->field))
@@ -380,6 +380,8 @@ enum {                          /* a hint; never changes results            */
 #define BNP_W_MUL    (1u << 0)  /* what the host will call on this weight:  */
 #define BNP_W_GATHER (1u << 1)  /* a tied embedding sets both               */
 #define BNP_W_TOPK   (1u << 2)
+#define BNP_W_IN_PLACE (1u << 3)    /* the source of prepare will have rows: */
+                                /* (minor 1) no room is needed for a copy   */
 
 typedef struct bnp_weight_desc {
     uint32_t struct_size;
@@ -387,7 +389,8 @@ typedef struct bnp_weight_desc {
     uint32_t rows, cols;        /* output features, input features; cols is */
                                 /* at most 2^23, so that acc cannot wrap    */
     uint32_t block_cols;        /* columns per scale, BNP_SCALE_BLOCK only  */
-    uint32_t max_tok;           /* the host will never pass more rows       */
+    uint32_t max_tok;           /* the host will never pass more rows to    */
+                                /* mul and topk; gather's are the step's    */
     uint32_t reserved;
     const char *name;           /* "blk.7.attn_q", for messages; borrowed   */
 } bnp_weight_desc;
@@ -401,6 +404,13 @@ typedef struct bnp_weight_src { /* both functions: [any], so tasks may call */
                      size_t dst_stride);
     /* n scales from index `first` on, counted as scale_kind says. */
     int (*read_scales)(void *ctx, uint64_t first, uint64_t n, float *dst);
+    /* Minor 1. Not NULL: the canonical rows where they lie, row_stride bytes
+     * apart, on 4 bytes at least, nothing readable behind the last one; they
+     * stay until the weight is released, so the plugin need not copy them.
+     * read_rows gives the same bytes, and lets the memory behind it go while
+     * they are read front to back. */
+    const void *rows;
+    size_t row_stride;
 } bnp_weight_src;
 
 typedef struct bnp_weight_layout {
@@ -425,7 +435,7 @@ typedef struct bnp_linear_item {
 
 /* The k largest of each row's logits and their ids, k <= the weight's rows,
  * largest first, ties to the smaller id: as if every logit had been computed
- * and sorted. How the plugin finds them is its own affair, as long as it
+ * and sorted. When one of a row's logits is NaN, its k logits are NaN. How the plugin finds them is its own affair, as long as it
  * cannot be wrong. */
 typedef struct bnp_topk {
     uint32_t struct_size;
@@ -474,16 +484,23 @@ typedef struct bnp_linear_ops {
  * and a page number means the same slot in each: its bytes start at
  * number * page_size. The host decides which sequence a page belongs to and
  * may let sequences share a full page; the plugin decides what is inside.
- * With BNP_KV_F16, k (after rope) and v are rounded to f16, nearest even.
+ * With BNP_KV_F16, k (after rope) and v are rounded to f16, nearest even. With
+ * BNP_KV_I8 each head's head_dim values x of a k or v become int8 and a step:
+ *   m = max(max_d |x[d]|, 1e-30f);  step = m / 127.0f
+ *   x[d] is stored as clamp(rint(x[d] * (127.0f / m)), -127, 127)
+ * k[j][d] and v[j][d] below are what is stored, as f32; kstep[j] and vstep[j]
+ * are the steps, 1 for f16.
  *
  * One query head, position p, over its visible keys j (0..p, or the last
  * `window` of them); query head h reads kv head h / (n_head / n_head_kv):
- *   score[j] = (+0, then for d ascending fma(q[d], k[j][d], .)) * scale
+ *   score[j] = ((+0, then for d ascending fma(q[d], k[j][d], .)) * kstep[j])
+ *              * scale
  *   Chunks are cut at absolute positions 0, 128, 256, ... In chunk c, over
  *   its visible j:
  *     m_c = max score;  e[j] = exp32(score[j] - m_c)
  *     l_c = sum64(e), where e[j] goes to lane (j - chunk start) % 64
- *     o_c[d] = +0; for j ascending: o_c[d] = fma(e[j], v[j][d], o_c[d])
+ *     p[j] = e[j] * vstep[j]
+ *     o_c[d] = +0; for j ascending: o_c[d] = fma(p[j], v[j][d], o_c[d])
  *   M = max m_c; L = +0; O[d] = +0; for c ascending, w = exp32(m_c - M):
  *     L = fma(w, l_c, L); O[d] = fma(w, o_c[d], O[d])
  *   out[d] = O[d] * (1.0f / L)
@@ -492,6 +509,8 @@ typedef struct bnp_linear_ops {
  * BNP_E_NUMERIC. */
 
 enum { BNP_KV_F16 = 1, BNP_KV_I8 = 2 };
+
+#define BNP_KV_I8_MIN 1e-30f    /* the least m: 127 / m stays a float       */
 
 #define BNP_ATTN_CHUNK 128
 

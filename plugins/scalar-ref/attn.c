@@ -1,59 +1,52 @@
 /* attn.c - keys and values in pages, and attention over them.
  *
  * Inside a page: page_tok key rows, then page_tok value rows, each
- * n_head_kv * head_dim f16. Chunks of BNP_ATTN_CHUNK are cut at absolute
- * positions, so what a row sees is summed in the same order however the
- * sequence was batched, chunked or shared. */
+ * n_head_kv * head_dim f16 or int8; for int8 then as many rows of n_head_kv
+ * f32, the steps d of the keys and of the values. Chunks of BNP_ATTN_CHUNK are
+ * cut at absolute positions, so what a row sees is summed in the same order
+ * however the sequence was batched, chunked or shared. */
 #include "num.h"
 #include "ref.h"
+#include "plugins/kit/check_attn.h"
 
 #include <string.h>
 
-struct view {                   /* one kv head of one sequence, for attend   */
-    const bnp_attn_desc *d;
-    const int32_t *page;        /* the sequence's row of the step's table    */
-    const char *pool;
-    uint64_t page_size;
-    uint32_t kv_head;
+enum part { KEY, VALUE };
+
+struct view {                   /* one kv head, as one row of the step sees it */
+    const struct kit_attn *a;
+    uint32_t row, kv_head;
 };
 
-static uint64_t kv_width(const bnp_attn_desc *d)        /* elements of a k row */
+static uint64_t elem_size(const bnp_attn_desc *d)
 {
-    return (uint64_t)d->n_head_kv * d->head_dim;
+    return d->kv_format == BNP_KV_I8 ? sizeof(int8_t) : sizeof(uint16_t);
+}
+
+/* Where a part's row of a token begins; the steps stand behind both parts. */
+static uint64_t elems_at(const bnp_attn_desc *d, enum part part, uint32_t slot)
+{
+    return (part * (uint64_t)d->page_tok + slot) * kit_kv_width(d) * elem_size(d);
+}
+
+static uint64_t steps_at(const bnp_attn_desc *d, enum part part, uint32_t slot)
+{
+    return elems_at(d, 2, 0) + (part * (uint64_t)d->page_tok + slot) * d->n_head_kv * sizeof(float);
 }
 
 static uint64_t page_bytes(const bnp_attn_desc *d)
 {
-    return align_up(2 * d->page_tok * kv_width(d) * sizeof(uint16_t), BNP_ALIGN);
+    return align_up(d->kv_format == BNP_KV_I8 ? steps_at(d, 2, 0) : elems_at(d, 2, 0), BNP_ALIGN);
 }
 
-static uint64_t scratch_bytes(const bnp_attn_desc *d)   /* scores, o_c, O */
+static uint64_t scratch_bytes(const bnp_attn_desc *d)   /* scores, o_c, O, a k or v */
 {
-    return align_up(((uint64_t)d->max_kv + 2 * (uint64_t)d->head_dim) * sizeof(float), BNP_ALIGN);
-}
-
-static int desc_check(bnp_device *dev, const bnp_attn_desc *d)
-{
-    if (d->struct_size < sizeof(bnp_attn_desc))
-        return kit_fail(dev, BNP_E_INVALID, "attention description of %u bytes, expected %zu",
-                        d->struct_size, sizeof(bnp_attn_desc));
-    if (d->kv_format != BNP_KV_F16)
-        return BNP_E_UNSUPPORTED;
-    const bool widths = d->n_head && d->n_head_kv && d->head_dim && d->n_head <= 1u << 16 &&
-                        d->head_dim <= 1u << 14 && d->n_head % d->n_head_kv == 0;
-    const bool page = d->page_tok == 16 || d->page_tok == 32 || d->page_tok == 64;
-    if (!widths || !page || !d->max_kv || d->max_kv > INT32_MAX || !d->max_tok ||
-        row_not_finite(&d->scale, 1) >= 0)
-        return kit_fail(dev, BNP_E_INVALID,
-                        "attention: %u heads over %u of %u, pages of %u, %u keys, %u rows: "
-                        "expected whole groups of heads, pages of 16, 32 or 64, a finite scale",
-                        d->n_head, d->n_head_kv, d->head_dim, d->page_tok, d->max_kv, d->max_tok);
-    return BNP_OK;
+    return align_up(((uint64_t)d->max_kv + 3 * (uint64_t)d->head_dim) * sizeof(float), BNP_ALIGN);
 }
 
 int ref_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
 {
-    const int rc = desc_check(dev, d);
+    const int rc = kit_attn_desc_check(dev, d);
     if (rc)
         return rc;
     const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = scratch_bytes(d) };
@@ -63,62 +56,10 @@ int ref_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
 
 int ref_attn_page_size(bnp_device *dev, const bnp_attn_desc *d, uint64_t *size)
 {
-    const int rc = desc_check(dev, d);
-    if (rc)
-        return rc;
-    *size = page_bytes(d);
-    return BNP_OK;
-}
-
-static bool page_in_pool(const bnp_attn_desc *d, bnp_span pool, int64_t number)
-{
-    return number >= 0 && (uint64_t)number < pool.size / page_bytes(d);
-}
-
-/* Row r of the step may touch the pages of positions from..pos[r]. */
-static int pages_check(bnp_stream *s, const char *what, const bnp_attn_desc *d, bnp_span pool,
-                       uint32_t r, uint32_t from)
-{
-    const uint32_t pos = (uint32_t)s->step.pos[r];
-    if (s->seq_of[r] < 0 || pos >= d->max_kv || pos / d->page_tok >= s->step.max_pages)
-        return kit_fail(s->dev, BNP_E_INVALID,
-                        "%s: row %u is at position %u of sequence %d, expected a sequence, below "
-                        "%u keys and %u pages of %u", what, r, pos, s->seq_of[r], d->max_kv,
-                        s->step.max_pages, d->page_tok);
-    const int32_t *page = s->step.page + (size_t)s->seq_of[r] * s->step.max_pages;
-    for (uint32_t i = from / d->page_tok; i <= pos / d->page_tok; i++) {
-        if (!page_in_pool(d, pool, page[i]))
-            return kit_fail(s->dev, BNP_E_INVALID,
-                            "%s: page %u of sequence %d is number %d of %llu", what, i,
-                            s->seq_of[r], page[i],
-                            (unsigned long long)(pool.size / page_bytes(d)));
-    }
-    return BNP_OK;
-}
-
-static uint32_t first_visible(const bnp_attn_desc *d, uint32_t pos)
-{
-    return d->window && pos >= d->window ? pos - d->window + 1 : 0;
-}
-
-/* Rows as wide as expected, one for each row of the step, finite. */
-static int step_rows(bnp_stream *s, const char *what, const bnp_attn_desc *d, const bnp_rows *x,
-                     uint64_t cols)
-{
-    if (x->cols != cols || x->n_tok != s->step.n_tok || x->n_tok > d->max_tok)
-        return kit_fail(s->dev, BNP_E_INVALID,
-                        "%s: %u rows of %u columns, expected the step's %u (at most %u) of %llu",
-                        what, x->n_tok, x->cols, s->step.n_tok, d->max_tok,
-                        (unsigned long long)cols);
-    return kit_need_rows(s, what, x);
-}
-
-static int begin(bnp_stream *s, const char *what, const bnp_attn_desc *d, bnp_span pool)
-{
-    int rc = kit_need_step(s, what);
-    if (rc || (rc = desc_check(s->dev, d)))
-        return rc;
-    return kit_need_span(s, what, pool, 0);
+    const int rc = kit_attn_desc_check(dev, d);
+    if (!rc)
+        *size = page_bytes(d);
+    return rc;
 }
 
 static int fits_f16(bnp_stream *s, const char *what, const bnp_rows *x)
@@ -134,57 +75,95 @@ static int fits_f16(bnp_stream *s, const char *what, const bnp_rows *x)
     return BNP_OK;
 }
 
-static void store_row(char *pool, const bnp_attn_desc *d, int32_t page, uint32_t slot,
+static void store_f16(const float *x, uint32_t n, uint16_t *to)
+{
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = f16_of_f32(x[i]);
+}
+
+/* m = max(max|x|, 1e-30), d = m / 127, q = clamp(rint(x * (127 / m))). Neither d
+ * nor 127 / m leaves the normal floats. */
+static float store_i8(const float *x, uint32_t n, int8_t *to)
+{
+    float m = BNP_KV_I8_MIN;
+    for (uint32_t i = 0; i < n; i++) {
+        const float a = f32_of(bits_of(x[i]) & 0x7fffffffu);
+        m = a > m ? a : m;
+    }
+    const float inverse = 127.0f / m;
+    for (uint32_t i = 0; i < n; i++) {
+        float v = rint32(x[i] * inverse);
+        v = v > 127.0f ? 127.0f : v;
+        v = v < -127.0f ? -127.0f : v;
+        to[i] = (int8_t)v;
+    }
+    return m / 127.0f;
+}
+
+static void store_row(char *page, const bnp_attn_desc *d, enum part part, uint32_t slot,
                       const float *x)
 {
-    const uint64_t width = kv_width(d);
-    uint16_t *to = (uint16_t *)(pool + (uint64_t)page * page_bytes(d)) + slot * width;
-    for (uint64_t i = 0; i < width; i++)
-        to[i] = f16_of_f32(x[i]);
+    char *to = page + elems_at(d, part, slot);
+    float *step = (float *)(page + steps_at(d, part, slot));
+    for (uint32_t h = 0; h < d->n_head_kv; h++) {
+        const size_t at = (size_t)h * d->head_dim;
+        if (d->kv_format == BNP_KV_I8)
+            step[h] = store_i8(x + at, d->head_dim, (int8_t *)to + at);
+        else
+            store_f16(x + at, d->head_dim, (uint16_t *)to + at);
+    }
 }
 
 int ref_attn_append(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const bnp_rows *k,
                     const bnp_rows *v)
 {
-    int rc = begin(s, "append: pool", d, pool);
-    if (rc || (rc = step_rows(s, "append: k", d, k, kv_width(d))) ||
-        (rc = step_rows(s, "append: v", d, v, kv_width(d))) ||
-        (rc = fits_f16(s, "append: k", k)) || (rc = fits_f16(s, "append: v", v)))
+    struct kit_attn a;
+    int rc = kit_attn_desc_check(s->dev, d);
+    if (rc || (rc = kit_append_check(s, d, pool, page_bytes(d), k, v, &a)))
+        return rc;
+    const bool i8 = d->kv_format == BNP_KV_I8;
+    if ((rc = i8 ? kit_need_finite(s, "append: k", k) : fits_f16(s, "append: k", k)) ||
+        (rc = i8 ? kit_need_finite(s, "append: v", v) : fits_f16(s, "append: v", v)))
         return rc;
     for (uint32_t r = 0; r < k->n_tok; r++) {
-        if ((rc = pages_check(s, "append", d, pool, r, (uint32_t)s->step.pos[r])))
-            return rc;
-    }
-    for (uint32_t r = 0; r < k->n_tok; r++) {
         const uint32_t pos = (uint32_t)s->step.pos[r], slot = pos % d->page_tok;
-        const int32_t *page = s->step.page + (size_t)s->seq_of[r] * s->step.max_pages;
-        store_row(span_at(pool), d, page[pos / d->page_tok], slot, rows_at(k, r));
-        store_row(span_at(pool), d, page[pos / d->page_tok], d->page_tok + slot, rows_at(v, r));
+        char *page = kit_page_at(&a, r, pos);
+        store_row(page, d, KEY, slot, rows_at(k, r));
+        store_row(page, d, VALUE, slot, rows_at(v, r));
     }
     return BNP_OK;
 }
 
-/* Key row j of the view; the value row is page_tok rows further on. */
-static const uint16_t *key_row(const struct view *w, uint32_t j)
+/* The k or v of position j without its step, which is returned: 1 for f16. */
+static float load(const struct view *w, enum part part, uint32_t j, float *x)
 {
-    const bnp_attn_desc *d = w->d;
-    const char *page = w->pool + (uint64_t)w->page[j / d->page_tok] * w->page_size;
-    return (const uint16_t *)page + (j % d->page_tok) * kv_width(d) +
-           (uint64_t)w->kv_head * d->head_dim;
+    const bnp_attn_desc *d = w->a->d;
+    const char *page = kit_page_at(w->a, w->row, j);
+    const char *from = page + elems_at(d, part, j % d->page_tok);
+    const size_t at = (size_t)w->kv_head * d->head_dim;
+    if (d->kv_format == BNP_KV_I8) {
+        for (uint32_t i = 0; i < d->head_dim; i++)
+            x[i] = (float)((const int8_t *)from)[at + i];
+        return ((const float *)(page + steps_at(d, part, j % d->page_tok)))[w->kv_head];
+    }
+    for (uint32_t i = 0; i < d->head_dim; i++)
+        x[i] = f32_of_f16(((const uint16_t *)from)[at + i]);
+    return 1.0f;
 }
 
 /* Scores of keys from..pos into score[0..], their maximum; NaN when one is not
- * finite. */
-static float scores(const struct view *w, const float *q, uint32_t from, uint32_t pos, float *score)
+ * finite. k has room for a key. */
+static float scores(const struct view *w, const float *q, uint32_t from, uint32_t pos, float *k,
+                    float *score)
 {
-    const bnp_attn_desc *d = w->d;
+    const bnp_attn_desc *d = w->a->d;
     float max = f32_of(0xff800000u), sick = 0.0f;
     for (uint32_t j = from; j <= pos; j++) {
-        const uint16_t *k = key_row(w, j);
+        const float step = load(w, KEY, j, k);
         float dot = 0.0f;
         for (uint32_t i = 0; i < d->head_dim; i++)
-            dot = fma32(q[i], f32_of_f16(k[i]), dot);
-        const float x = dot * d->scale;
+            dot = fma32(q[i], k[i], dot);
+        const float x = (dot * step) * d->scale;
         score[j - from] = x;
         max = x > max ? x : max;
         sick += x - x;                          /* +0, or NaN from a NaN or Inf */
@@ -192,33 +171,35 @@ static float scores(const struct view *w, const float *q, uint32_t from, uint32_
     return max + sick;
 }
 
-/* One chunk: keys from..to with scores score[0..]. o[head_dim] is o_c. */
+/* One chunk: keys from..to with scores score[0..]. o[head_dim] is o_c, v has
+ * room for a value. */
 static void chunk(const struct view *w, uint32_t from, uint32_t to, const float *score, float *m_c,
-                  float *l_c, float *o)
+                  float *l_c, float *v, float *o)
 {
-    const bnp_attn_desc *d = w->d;
+    const uint32_t dim = w->a->d->head_dim;
     float lane[64] = { 0 }, m = score[0];
     for (uint32_t j = from; j <= to; j++)
         m = score[j - from] > m ? score[j - from] : m;
-    for (uint32_t i = 0; i < d->head_dim; i++)
+    for (uint32_t i = 0; i < dim; i++)
         o[i] = 0.0f;
     for (uint32_t j = from; j <= to; j++) {
-        const float e = exp32(score[j - from] - m);
-        const uint16_t *v = key_row(w, j) + d->page_tok * kv_width(d);
+        const float e = exp32(score[j - from] - m), p = e * load(w, VALUE, j, v);
         lane[j % BNP_ATTN_CHUNK % 64] += e;
-        for (uint32_t i = 0; i < d->head_dim; i++)
-            o[i] = fma32(e, f32_of_f16(v[i]), o[i]);
+        for (uint32_t i = 0; i < dim; i++)
+            o[i] = fma32(p, v[i], o[i]);
     }
     *m_c = m;
     *l_c = sum64_tree(lane);
 }
 
-/* One head of one row. tmp holds the scores, then o_c, then O. */
-static bool head(const struct view *w, const float *q, uint32_t pos, float *tmp, float *out)
+/* One head of one row. tmp holds the scores, then o_c, O, and a k or v. */
+static bool head(const struct view *w, const float *q, float *tmp, float *out)
 {
-    const uint32_t dim = w->d->head_dim, from = first_visible(w->d, pos);
-    float *score = tmp, *o_c = tmp + w->d->max_kv, *o = o_c + dim, sum = 0.0f;
-    const float max = scores(w, q, from, pos, score);
+    const bnp_attn_desc *d = w->a->d;
+    const uint32_t dim = d->head_dim, pos = (uint32_t)w->a->s->step.pos[w->row];
+    const uint32_t from = kit_first_visible(d, pos);
+    float *score = tmp, *o_c = tmp + d->max_kv, *o = o_c + dim, *kv = o + dim, sum = 0.0f;
+    const float max = scores(w, q, from, pos, kv, score);
     if (row_not_finite(&max, 1) >= 0)
         return false;
     memset(o, 0, dim * sizeof *o);
@@ -226,7 +207,7 @@ static bool head(const struct view *w, const float *q, uint32_t pos, float *tmp,
         const uint32_t end = j - j % BNP_ATTN_CHUNK + BNP_ATTN_CHUNK - 1;
         const uint32_t to = end < pos ? end : pos;
         float m_c, l_c;
-        chunk(w, j, to, score + (j - from), &m_c, &l_c, o_c);
+        chunk(w, j, to, score + (j - from), &m_c, &l_c, kv, o_c);
         const float weight = exp32(m_c - max);
         sum = fma32(weight, l_c, sum);
         for (uint32_t i = 0; i < dim; i++)
@@ -242,28 +223,17 @@ static bool head(const struct view *w, const float *q, uint32_t pos, float *tmp,
 int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const bnp_rows *q,
                     const bnp_rows *out, bnp_span scratch)
 {
-    const uint64_t cols = (uint64_t)d->n_head * d->head_dim;
-    int rc = begin(s, "attend: pool", d, pool);
-    if (rc || (rc = step_rows(s, "attend: q", d, q, cols)) ||
-        (rc = step_rows(s, "attend: out", d, out, cols)) ||
+    struct kit_attn a;
+    int rc = kit_attn_desc_check(s->dev, d);
+    if (rc || (rc = kit_attend_check(s, d, pool, page_bytes(d), q, out, &a)) ||
         (rc = kit_need_finite(s, "attend: q", q)) ||
         (rc = kit_need_span(s, "attend: scratch", scratch, scratch_bytes(d))))
         return rc;
     for (uint32_t r = 0; r < q->n_tok; r++) {
-        if ((rc = pages_check(s, "attend", d, pool, r,
-                              first_visible(d, (uint32_t)s->step.pos[r]))))
-            return rc;
-    }
-    for (uint32_t r = 0; r < q->n_tok; r++) {
         for (uint32_t h = 0; h < d->n_head; h++) {
-            const struct view w = {
-                .d = d, .page = s->step.page + (size_t)s->seq_of[r] * s->step.max_pages,
-                .pool = span_at(pool), .page_size = page_bytes(d),
-                .kv_head = h / (d->n_head / d->n_head_kv),
-            };
+            const struct view w = { .a = &a, .row = r, .kv_head = h / (d->n_head / d->n_head_kv) };
             const size_t at = (size_t)h * d->head_dim;
-            if (!head(&w, rows_at(q, r) + at, (uint32_t)s->step.pos[r], span_at(scratch),
-                      rows_at(out, r) + at))
+            if (!head(&w, rows_at(q, r) + at, span_at(scratch), rows_at(out, r) + at))
                 return kit_fail(s->dev, BNP_E_NUMERIC,
                                 "attend: row %u head %u has a score that is NaN or Inf", r, h);
         }
@@ -274,18 +244,18 @@ int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
 int ref_attn_copy_page(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, uint32_t dst,
                        uint32_t src, uint32_t n_tok)
 {
-    const int rc = begin(s, "copy_page: pool", d, pool);
-    if (rc)
+    struct kit_attn a;
+    int rc = kit_attn_desc_check(s->dev, d);
+    if (rc || (rc = kit_copy_page_check(s, d, pool, page_bytes(d), dst, src, n_tok, &a)) ||
+        dst == src)
         return rc;
-    if (!page_in_pool(d, pool, dst) || !page_in_pool(d, pool, src) || n_tok > d->page_tok)
-        return kit_fail(s->dev, BNP_E_INVALID, "copy_page: %u tokens of page %u into %u, of %llu",
-                        n_tok, src, dst, (unsigned long long)(pool.size / page_bytes(d)));
-    if (dst == src)
-        return BNP_OK;
-    char *base = span_at(pool), *to = base + dst * page_bytes(d);
-    const char *from = base + src * page_bytes(d);
-    const size_t row = (size_t)kv_width(d) * sizeof(uint16_t), values = row * d->page_tok;
-    memcpy(to, from, row * n_tok);
-    memcpy(to + values, from + values, row * n_tok);
+    char *to = a.pool + dst * a.page_size;
+    const char *from = a.pool + src * a.page_size;
+    for (enum part part = KEY; part <= VALUE; part++) {
+        memcpy(to + elems_at(d, part, 0), from + elems_at(d, part, 0), elems_at(d, 0, n_tok));
+        if (d->kv_format == BNP_KV_I8)
+            memcpy(to + steps_at(d, part, 0), from + steps_at(d, part, 0),
+                   (size_t)n_tok * d->n_head_kv * sizeof(float));
+    }
     return BNP_OK;
 }

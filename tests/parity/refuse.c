@@ -258,6 +258,8 @@ START_TEST(attention_query_knows_what_it_cannot_do)
     bnp_attn_desc d = attn_desc();
     EXPECT(BNP_OK, s.p->attn->query(s.dev, &d, &offer));
     d.kv_format = BNP_KV_I8;
+    EXPECT(BNP_OK, s.p->attn->query(s.dev, &d, &offer));
+    d.kv_format = BNP_KV_I8 + 1;
     EXPECT(BNP_E_UNSUPPORTED, s.p->attn->query(s.dev, &d, &offer));
     d = attn_desc();
     d.page_tok = 48;
@@ -278,12 +280,13 @@ struct attn_rig {
     bnp_rows q, k, v;
 };
 
-static void attn_open(struct attn_rig *out)
+static void attn_open(struct attn_rig *out, uint32_t kv_format)
 {
     struct attn_rig r = { .d = attn_desc(), .q = rows_new(3, 16), .k = rows_new(3, 8),
                           .v = rows_new(3, 8) };
     bnp_offer offer = { .struct_size = sizeof offer };
     uint64_t size;
+    r.d.kv_format = kv_format;
     ck_assert_int_eq(s.p->attn->query(s.dev, &r.d, &offer), BNP_OK);
     ck_assert_int_eq(s.p->attn->page_size(s.dev, &r.d, &size), BNP_OK);
     r.pool = span_new(size * 3);
@@ -326,7 +329,7 @@ static int attend(struct attn_rig *r)
 START_TEST(attention_stays_inside_its_pages)
 {
     struct attn_rig r;
-    attn_open(&r);
+    attn_open(&r, BNP_KV_F16);
     struct step *t = &r.t;
     EXPECT(BNP_OK, append(&r));
     EXPECT(BNP_OK, attend(&r));
@@ -356,7 +359,7 @@ END_TEST
 START_TEST(attention_refuses_values_that_are_not_numbers)
 {
     struct attn_rig r;
-    attn_open(&r);
+    attn_open(&r, BNP_KV_F16);
     EXPECT(BNP_OK, append(&r));
     float *k = row_of(&r.k, 2) + 7, *v = row_of(&r.v, 0), *q = row_of(&r.q, 1) + 3;
     *k = 65519.0f;
@@ -372,6 +375,34 @@ START_TEST(attention_refuses_values_that_are_not_numbers)
     EXPECT(BNP_E_NUMERIC, attend(&r));
     for (uint32_t i = 0; i < 8; i++) {
         row_of(&r.k, 1)[i] = 60000.0f;
+        row_of(&r.q, 1)[i] = 3e38f;
+    }
+    EXPECT(BNP_OK, append(&r));
+    EXPECT(BNP_E_NUMERIC, attend(&r));                  /* the score overflows */
+    attn_close(&r);
+}
+END_TEST
+
+START_TEST(int8_keys_hold_every_number)
+{
+    struct attn_rig r;
+    attn_open(&r, BNP_KV_I8);
+    float *k = row_of(&r.k, 2), *v = row_of(&r.v, 0) + 7;
+    for (uint32_t i = 0; i < 8; i++)
+        k[i] = i ? 0 : 3.4e38f;
+    EXPECT(BNP_OK, append(&r));
+    for (uint32_t i = 0; i < 8; i++)
+        k[i] = i ? 0 : 1e-45f;
+    EXPECT(BNP_OK, append(&r));
+    EXPECT(BNP_OK, attend(&r));
+    k[7] = -INFINITY;
+    EXPECT(BNP_E_NUMERIC, append(&r));
+    k[7] = 0;
+    *v = NAN;
+    EXPECT(BNP_E_NUMERIC, append(&r));
+    *v = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        row_of(&r.k, 1)[i] = 3e38f;
         row_of(&r.q, 1)[i] = 3e38f;
     }
     EXPECT(BNP_OK, append(&r));
@@ -449,6 +480,7 @@ int main(void)
     tcase_add_test(tc, attention_query_knows_what_it_cannot_do);
     tcase_add_test(tc, attention_stays_inside_its_pages);
     tcase_add_test(tc, attention_refuses_values_that_are_not_numbers);
+    tcase_add_test(tc, int8_keys_hold_every_number);
     tcase_add_test(tc, pointwise_refuses_what_does_not_fit);
     Suite *suite = suite_create("scalar-ref");
     suite_add_tcase(suite, tc);

@@ -85,6 +85,7 @@ bool cases_attn(bool full, attn_case_fn *fn, void *arg)
 {
     static const struct { uint32_t n_head, n_head_kv, head_dim; } heads[] = {
         { 1, 1, 16 }, { 4, 2, 32 }, { 4, 1, 64 }, { 3, 3, 20 }, { 2, 1, 100 }, { 8, 2, 128 },
+        { 5, 1, 37 }, { 14, 2, 24 },
     };
     static const uint32_t len[] = { 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 257, 300 };
     static const uint32_t window[] = { 0, 1, 50, 128 };
@@ -93,14 +94,15 @@ bool cases_attn(bool full, attn_case_fn *fn, void *arg)
         for (size_t n = 0; n < COUNT(len); n++) {
             if (!full && ((len[n] > 17 && (h + n) % 4) || (len[n] > 129 && h > 3)))
                 continue;
-            for (enum fill f = 0; f < N_FILL; f++, seed++) {
+            for (uint32_t f = 0; f < 2 * N_FILL; f++, seed++) {
                 const struct attn_case c = {
                     .desc = { .struct_size = sizeof c.desc, .n_head = heads[h].n_head,
                               .n_head_kv = heads[h].n_head_kv, .head_dim = heads[h].head_dim,
-                              .page_tok = 16u << seed / N_FILL % 3, .kv_format = BNP_KV_F16,
-                              .window = window[(seed + h) % COUNT(window)],
+                              .page_tok = 16u << seed / (2 * N_FILL) % 3,
+                              .kv_format = f < N_FILL ? BNP_KV_F16 : BNP_KV_I8,
+                              .window = window[(seed + seed / (2 * N_FILL) + h) % COUNT(window)],
                               .max_kv = 512, .max_tok = SUT_MAX_TOK, .scale = 0.125f },
-                    .kv_len = len[n], .chunk = 1 + (uint32_t)(seed * 7 % 32), .fill = f,
+                    .kv_len = len[n], .chunk = 1 + (uint32_t)(seed * 7 % 32), .fill = f % N_FILL,
                     .max = seed % 5 ? 4.0f : 200.0f, .seed = seed,
                 };
                 if (!fn(arg, &c))
@@ -162,10 +164,10 @@ void linear_case_print(const struct linear_case *c, char *out, size_t n)
 void attn_case_print(const struct attn_case *c, char *out, size_t n)
 {
     const bnp_attn_desc *d = &c->desc;
-    snprintf(out, n, "attn %u heads over %u of %u, pages of %u, window %u, %u keys, steps to %u, "
-             "input %s to %g, seed %llu", d->n_head, d->n_head_kv, d->head_dim, d->page_tok,
-             d->window, c->kv_len, c->chunk, fill_name(c->fill), (double)c->max,
-             (unsigned long long)c->seed);
+    snprintf(out, n, "attn %u heads over %u of %u, %s pages of %u, window %u, %u keys, steps to "
+             "%u, input %s to %g, seed %llu", d->n_head, d->n_head_kv, d->head_dim,
+             d->kv_format == BNP_KV_I8 ? "int8" : "f16", d->page_tok, d->window, c->kv_len,
+             c->chunk, fill_name(c->fill), (double)c->max, (unsigned long long)c->seed);
 }
 
 void point_case_print(const struct point_case *c, char *out, size_t n)
