@@ -25,6 +25,7 @@ int verb_run(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
+int verb_bench(int argc, char **argv);
 int verb_synth(int argc, char **argv);
 
 /* ---------------------------------------------------------------- options */
@@ -78,6 +79,8 @@ extern const struct opt common_compute[];   /* plugins, threads, encodings     *
 
 /* ------------------------------------------------------------------ loading */
 
+enum { LOAD_PAGE_TOK = 16 };      /* tokens in a page of keys and values       */
+
 struct loaded {
     struct plug *plug;
     struct model *model;
@@ -94,6 +97,9 @@ int load_model(struct loaded *, struct err *);
  * well the model's warnings go to standard error. */
 int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
                  struct err *);
+/* The same for several sequences: the sizes of the conf as given, everything else
+ * set here. */
+int load_forward_conf(struct loaded *, struct forward_conf *, struct err *);
 void load_close(struct loaded *);
 
 /* ------------------------------------------------------------------- output */

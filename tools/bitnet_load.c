@@ -8,8 +8,6 @@
 #include "core/plug/isa.h"
 #include "tools/bitnet.h"
 
-enum { PAGE_TOK = 16 };
-
 int load_path(char path[PATH_MAX], struct err *e)
 {
     if (!common.model) {
@@ -126,25 +124,31 @@ static int pin(const struct plug *p, const char *id, struct route_opts *r, struc
     return found ? 0 : no_device(p, id, e);
 }
 
-int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
-                 struct err *e)
+int load_forward_conf(struct loaded *l, struct forward_conf *c, struct err *e)
 {
-    uint32_t most = l->model->hp.n_ctx;
     struct bar bar = { .start_ms = now_ms() };
-    struct forward_conf c = {
-        .n_ctx = n_ctx < most ? n_ctx : most, .max_tok = max_tok, .max_seq = 1, .max_out = max_out,
-        .page_tok = PAGE_TOK, .route = { .min_det = BNP_DET_EXACT }, .progress_ctx = &bar,
-        .progress = isatty(STDERR_FILENO) ? draw_bar : NULL
-    };
+    c->page_tok = LOAD_PAGE_TOK;
+    c->route = (struct route_opts){ .min_det = BNP_DET_EXACT };
+    c->progress_ctx = &bar;
+    c->progress = isatty(STDERR_FILENO) ? draw_bar : NULL;
     int rc = open_plugins(l, e);
     if (!rc && common.plugin)
-        rc = pin(l->plug, common.plugin, &c.route, e);
+        rc = pin(l->plug, common.plugin, &c->route, e);
     if (!rc)
-        rc = forward_open(&l->forward, l->model, l->plug, &c, e);
+        rc = forward_open(&l->forward, l->model, l->plug, c, e);
     clear_bar(&bar);
     for (unsigned i = 0; !rc && i < l->model->n_warning; i++)
         fprintf(stderr, "bitnet: warning: %s\n", l->model->warning[i]);
     return rc;
+}
+
+int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
+                 struct err *e)
+{
+    const uint32_t most = l->model->hp.n_ctx;
+    struct forward_conf c = { .n_ctx = n_ctx < most ? n_ctx : most, .max_tok = max_tok,
+                              .max_seq = 1, .max_out = max_out };
+    return load_forward_conf(l, &c, e);
 }
 
 void load_close(struct loaded *l)

@@ -17,7 +17,7 @@ const struct opt common_compute[] = {
     { "plugin", 0, OPT_TEXT, &common.plugin, "ID", "compute on this plugin where it can" },
     { "plugin-dir", 0, OPT_TEXT, &common.plugin_dir, "DIR",
       "where the plugins are (default: beside the program)" },
-    { "threads", 0, OPT_U32, &common.n_threads, "N", "workers (default 0: one per core)" },
+    { "threads", 't', OPT_U32, &common.n_threads, "N", "workers (default 0: one per core)" },
     { "isa", 0, OPT_TEXT, &common.isa, "LIST",
       "what plugins may use of the processor (default: all)" },
     { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "a|b|c", "byte order of I2_S (default a)" },

@@ -11,12 +11,10 @@
 
 #include "core/base/f16.h"
 #include "core/base/file.h"
-#include "core/model/wsrc.h"
 #include "tools/bitnet.h"
 #include "tools/bitnet_synth.h"
 
 enum {
-    ALIGN = 32,                   /* of tensors: the format's default          */
     PIECE = 1 << 16,              /* elements written at once, whole blocks    */
     PIECE_SIZE = PIECE * 4
 };
@@ -45,98 +43,16 @@ static const struct usage usage = {
     { options, NULL, NULL }
 };
 
-/* ----------------------------------------------------------------- tensors */
-
-enum kind { NORM, TABLE, MATRIX };    /* gains; embedding or head; ternary     */
-
-struct tensor {
-    char name[48];
-    enum kind kind;
-    const struct synth_enc *enc;
-    uint32_t rows, cols;              /* rows 0: a vector                      */
-    uint64_t size, offset;            /* bytes; from the start of the tensors  */
-};
-
 struct synth {
     struct synth_shape shape;
-    const struct synth_enc *type, *head, *norm;
-    struct tensor *t;
+    const struct synth_enc *type, *head;
+    struct synth_tensor *t;
     uint32_t n;
     struct synth_kv kv;
     int8_t *codes;                    /* [PIECE]                               */
     float *floats;                    /* [PIECE]                               */
     uint8_t *bytes;                   /* [PIECE_SIZE]                          */
 };
-
-static uint64_t n_elements(const struct tensor *t)
-{
-    return (uint64_t)(t->rows ? t->rows : 1) * t->cols;
-}
-
-static int add(struct synth *s, enum kind kind, uint32_t rows, uint32_t cols, struct err *e,
-               const char *name)
-{
-    struct tensor *t = &s->t[s->n];
-    const struct synth_enc *enc = kind == NORM ? s->norm : kind == TABLE ? s->head : s->type;
-    *t = (struct tensor){ .kind = kind, .enc = enc, .rows = rows, .cols = cols };
-    snprintf(t->name, sizeof t->name, "%s.weight", name);
-    if (!wtype_size(enc->id, rows ? rows : 1, cols, &t->size) || n_elements(t) % enc->block)
-        return err_set(e, ERR_ARG, "%s: tensor %s has %u columns, which do not fill the blocks of "
-                       "%u that %s has: choose another --%s", s->shape.name, t->name, cols,
-                       enc->block, enc->name, kind == TABLE ? "head" : "type");
-    if (s->n)
-        t->offset = t[-1].offset + (t[-1].size + ALIGN - 1) / ALIGN * ALIGN;
-    s->n++;
-    return 0;
-}
-
-static int add_layer(struct synth *s, uint32_t layer, struct err *e)
-{
-    const struct synth_shape *p = &s->shape;
-    const uint32_t kv = p->n_embd / p->n_head * p->n_head_kv;
-    const struct {
-        const char *name;
-        enum kind kind;
-        uint32_t rows, cols;
-        bool sub_norm;
-    } part[] = {
-        { "attn_norm", NORM, 0, p->n_embd, false },
-        { "attn_q", MATRIX, p->n_embd, p->n_embd, false },
-        { "attn_k", MATRIX, kv, p->n_embd, false },
-        { "attn_v", MATRIX, kv, p->n_embd, false },
-        { "attn_sub_norm", NORM, 0, p->n_embd, true },
-        { "attn_output", MATRIX, p->n_embd, p->n_embd, false },
-        { "ffn_norm", NORM, 0, p->n_embd, false },
-        { "ffn_gate", MATRIX, p->n_ff, p->n_embd, false },
-        { "ffn_up", MATRIX, p->n_ff, p->n_embd, false },
-        { "ffn_sub_norm", NORM, 0, p->n_ff, true },
-        { "ffn_down", MATRIX, p->n_embd, p->n_ff, false },
-    };
-    int rc = 0;
-    for (unsigned i = 0; !rc && i < sizeof part / sizeof *part; i++) {
-        char name[40];
-        snprintf(name, sizeof name, "blk.%u.%s", layer, part[i].name);
-        if (!part[i].sub_norm || p->sub_norm)
-            rc = add(s, part[i].kind, part[i].rows, part[i].cols, e, name);
-    }
-    return rc;
-}
-
-static int list_tensors(struct synth *s, struct err *e)
-{
-    const struct synth_shape *p = &s->shape;
-    s->t = calloc((size_t)p->n_layer * 11 + 3, sizeof *s->t);
-    if (!s->t)
-        return err_set(e, ERR_NOMEM, "synth: no memory for the list of tensors");
-    int rc = add(s, TABLE, p->n_vocab, p->n_embd, e, "token_embd");
-    for (uint32_t i = 0; !rc && i < p->n_layer; i++)
-        rc = add_layer(s, i, e);
-    if (!rc)
-        rc = add(s, NORM, 0, p->n_embd, e, "output_norm");
-    if (!rc && !p->tied)
-        rc = add(s, TABLE, p->n_vocab, p->n_embd, e, "output");
-    return rc;
-}
 
 /* -------------------------------------------------------------------- keys */
 
@@ -180,26 +96,26 @@ static int make_keys(struct synth *s, struct err *e)
 
 /* Rows of norm-1 inputs give outputs of about norm 1: of k weights 148 of 256
  * are not 0. Rounded to half, so that every encoding holds the same numbers. */
-static float matrix_scale(const struct tensor *t)
+static float matrix_scale(const struct synth_tensor *t)
 {
     return f16_to_f32(f16_from_f32((float)(1.0 / sqrt(t->cols * (148.0 / 256.0)))));
 }
 
 /* One and a half as the deviation of a logit, which is a sum over the row. */
-static float table_deviation(const struct tensor *t)
+static float table_deviation(const struct synth_tensor *t)
 {
     return (float)(1.5 / sqrt(t->cols));
 }
 
 static void fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n)
 {
-    const struct tensor *t = &s->t[tensor];
+    const struct synth_tensor *t = &s->t[tensor];
     struct synth_random r = synth_random_at(seed, tensor, piece);
-    if (t->kind == MATRIX) {
+    if (t->kind == SYNTH_MATRIX) {
         synth_random_codes(&r, s->codes, n);
         synth_enc_codes(t->enc, s->codes, n, matrix_scale(t), s->bytes);
     } else {
-        const bool norm = t->kind == NORM;
+        const bool norm = t->kind == SYNTH_NORM;
         synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : table_deviation(t), s->floats, n);
         synth_enc_floats(t->enc, s->floats, n, s->bytes);
     }
@@ -207,14 +123,14 @@ static void fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n)
 
 static int write_padding(struct file_out *o, uint64_t at, struct err *e)
 {
-    static const char zero[ALIGN];
-    return file_out_write(o, zero, (size_t)(-at % ALIGN), e);
+    static const char zero[SYNTH_ALIGN];
+    return file_out_write(o, zero, (size_t)(-at % SYNTH_ALIGN), e);
 }
 
 static int write_tensor(struct synth *s, uint32_t tensor, struct file_out *o, struct err *e)
 {
-    const struct tensor *t = &s->t[tensor];
-    const uint64_t all = n_elements(t);
+    const struct synth_tensor *t = &s->t[tensor];
+    const uint64_t all = (uint64_t)(t->rows ? t->rows : 1) * t->cols;
     int rc = 0;
     for (uint64_t at = 0, n; at < all && !rc; at += n) {
         n = all - at < PIECE ? all - at : PIECE;
@@ -237,7 +153,7 @@ static void put_header(const struct synth *s, struct buf *b)
     buf_add(b, &s->kv.n, sizeof s->kv.n);
     buf_add(b, s->kv.b.p, s->kv.b.n);
     for (uint32_t i = 0; i < s->n; i++) {
-        const struct tensor *t = &s->t[i];
+        const struct synth_tensor *t = &s->t[i];
         const uint64_t ne[2] = { t->cols, t->rows };
         const uint32_t n_dims = t->rows ? 2 : 1;
         synth_put_text(b, t->name, strlen(t->name));
@@ -270,7 +186,6 @@ static int choose(struct synth *s, struct err *e)
     if (!p || !(s->type = synth_enc_find(type_name, "type", e)) ||
         !(s->head = synth_enc_find(head_name, "head", e)))
         return e->code;
-    s->norm = synth_enc_find("f32", "type", e);
     s->shape = *p;
     if (s->head->ternary)
         return err_set(e, ERR_ARG, "--head: %s, expected f32, f16, q8_0 or q6_k", head_name);
@@ -307,13 +222,13 @@ static int synth(struct err *e)
     struct synth s = { 0 };
     int rc = choose(&s, e);
     if (!rc)
-        rc = list_tensors(&s, e);
+        rc = synth_tensors(&s.shape, s.type, s.head, &s.t, &s.n, e);
     if (!rc)
         rc = make_keys(&s, e);
     if (!rc)
         rc = write_file(&s, e);
     if (!rc) {
-        const struct tensor *last = &s.t[s.n - 1];
+        const struct synth_tensor *last = &s.t[s.n - 1];
         fprintf(stderr, "bitnet: %s: %s, %s with %s head, %u tensors of %.1f MB\n", out,
                 s.shape.name, s.type->name, s.head->name, s.n,
                 (double)(last->offset + last->size) / 1e6);

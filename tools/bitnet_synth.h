@@ -60,6 +60,29 @@ void synth_enc_floats(const struct synth_enc *, const float *x, size_t n, uint8_
 /* What follows the last block: its bytes, 0 or SYNTH_TAIL. */
 size_t synth_enc_tail(const struct synth_enc *, float scale, uint8_t out[SYNTH_TAIL]);
 
+/* ----------------------------------------------------------------- tensors */
+
+enum synth_kind {
+    SYNTH_NORM,                   /* gains, around 1                           */
+    SYNTH_TABLE,                  /* embedding or head, around 0               */
+    SYNTH_MATRIX                  /* ternary                                   */
+};
+
+struct synth_tensor {
+    char name[48];
+    enum synth_kind kind;
+    const struct synth_enc *enc;
+    uint32_t rows, cols;          /* rows 0: a vector                          */
+    uint64_t size, offset;        /* bytes; from the start of the first tensor */
+};
+
+enum { SYNTH_ALIGN = 32 };        /* of tensors: the format's default          */
+
+/* All tensors in the order of the file; free *t. */
+int synth_tensors(const struct synth_shape *, const struct synth_enc *type,
+                  const struct synth_enc *head, struct synth_tensor **t, uint32_t *n,
+                  struct err *);
+
 /* ---------------------------------------------------------------- metadata */
 
 struct synth_kv {                 /* keys as in the file, one behind the other */

@@ -1,10 +1,15 @@
-/* bitnet_synth_shape.c - a table of the shapes of published ternary models.
+/* bitnet_synth_shape.c - a table of the shapes of published ternary models, and
+ * the tensors of each.
  *
  * Each row's numbers are those of the config.json that its comment names, or
  * of the published GGUF file. */
 #include "tools/bitnet_synth.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "core/model/wsrc.h"
 
 static const struct synth_shape shapes[] = {
     /* microsoft/bitnet-b1.58-2B-4T: config.json, and the keys of its published
@@ -47,4 +52,85 @@ const struct synth_shape *synth_shape_find(const char *name, struct err *e)
     err_set(e, ERR_ARG, "--shape: %.100s, expected 2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b or "
             "tiny", name);
     return NULL;
+}
+
+/* ----------------------------------------------------------------- tensors */
+
+struct list {
+    const struct synth_shape *shape;
+    const struct synth_enc *enc[3];       /* by enum synth_kind                */
+    struct synth_tensor *t;
+    uint32_t n;
+    struct err *e;
+};
+
+static int add(struct list *l, const char *name, enum synth_kind kind, uint32_t rows, uint32_t cols)
+{
+    struct synth_tensor *t = &l->t[l->n];
+    const struct synth_enc *enc = l->enc[kind];
+    *t = (struct synth_tensor){ .kind = kind, .enc = enc, .rows = rows, .cols = cols };
+    snprintf(t->name, sizeof t->name, "%s.weight", name);
+    if (!wtype_size(enc->id, rows ? rows : 1, cols, &t->size) ||
+        (uint64_t)(rows ? rows : 1) * cols % enc->block)
+        return err_set(l->e, ERR_ARG, "%s: tensor %s has %u columns, which do not fill the blocks "
+                       "of %u that %s has: choose another --%s", l->shape->name, t->name, cols,
+                       enc->block, enc->name, kind == SYNTH_TABLE ? "head" : "type");
+    if (l->n)
+        t->offset = t[-1].offset + (t[-1].size + SYNTH_ALIGN - 1) / SYNTH_ALIGN * SYNTH_ALIGN;
+    l->n++;
+    return 0;
+}
+
+static int add_layer(struct list *l, uint32_t layer)
+{
+    const struct synth_shape *p = l->shape;
+    const uint32_t kv = p->n_embd / p->n_head * p->n_head_kv;
+    const struct {
+        const char *name;
+        enum synth_kind kind;
+        uint32_t rows, cols;
+        bool sub_norm;
+    } part[] = {
+        { "attn_norm", SYNTH_NORM, 0, p->n_embd, false },
+        { "attn_q", SYNTH_MATRIX, p->n_embd, p->n_embd, false },
+        { "attn_k", SYNTH_MATRIX, kv, p->n_embd, false },
+        { "attn_v", SYNTH_MATRIX, kv, p->n_embd, false },
+        { "attn_sub_norm", SYNTH_NORM, 0, p->n_embd, true },
+        { "attn_output", SYNTH_MATRIX, p->n_embd, p->n_embd, false },
+        { "ffn_norm", SYNTH_NORM, 0, p->n_embd, false },
+        { "ffn_gate", SYNTH_MATRIX, p->n_ff, p->n_embd, false },
+        { "ffn_up", SYNTH_MATRIX, p->n_ff, p->n_embd, false },
+        { "ffn_sub_norm", SYNTH_NORM, 0, p->n_ff, true },
+        { "ffn_down", SYNTH_MATRIX, p->n_embd, p->n_ff, false },
+    };
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < sizeof part / sizeof *part; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "blk.%u.%s", layer, part[i].name);
+        if (!part[i].sub_norm || p->sub_norm)
+            rc = add(l, name, part[i].kind, part[i].rows, part[i].cols);
+    }
+    return rc;
+}
+
+int synth_tensors(const struct synth_shape *p, const struct synth_enc *type,
+                  const struct synth_enc *head, struct synth_tensor **t, uint32_t *n,
+                  struct err *e)
+{
+    struct list l = { .shape = p, .e = e };
+    l.enc[SYNTH_NORM] = synth_enc_find("f32", "type", e);
+    l.enc[SYNTH_TABLE] = head;
+    l.enc[SYNTH_MATRIX] = type;
+    *t = l.t = calloc((size_t)p->n_layer * 11 + 3, sizeof *l.t);
+    if (!l.t)
+        return err_set(e, ERR_NOMEM, "synth: no memory for the list of tensors");
+    int rc = add(&l, "token_embd", SYNTH_TABLE, p->n_vocab, p->n_embd);
+    for (uint32_t i = 0; !rc && i < p->n_layer; i++)
+        rc = add_layer(&l, i);
+    if (!rc)
+        rc = add(&l, "output_norm", SYNTH_NORM, 0, p->n_embd);
+    if (!rc && !p->tied)
+        rc = add(&l, "output", SYNTH_TABLE, p->n_vocab, p->n_embd);
+    *n = l.n;
+    return rc;
 }

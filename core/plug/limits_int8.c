@@ -10,9 +10,9 @@
 
 #include <time.h>
 
-#define BUDGET_S 0.1
-#define PASS_S   0.002                    /* one pass takes this long at least */
-#define PASSES   64u
+#define BUDGET_S 0.2
+#define PASS_S   0.001                    /* one pass takes this long at least */
+#define PASSES   256u
 
 struct loop {
     uint64_t isa;                         /* all of these bits                 */

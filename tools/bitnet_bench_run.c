@@ -1,0 +1,326 @@
+/* bitnet_bench_run.c - timing the forward pass and the sampler, and nothing
+ * else.
+ *
+ * A repetition goes back to where it began by writing the same positions again.
+ * Everything is computed: each decoded token is the likeliest one of the row
+ * before it, as the sampler finds it. Prompts are made-up ids, for no operation
+ * takes a time that depends on them. */
+#include "tools/bitnet_bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/engine/forward_parts.h"
+#include "core/model/wtype.h"
+
+enum { WARM_STEPS = 8 };
+#define WAIT_NS UINT64_C(60000000000)
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* -------------------------------------------------------------------- sizes */
+
+uint32_t bench_max_seq(const struct bench_ask *a)
+{
+    uint32_t most = 1;
+    for (unsigned i = 0; a->n_gen && i < a->n_seq.n; i++)
+        most = a->n_seq.at[i] > most ? a->n_seq.at[i] : most;
+    return most;
+}
+
+uint64_t bench_positions(const struct bench_ask *a)
+{
+    uint64_t depth = 0, more = a->n_prompt > a->n_gen ? a->n_prompt : a->n_gen;
+    for (unsigned i = 0; i < a->depth.n; i++)
+        depth = a->depth.at[i] > depth ? a->depth.at[i] : depth;
+    return depth + more;
+}
+
+static double head_size(const struct weight *w)
+{
+    const uint64_t row = wtype_row_size(w->desc.format, w->desc.cols);
+    uint64_t scales = 0;
+    if (w->desc.scale_kind == BNP_SCALE_ROW)
+        scales = 1;
+    if (w->desc.scale_kind == BNP_SCALE_BLOCK)
+        scales = (w->desc.cols - 1) / w->desc.block_cols + 1;
+    return (double)w->desc.rows * (double)(row + scales * sizeof(float));
+}
+
+struct bench_cost bench_cost(const struct forward *f)
+{
+    const struct weights *ws = &f->state->weights;
+    const uint32_t n = f->model->hp.n_layer;
+    struct bench_cost c = { 0 };
+    for (uint32_t i = 0; i < n * W_LAYER_N; i++) {
+        c.layers += (double)ws->w[i].layout.size;
+        c.layer_macs += (double)ws->w[i].desc.rows * ws->w[i].desc.cols;
+    }
+    c.head = head_size(ws->head);
+    c.head_macs = (double)ws->head->desc.rows * ws->head->desc.cols;
+    c.kv_tok = (double)f->state->pool_size * n / f->conf.kv_tok;
+    return c;
+}
+
+/* ------------------------------------------------------------- open, close */
+
+int bench_open(struct bench *b, struct forward *f, const struct bench_ask *a, struct err *e)
+{
+    const uint64_t n_ctx = bench_positions(a);
+    const uint64_t steps = a->n_gen > a->n_prompt ? a->n_gen : a->n_prompt;
+    *b = (struct bench){ .ask = a, .f = f, .max_seq = bench_max_seq(a) };
+    b->seq = calloc(b->max_seq, sizeof *b->seq);
+    b->last = calloc(b->max_seq, sizeof *b->last);
+    b->id = calloc(a->chunk, sizeof *b->id);
+    b->time = calloc((size_t)a->n_rep * (steps + 1), sizeof *b->time);
+    if (!b->seq || !b->last || !b->id || !b->time)
+        return err_set(e, ERR_NOMEM, "bench: no memory for %u sequences and %u repetitions",
+                       b->max_seq, a->n_rep);
+    int rc = batch_open(&b->b, &f->limits, e);
+    if (!rc)
+        rc = sampler_open(&b->sampler, f->model->hp.n_vocab, e);
+    for (uint32_t s = 0; s < b->max_seq && !rc; s++)
+        rc = kv_seq_open(&b->seq[s], &f->kv, (uint32_t)n_ctx, e);
+    return rc;
+}
+
+void bench_close(struct bench *b)
+{
+    for (uint32_t s = 0; b->seq && s < b->max_seq; s++)
+        if (b->seq[s].page)
+            kv_seq_close(&b->f->kv, &b->seq[s]);
+    batch_close(&b->b);
+    sampler_close(b->sampler);
+    free(b->seq);
+    free(b->last);
+    free(b->id);
+    free(b->time);
+}
+
+/* ------------------------------------------------------------------- a pass */
+
+static int32_t made_up_id(const struct bench *b, uint32_t seq, uint32_t pos)
+{
+    return (int32_t)(((uint64_t)pos * 7919 + (uint64_t)seq * 104729 + 1) %
+                     b->f->model->hp.n_vocab);
+}
+
+static int reserve(struct bench *b, uint32_t seq, uint32_t n_tok, struct err *e)
+{
+    if (kv_reserve(&b->f->kv, &b->seq[seq], n_tok))
+        return 0;
+    return err_set(e, ERR_INTERNAL, "bench: %u tokens of sequence %u do not fit the KV pages",
+                   n_tok, seq);
+}
+
+/* The likeliest token of each row with logits. */
+static int pick(struct bench *b, struct err *e)
+{
+    static const struct sample_params greedy = { .top_p = 1, .repeat_penalty = 1 };
+    const struct bnp_step *s = &b->b.step;
+    for (uint32_t i = 0; i < s->n_out; i++) {
+        const float *logits = b->f->logits + i * b->f->logits_stride;
+        const uint32_t pos = (uint32_t)s->pos[s->out_row[i]] + 1;
+        b->last[i] = sample_token(b->sampler, &greedy, logits, NULL, 0, pos);
+        if (b->last[i] < 0)
+            return err_set(e, ERR_NUMERIC, "bench: the logits at position %u have no largest "
+                           "number, expected a model whose activations stay finite", pos - 1);
+    }
+    return 0;
+}
+
+static int pass(struct bench *b, struct err *e)
+{
+    const int rc = forward_run(b->f, &b->b, e);
+    return rc ? rc : pick(b, e);
+}
+
+/* n made-up tokens of sequence 0 from position pos on; the last one's logits
+ * are wanted. time: of each pass, or NULL. */
+static int prefill(struct bench *b, uint32_t pos, uint32_t n, double *time, struct err *e)
+{
+    int rc = 0;
+    for (uint32_t at = 0, rows; at < n && !rc; at += rows) {
+        const double start = now_s();
+        rows = n - at < b->ask->chunk ? n - at : b->ask->chunk;
+        for (uint32_t i = 0; i < rows; i++)
+            b->id[i] = made_up_id(b, 0, pos + at + i);
+        batch_clear(&b->b);
+        if (!batch_add(&b->b, b->id, rows, pos + at, b->seq[0].page, b->seq[0].n_page,
+                       at + rows == n))
+            return err_set(e, ERR_INTERNAL, "bench: %u rows do not fit a step", rows);
+        rc = pass(b, e);
+        if (time)
+            *time++ = now_s() - start;
+    }
+    return rc;
+}
+
+/* `steps` tokens for each of n_seq sequences from position pos on. */
+static int generate(struct bench *b, uint32_t pos, uint32_t n_seq, uint32_t steps, double *time,
+                    struct err *e)
+{
+    int rc = 0;
+    for (uint32_t s = 0; s < n_seq; s++)
+        b->last[s] = made_up_id(b, s, pos);
+    for (uint32_t i = 0; i < steps && !rc; i++) {
+        const double start = now_s();
+        batch_clear(&b->b);
+        for (uint32_t s = 0; s < n_seq; s++)
+            if (!batch_add(&b->b, &b->last[s], 1, pos + i, b->seq[s].page, b->seq[s].n_page, 1))
+                return err_set(e, ERR_INTERNAL, "bench: %u sequences do not fit a step", n_seq);
+        rc = pass(b, e);
+        if (time)
+            *time++ = now_s() - start;
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------ filling */
+
+static int copy_page(struct bench *b, bnp_stream *stream, uint32_t dst, uint32_t src,
+                     struct err *e)
+{
+    struct forward_state *s = b->f->state;
+    const struct bnp_attn_ops *ops = s->attn_dev->attn;
+    const uint64_t size = s->pool_size / b->f->kv.n_page;
+    for (uint32_t i = 0; i < b->f->model->hp.n_layer; i++) {
+        char *pool = (char *)s->pool[i].base + s->pool[i].offset;
+        const int st = ops->copy_page ? ops->copy_page(stream, &s->attn, s->pool[i], dst, src,
+                                                       b->f->conf.page_tok) : BNP_OK;
+        if (st)
+            return plug_fail(s->attn_dev->plugin, st, "copy_page", e);
+        if (!ops->copy_page)
+            memcpy(pool + dst * size, pool + src * size, size);
+    }
+    return 0;
+}
+
+/* Sequence 0's pages into those of the others, within one step of the device
+ * that attends. A last page that is not full is copied whole: what lies behind
+ * its tokens is never read. */
+static int copy_pages(struct bench *b, uint32_t depth, struct err *e)
+{
+    struct forward_state *s = b->f->state;
+    const struct bnp_device_ops *ops = s->attn_dev->ops;
+    struct lane *l = s->lane;
+    while (l->dev != s->attn_dev)
+        l++;
+    int st = ops->step_begin(l->stream, &b->b.step), rc = 0;
+    if (st)
+        return plug_fail(s->attn_dev->plugin, st, "step_begin", e);
+    for (uint32_t q = 1; q < b->max_seq && !rc; q++)
+        for (uint32_t i = 0; i < kv_pages_for(&b->f->kv, depth) && !rc; i++)
+            rc = copy_page(b, l->stream, (uint32_t)b->seq[q].page[i],
+                           (uint32_t)b->seq[0].page[i], e);
+    uint64_t ticket;
+    st = ops->step_end(l->stream, &ticket);
+    if (!st && !(s->attn_dev->info.flags & BNP_DEV_SYNC))
+        st = ops->wait(l->stream, ticket, WAIT_NS);
+    return rc ? rc : st ? plug_fail(s->attn_dev->plugin, st, "step_end", e) : 0;
+}
+
+int bench_fill(struct bench *b, uint32_t depth, struct err *e)
+{
+    const struct bench_ask *a = b->ask;
+    int rc = 0;
+    for (uint32_t s = 0; s < b->max_seq; s++)
+        kv_trim(&b->f->kv, &b->seq[s], 0);
+    for (uint32_t s = 0; s < b->max_seq && !rc; s++)
+        rc = reserve(b, s, depth + (s || a->n_gen > a->n_prompt ? a->n_gen : a->n_prompt), e);
+    if (!rc && depth)
+        rc = prefill(b, 0, depth, NULL, e);
+    if (!rc && depth && b->max_seq > 1)
+        rc = copy_pages(b, depth, e);
+    return rc;
+}
+
+/* ----------------------------------------------------------------- statistics */
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The q-quantile of n sorted times. */
+static double quantile(const double *t, size_t n, double q)
+{
+    const double at = q * (double)(n - 1);
+    const size_t i = (size_t)at;
+    return i + 1 < n ? t[i] + (t[i + 1] - t[i]) * (at - (double)i) : t[n - 1];
+}
+
+/* b->time holds n_rep sums, then the passes of all repetitions. */
+static void summarise(struct bench *b, struct bench_row *r)
+{
+    const size_t n = r->n_rep = b->ask->n_rep, all = n * r->n_step;
+    double *step = b->time + n;
+    for (size_t i = 0; i < n; i++) {
+        b->time[i] = 0;
+        for (uint32_t k = 0; k < r->n_step; k++)
+            b->time[i] += step[i * r->n_step + k];
+    }
+    qsort(b->time, n, sizeof *b->time, ascending);
+    qsort(step, all, sizeof *step, ascending);
+    r->s = quantile(b->time, n, 0.5);
+    r->s_min = b->time[0];
+    r->s_max = b->time[n - 1];
+    r->step_s = quantile(step, all, 0.5);
+    r->step_s_p10 = quantile(step, all, 0.1);
+    r->step_s_p90 = quantile(step, all, 0.9);
+}
+
+static void name_row(struct bench_row *r)
+{
+    const int n = snprintf(r->name, sizeof r->name, "%s%u", r->decode ? "tg" : "pp", r->n_tok);
+    if (r->depth)
+        snprintf(r->name + n, sizeof r->name - (size_t)n, "@d%u", r->depth);
+}
+
+int bench_prompt(struct bench *b, uint32_t depth, struct bench_row *r, struct err *e)
+{
+    const uint32_t n = b->ask->n_prompt, chunk = b->ask->chunk;
+    const struct bench_cost c = bench_cost(b->f);
+    *r = (struct bench_row){ .n_tok = n, .n_seq = 1, .depth = depth,
+                             .n_step = (n - 1) / chunk + 1 };
+    name_row(r);
+    for (uint32_t end = 0; end < n;) {
+        end = n - end < chunk ? n : end + chunk;
+        r->bytes += c.layers + c.kv_tok * ((double)depth + end);
+    }
+    r->bytes += c.head;
+    r->macs = c.layer_macs * n + c.head_macs;
+    int rc = prefill(b, depth, n < chunk ? n : chunk, NULL, e);
+    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
+        rc = prefill(b, depth, n, b->time + b->ask->n_rep + (size_t)i * r->n_step, e);
+    if (!rc)
+        summarise(b, r);
+    return rc;
+}
+
+int bench_decode(struct bench *b, uint32_t depth, uint32_t n_seq, struct bench_row *r,
+                 struct err *e)
+{
+    const uint32_t n = b->ask->n_gen;
+    const struct bench_cost c = bench_cost(b->f);
+    *r = (struct bench_row){ .decode = true, .n_tok = n, .n_seq = n_seq, .depth = depth,
+                             .n_step = n };
+    name_row(r);
+    /* Step i sees depth + i + 1 tokens. */
+    const double seen = (double)depth * n + (double)n * ((double)n + 1) / 2;
+    r->bytes = (c.layers + c.head) * n + c.kv_tok * seen * n_seq;
+    r->macs = (c.layer_macs + c.head_macs) * n * n_seq;
+    int rc = generate(b, depth, n_seq, n < WARM_STEPS ? n : WARM_STEPS, NULL, e);
+    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
+        rc = generate(b, depth, n_seq, n, b->time + b->ask->n_rep + (size_t)i * n, e);
+    if (!rc)
+        summarise(b, r);
+    return rc;
+}
