@@ -35,12 +35,6 @@
 #define TERN_ASM 1
 #endif
 
-/* What a plugin's table of variants is made of. */
-extern const struct tern tern_vnni_2bit;    /* VNNI                          */
-extern const struct tern tern_bw_2bit;      /* nothing beyond X86_AVX512     */
-extern const struct tern tern_vbmi_base3;   /* VNNI and VBMI                 */
-extern const struct tern tern_vnni_base3;   /* VNNI                          */
-
 struct tile {
     const uint8_t *panel;       /* at the run's first step                   */
     uint32_t n_step;

@@ -27,6 +27,12 @@
 #define TERN_2BIT_LAYOUT  UINT64_C(0x726f7766342d3634)  /* "rowf4-64" */
 #define TERN_BASE3_LAYOUT UINT64_C(0x726f7766332d3830)  /* "rowf3-80" */
 
+/* What a plugin's table of variants is made of. */
+extern const struct tern tern_vnni_2bit;    /* VNNI                          */
+extern const struct tern tern_bw_2bit;      /* nothing beyond X86_AVX512     */
+extern const struct tern tern_vbmi_base3;   /* VNNI and VBMI                 */
+extern const struct tern tern_vnni_base3;   /* VNNI                          */
+
 /* As struct tern wants them. */
 uint64_t tern_pack_size(uint32_t cols);
 void tern_pack_2bit(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel);
