@@ -79,6 +79,9 @@ int cpu_gather(bnp_stream *, const bnp_weight *, const bnp_rows *y);
 uint32_t cpu_act_kind(bnp_device *, const bnp_weight_desc *);
 /* Bytes of scratch that mul needs in all. */
 uint64_t cpu_mul_scratch(bnp_device *, const bnp_weight_desc *);
+/* One item, from row first of act on; its caller has checked all of it. */
+void cpu_mul_some(bnp_device *, const struct kit_act *, uint32_t first, const bnp_linear_item *,
+                  uint8_t *scratch);
 
 /* cpu_topk.c */
 int cpu_topk(bnp_stream *, bnp_span act, const bnp_weight *, const bnp_topk *, bnp_span scratch);

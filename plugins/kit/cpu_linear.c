@@ -159,6 +159,7 @@ static uint64_t weight_scratch(const bnp_weight *w)
 
 struct mul {
     const struct kit_act *act;
+    uint32_t first;             /* its row for row 0 of y                    */
     struct act_shape shape;
     const bnp_linear_item *item;
     uint32_t n_items;
@@ -177,7 +178,7 @@ struct tile {                   /* one panel times some tokens               */
 
 static const uint8_t *act_row(const struct tile *t, uint32_t i)
 {
-    return (const uint8_t *)kit_act_row(t->m->act, t->first_tok + i);
+    return (const uint8_t *)kit_act_row(t->m->act, t->m->first + t->first_tok + i);
 }
 
 static struct act_head act_head(const struct tile *t, uint32_t i)
@@ -301,7 +302,7 @@ static void dense_part(const struct mul *m, const bnp_linear_item *it, uint32_t 
         c.scale = w->scale + (size_t)row * w->scale_step;
         for (uint32_t t = 0; t < it->y.n_tok; t += c.n_tok) {
             c.n_tok = tokens_at_once(it->y.n_tok - t);
-            c.x = (const float *)(const void *)kit_act_row(m->act, t);
+            c.x = (const float *)(const void *)kit_act_row(m->act, m->first + t);
             c.y = rows_at(&it->y, t) + row;
             dense->mul(&c);
         }
@@ -319,10 +320,27 @@ static void mul_part(void *arg, uint32_t worker, uint32_t n_workers)
     }
 }
 
+static void mul_run(bnp_device *d, struct mul *m)
+{
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < m->n_items; i++) {
+        const bnp_weight *w = m->item[i].weight;
+        work += (uint64_t)w->k.rows * w->k.cols * m->item[i].y.n_tok;
+    }
+    m->shape = act_shape(d, m->act->kind, m->act->cols);
+    cpu_run(d, work >= PARALLEL_FROM, mul_part, m);
+}
+
+void cpu_mul_some(bnp_device *d, const struct kit_act *act, uint32_t first,
+                  const bnp_linear_item *item, uint8_t *scratch)
+{
+    mul_run(d, &(struct mul){ .act = act, .first = first, .item = item, .n_items = 1,
+                              .scratch = scratch });
+}
+
 int cpu_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_linear_item *item,
             bnp_span scratch)
 {
-    uint64_t work = 0;
     int rc = kit_need_step(s, "mul");
     if (rc || !n_items)
         return rc;
@@ -334,12 +352,9 @@ int cpu_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_linear_item
             return rc;
         if (!kit_act_of(s, act, kind, w->k.cols, item[i].y.n_tok))
             return BNP_E_INVALID;
-        work += (uint64_t)w->k.rows * w->k.cols * item[i].y.n_tok;
     }
-    struct mul m = { .act = span_at(act), .item = item, .n_items = n_items,
-                     .scratch = span_at(scratch) };
-    m.shape = act_shape(s->dev, m.act->kind, m.act->cols);
-    cpu_run(s->dev, work >= PARALLEL_FROM, mul_part, &m);
+    mul_run(s->dev, &(struct mul){ .act = span_at(act), .item = item, .n_items = n_items,
+                                   .scratch = span_at(scratch) });
     return BNP_OK;
 }
 

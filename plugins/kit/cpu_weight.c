@@ -3,7 +3,9 @@
  *
  * Storage of a ternary weight: its panels, then its scales in the order in
  * which panels use them. Of a dense one: the canonical rows on 64 bytes each,
- * then the scales. Neither holds a pointer, so the host may keep it in a file.
+ * unless the source keeps them, then the scales, then the screen of a head. No
+ * pointers, so the host may keep it in a file; but not what leans on rows that
+ * are elsewhere, nor a screen, whose bounds nobody could check.
  *
  * Workers read, check and pack the panels that they will multiply with. The
  * first row that may not be is remembered, and named by the caller. */
@@ -12,6 +14,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "plugins/kit/topk.h"
+
 #define DENSE_LAYOUT UINT64_C(0x64656e73652d7231)   /* "dense-r1" */
 
 /* ------------------------------------------------------------------ shape */
@@ -19,6 +23,7 @@
 struct shape {                  /* bytes, but for n_panel and n_scale        */
     uint32_t n_panel;
     uint64_t panel_size, row_size, data_size, n_scale, size;
+    uint64_t screen;            /* offset; 0: none                           */
 };
 
 static bool is_ternary(const bnp_weight_desc *w)
@@ -29,6 +34,11 @@ static bool is_ternary(const bnp_weight_desc *w)
 static uint32_t n_block(const bnp_weight_desc *w)
 {
     return w->scale_kind == BNP_SCALE_BLOCK ? (w->cols - 1) / w->block_cols + 1 : 1;
+}
+
+static bool in_place(const bnp_weight_desc *w)
+{
+    return (w->flags & BNP_W_IN_PLACE) && !is_ternary(w);
 }
 
 static struct shape shape_of(const bnp_device *d, const bnp_weight_desc *w)
@@ -42,10 +52,16 @@ static struct shape shape_of(const bnp_device *d, const bnp_weight_desc *w)
         s.data_size = s.n_panel * s.panel_size;
         s.n_scale = one ? 1 : (uint64_t)s.n_panel * t->panel_rows * n_block(w);
     } else {
-        s.data_size = w->rows * s.row_size;
+        s.data_size = in_place(w) ? 0 : w->rows * s.row_size;
         s.n_scale = w->format != BNP_FMT_I8 ? 0 : kit_n_scales(w) ? kit_n_scales(w) : 1;
     }
     s.size = s.data_size + align_up(s.n_scale * sizeof(float), BNP_ALIGN);
+    if (!s.size)
+        s.size = BNP_ALIGN;                     /* a span of nothing is no span */
+    if (screen_wanted(d, w)) {
+        s.screen = s.size;
+        s.size += screen_size(w);
+    }
     return s;
 }
 
@@ -68,7 +84,8 @@ int cpu_query(bnp_device *d, const bnp_weight_desc *w, bnp_offer *offer)
     const int rc = check(d, w);
     if (rc)
         return rc;
-    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = cpu_mul_scratch(d, w) };
+    const uint64_t mul = cpu_mul_scratch(d, w), topk = cpu_topk_scratch(d, w);
+    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = mul > topk ? mul : topk };
     sized_fill(offer, &mine, sizeof mine);
     return BNP_OK;
 }
@@ -78,11 +95,13 @@ int cpu_layout(bnp_device *d, const bnp_weight_desc *w, bnp_weight_layout *layou
     const int rc = check(d, w);
     if (rc)
         return rc;
+    const struct shape s = shape_of(d, w);
     const bnp_weight_layout mine = {
         .act_kind = cpu_act_kind(d, w),
-        .size = shape_of(d, w).size,
+        .size = s.size,
         .align = BNP_ALIGN,
-        .layout_id = is_ternary(w) ? d->variant->tern->layout : DENSE_LAYOUT,
+        .layout_id = is_ternary(w) ? d->variant->tern->layout
+                                   : in_place(w) || s.screen ? 0 : DENSE_LAYOUT,
     };
     sized_fill(layout, &mine, sizeof mine);
     return BNP_OK;
@@ -99,6 +118,7 @@ struct fill {
     struct shape s;
     uint8_t *data;
     float *scale;
+    struct cpu_screen *screen;  /* NULL: none                                */
     uint8_t *tmp;               /* tmp_size for every worker                 */
     uint64_t tmp_size;
     _Atomic(uint64_t) fault;    /* row << 2 | enum fault; the lowest         */
@@ -169,15 +189,28 @@ static void fill_panels(void *arg, uint32_t worker, uint32_t n_workers)
             return;
 }
 
+/* Dense rows, as many at a time as the screen has in a panel. */
+static bool fill_group(struct fill *f, uint32_t group, uint8_t *tmp)
+{
+    const uint32_t first = group * SCREEN_ROWS, left = f->w->rows - first;
+    const uint32_t n = left < SCREEN_ROWS ? left : SCREEN_ROWS;
+    uint8_t *rows = in_place(f->w) ? tmp : f->data + first * f->s.row_size;
+    if (!read_rows(f, first, n, rows))
+        return false;
+    if (f->screen)
+        screen_fill(f->d, f->w, f->screen, group, rows, n, f->s.row_size,
+                    tmp + SCREEN_ROWS * f->s.row_size);
+    return true;
+}
+
 static void fill_rows(void *arg, uint32_t worker, uint32_t n_workers)
 {
     struct fill *f = arg;
-    const uint32_t step = 64, end = cpu_share(f->w->rows, worker + 1, n_workers);
-    for (uint32_t r = cpu_share(f->w->rows, worker, n_workers), n; r < end; r += n) {
-        n = end - r < step ? end - r : step;
-        if (!read_rows(f, r, n, f->data + r * f->s.row_size))
+    const uint32_t n_group = (f->w->rows - 1) / SCREEN_ROWS + 1;
+    const uint32_t end = cpu_share(n_group, worker + 1, n_workers);
+    for (uint32_t g = cpu_share(n_group, worker, n_workers); g < end; g++)
+        if (!fill_group(f, g, f->tmp + worker * f->tmp_size))
             return;
-    }
 }
 
 /* Scales that come in the canonical order: one for all, or dense rows'. */
@@ -220,31 +253,37 @@ static int name_fault(struct fill *f)
 static int fill(struct fill *f)
 {
     const uint32_t n_workers = f->d->host->topo->n_workers;
-    const uint32_t rows = is_ternary(f->w) ? f->d->variant->tern->panel_rows : 1;
-    const uint64_t scales = (uint64_t)rows * n_block(f->w) * sizeof(float);
+    const uint32_t rows = is_ternary(f->w) ? f->d->variant->tern->panel_rows : SCREEN_ROWS;
+    const uint64_t more = is_ternary(f->w) ? (uint64_t)rows * n_block(f->w) * sizeof(float)
+                                           : screen_tmp_size(f->w);
     int rc = plain_scales(f);
     if (rc)
         return rc;
-    f->tmp_size = align_up(f->s.row_size * rows + scales, BNP_ALIGN);
+    f->tmp_size = align_up(f->s.row_size * rows + more, BNP_ALIGN);
     f->tmp = f->d->host->alloc(f->d->host->ctx, f->tmp_size * n_workers, BNP_ALIGN, -1);
     if (!f->tmp)
         return kit_fail(f->d, BNP_E_NOMEM, "%s: no memory to pack it", kit_weight_name(f->w));
     atomic_init(&f->fault, UINT64_MAX);
     atomic_init(&f->status, 0);
+    if (f->screen)
+        screen_begin(f->screen, f->w);
     cpu_run(f->d, true, is_ternary(f->w) ? fill_panels : fill_rows, f);
     if (atomic_load(&f->fault) != UINT64_MAX)
         rc = name_fault(f);
+    else if (f->screen)
+        screen_end(f->screen);
     f->d->host->release(f->d->host->ctx, f->tmp);
     return rc;
 }
 
 /* ----------------------------------------------------------------- handle */
 
-static int handle(bnp_device *d, const bnp_weight_desc *w, uint8_t *data, bnp_weight **out)
+static int handle(const struct fill *f, bnp_weight **out)
 {
-    const struct shape s = shape_of(d, w);
-    float *scale = (float *)(void *)(data + s.data_size);
-    const int rc = kit_scales_check(d, w, scale, 0, s.n_scale);
+    bnp_device *d = f->d;
+    const bnp_weight_desc *w = f->w;
+    const struct shape s = f->s;
+    const int rc = kit_scales_check(d, w, f->scale, 0, s.n_scale);
     if (rc)
         return rc;
     bnp_weight *h = d->host->alloc(d->host->ctx, sizeof *h, BNP_ALIGN, -1);
@@ -254,11 +293,25 @@ static int handle(bnp_device *d, const bnp_weight_desc *w, uint8_t *data, bnp_we
     h->tern = is_ternary(w) ? d->variant->tern : NULL;
     h->n_panel = s.n_panel;
     h->panel_size = s.panel_size;
-    h->data = data;
-    h->row_size = s.row_size;
-    h->scale = scale;
+    h->data = in_place(w) ? f->src->rows : f->data;
+    h->row_size = in_place(w) ? f->src->row_stride : s.row_size;
+    h->scale = f->scale;
+    h->screen = f->screen;
     h->scale_step = s.n_scale > 1 ? h->k.n_block : 0;
     *out = h;
+    return BNP_OK;
+}
+
+/* Rows that stay where they are must be there, and be large enough. */
+static int source_check(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,
+                        const struct shape *s)
+{
+    if (!src && (in_place(w) || s->screen))
+        return kit_fail(d, BNP_E_INVALID, "%s: adopt: its layout had no id", kit_weight_name(w));
+    if (in_place(w) && (!BNP_HAS(src, bnp_weight_src, row_stride) || !src->rows ||
+                        src->row_stride < kit_row_bytes(w)))
+        return kit_fail(d, BNP_E_INVALID, "%s: described as in place, its source has no rows, or "
+                        "less than %u bytes for each", kit_weight_name(w), kit_row_bytes(w));
     return BNP_OK;
 }
 
@@ -278,9 +331,10 @@ static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight
                         (unsigned long long)f.s.size);
     f.data = span_at(storage);
     f.scale = (float *)(void *)(f.data + f.s.data_size);
-    if (src && (rc = fill(&f)))
+    f.screen = f.s.screen ? (struct cpu_screen *)(void *)(f.data + f.s.screen) : NULL;
+    if ((rc = source_check(d, w, src, &f.s)) || (src && (rc = fill(&f))))
         return rc;
-    return handle(d, w, f.data, out);
+    return handle(&f, out);
 }
 
 int cpu_prepare(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,

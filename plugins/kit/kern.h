@@ -85,8 +85,10 @@ struct row_kern {
 struct dense_call {
     uint32_t format;            /* BNP_FMT_F32, F16, BF16, I8                */
     uint32_t cols, n_rows;      /* n_rows at most dense_kern.rows            */
-    const uint8_t *w;           /* canonical rows                            */
-    size_t w_stride;
+    const uint8_t *w;           /* canonical rows, w_stride bytes apart; not  */
+    size_t w_stride;            /* over-read: they may end a file            */
+    const int32_t *id;          /* [n_rows] which of them, with their scales; */
+                                /* NULL: 0, 1, 2, ...                        */
     const float *scale;         /* I8: [n_rows] scale_step apart, each       */
     size_t scale_step;          /* n_block scales of block_cols columns      */
     uint32_t block_cols;

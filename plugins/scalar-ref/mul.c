@@ -5,6 +5,7 @@
  * the products, topk keeps the k best of them. */
 #include "num.h"
 #include "ref.h"
+#include "plugins/kit/topk.h"
 
 #include <string.h>
 
@@ -96,26 +97,6 @@ int ref_linear_gather(bnp_stream *s, const bnp_weight *w, const bnp_rows *y)
     return BNP_OK;
 }
 
-/* Puts (v, id) into the *n best so far, at most k. Rows come in ascending
- * order, so on a tie the one that is already there stays in front. */
-static void best_insert(float v, int32_t id, uint32_t k, uint32_t *n, int32_t *ids, float *best)
-{
-    uint32_t at = *n;
-    if (at == k) {
-        if (!(v > best[k - 1]))
-            return;
-        at--;
-    } else {
-        ++*n;
-    }
-    for (; at && v > best[at - 1]; at--) {
-        best[at] = best[at - 1];
-        ids[at] = ids[at - 1];
-    }
-    best[at] = v;
-    ids[at] = id;
-}
-
 int ref_linear_topk(bnp_stream *s, bnp_span act_span, const bnp_weight *w, const bnp_topk *top,
                     bnp_span scratch)
 {
@@ -136,9 +117,11 @@ int ref_linear_topk(bnp_stream *s, bnp_span act_span, const bnp_weight *w, const
             uint32_t have = j < top->k ? j : top->k;
             panel_mul(w, j, n, panel, act, t, v);
             for (uint32_t i = 0; i < n; i++)
-                best_insert(v[i], (int32_t)(j + i), top->k, &have, id + at, logit + at);
+                topk_insert(v[i], (int32_t)(j + i), top->k, &have, id + at, logit + at);
         }
     }
+    for (uint32_t t = 0; t < top->n_tok; t++)
+        topk_end(top->k, id + (size_t)t * top->k, logit + (size_t)t * top->k);
     uint32_t *n_exact = top->n_exact.size ? span_at(top->n_exact) : NULL;
     for (uint32_t t = 0; t < top->n_tok && n_exact; t++)
         n_exact[t] = w->k.rows;

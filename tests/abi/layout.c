@@ -123,12 +123,14 @@ AT(bnp_weight_desc, max_tok, 32);
 AT(bnp_weight_desc, reserved, 36);
 AT(bnp_weight_desc, name, 40);
 
-SIZE(bnp_weight_src, 32);
+SIZE(bnp_weight_src, 48);
 AT(bnp_weight_src, struct_size, 0);
 AT(bnp_weight_src, reserved, 4);
 AT(bnp_weight_src, ctx, 8);
 AT(bnp_weight_src, read_rows, 16);
 AT(bnp_weight_src, read_scales, 24);
+AT(bnp_weight_src, rows, 32);
+AT(bnp_weight_src, row_stride, 40);
 
 SIZE(bnp_weight_layout, 32);
 AT(bnp_weight_layout, struct_size, 0);
@@ -257,7 +259,7 @@ AT(bnp_note, id, 44);
 AT(bnp_note, version, 108);
 
 IS(BNP_ABI_MAJOR, 1);
-IS(BNP_ABI_MINOR, 0);
+IS(BNP_ABI_MINOR, 1);
 IS(BNP_MUST, 0xffff0000u);
 IS(BNP_OK, 0);
 IS(BNP_E_UNSUPPORTED, -1);
@@ -316,6 +318,7 @@ IS(BNP_W_PLUS2, 65536);
 IS(BNP_W_MUL, 1);
 IS(BNP_W_GATHER, 2);
 IS(BNP_W_TOPK, 4);
+IS(BNP_W_IN_PLACE, 8);
 IS(BNP_ADD, 65536);
 IS(BNP_KV_F16, 1);
 IS(BNP_KV_I8, 2);

@@ -31,7 +31,7 @@ static void expect_rejected(const char *from, const char *text)
 static const struct {
     const char *from, *text;
 } bad[] = {
-    { PLUG_DIR_TEST("wrong-abi"), "plugin wants ABI 2.0, this bitnetd speaks 1.0" },
+    { PLUG_DIR_TEST("wrong-abi"), "plugin wants ABI 2.0, this bitnetd speaks 1.1" },
     { PLUG_DIR_TEST("no-note"), "no bitnet note" },
     { PLUG_DIR_TEST("note-differs"), "its note and its table differ in id" },
     { PLUG_DIR_TEST("no-symbol"), "exports no symbol bnp_plugin_v1" },
