@@ -82,7 +82,7 @@ function(bitnet_plugin name)
   add_library(plugin_${name} MODULE ${P_SOURCES})
   target_link_libraries(plugin_${name} PRIVATE bitnet_flags)
   target_link_options(plugin_${name} PRIVATE
-    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/plugin.map)
+    -Wl,--build-id -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/plugin.map)
   if(NOT BITNET_INSTRUMENTED)
     target_link_options(plugin_${name} PRIVATE -nostartfiles -Wl,-z,defs)
   endif()

@@ -8,6 +8,7 @@
  * after the proof. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +31,7 @@
 #include "core/model/model.h"
 #include "core/plug/isa.h"
 #include "core/plug/plug.h"
+#include "core/plug/timings.h"
 #include "core/serve/serve.h"
 
 extern char **environ;
@@ -49,7 +51,8 @@ struct args {
 struct bitnetd {
     struct args args;
     struct conf conf;
-    char model_path[4096], plugin_dir[4096], weight_cache[4096], model_id[256];
+    char model_path[4096], plugin_dir[4096], weight_cache[4096], timings[PATH_MAX];
+    char model_id[256];
     struct serve *serve;
     struct plug *plug;
     struct model *model;
@@ -262,7 +265,8 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
         .kv_tok = c->kv_tok, .page_tok = c->page_tok, .max_mem = (uint64_t)c->max_mem_mib << 20,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear, ""), .pin_attn = or_null(c->pin_attn, ""),
-                   .pin_point = or_null(c->pin_point, ""), .exclude = exclude },
+                   .pin_point = or_null(c->pin_point, ""), .exclude = exclude,
+                   .timings = timings_path(c->timings, d->timings) },
         .weight_cache = weight_cache(d),
         .weight_cache_size = (uint64_t)c->weight_cache_mib << 20,
         .dry = d->args.check, .progress = on_progress, .progress_ctx = d,

@@ -43,6 +43,7 @@ struct conf {
     char *weight_cache;           /* "auto", "off", or a folder                */
     uint32_t weight_cache_mib;
     char *isa;                    /* "all", or a list of what may be used      */
+    char *timings;                /* file of measurements; empty: default; off */
     /* [strict] */
     bool strict;
     uint32_t determinism;         /* BNP_DET_*                                 */

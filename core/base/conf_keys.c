@@ -101,6 +101,8 @@ const struct conf_key conf_key[] = {
           "Bind each compute thread to its core."),
     TEXT("plugins", "isa", isa, "all",
          "Instruction sets that may be used, as bitnet-plugins names them; all, or baseline."),
+    TEXT("plugins", "timings", timings, "",
+         "File that keeps what plugins were measured at; empty: in the user's cache; off."),
     TEXT("plugins", "weight_cache", weight_cache, "auto",
          "Folder for prepared weights, for a faster next start; auto: off when strict; off."),
     NUMBER("plugins", "weight_cache_mib", weight_cache_mib, "16384", 1, 1 << 24,

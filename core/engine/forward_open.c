@@ -105,6 +105,7 @@ static int ask(struct forward *f, struct err *err)
     int rc_point = route_point(f->route, &s->point, &s->point_dev, &s->point_offer,
                                rc ? &more : err);
     rc = rc ? rc : rc_point;
+    route_settle(f->route);
     if (rc == ERR_PLUGIN && f->conf.missing)
         route_explain(f->route, f->conf.missing);
     return rc;

@@ -106,7 +106,8 @@ static int add(struct plug *plug, struct dev *d, struct err *e)
 }
 
 /* What cannot be asked cannot be proved: a family that answers none of the
- * known questions is not used. */
+ * known questions is not used. The first device stands for its plugin; others
+ * may be variants of it that do one thing only, and nothing is wrong then. */
 static void drop_unproved(struct plug_entry *p, struct dev *d)
 {
     static const char *const name[3] = { "linear", "attention", "pointwise" };
@@ -116,7 +117,7 @@ static void drop_unproved(struct plug_entry *p, struct dev *d)
     if (!p->n_dev)
         memcpy(p->det, det, sizeof det);
     for (unsigned f = 0; f < 3; f++)
-        if (table[f] && !det[f])
+        if (table[f] && !det[f] && !d->index)
             snprintf(p->reason, sizeof p->reason, "its %s family is not used: it answers none of "
                      "the known questions", name[f]);
     d->linear = det[0] ? d->linear : NULL;

@@ -2,12 +2,14 @@
  *
  * The file is read into memory once, so what was checked is what was read.
  * The section .note.bitnet is looked for first; a file whose section table was
- * stripped still has the note in a PT_NOTE segment. */
+ * stripped still has the note in a PT_NOTE segment, where the linker's build
+ * id is in any case. */
 #include "core/plug/note.h"
 
 #include <errno.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +90,11 @@ static int scan_notes(struct search *s, uint64_t offset, uint64_t size, bool ali
     size_t at = 0, name_at, desc_at;
     while (d && (at = gelf_getnote(d, at, &h, &name_at, &desc_at)) > 0) {
         const char *bytes = d->d_buf;
+        if (h.n_namesz == sizeof ELF_NOTE_GNU && h.n_type == NT_GNU_BUILD_ID && h.n_descsz &&
+            h.n_descsz <= sizeof s->out->build / 2 &&
+            !memcmp(bytes + name_at, ELF_NOTE_GNU, sizeof ELF_NOTE_GNU))
+            sodium_bin2hex(s->out->build, sizeof s->out->build,
+                           (const unsigned char *)bytes + desc_at, h.n_descsz);
         if (h.n_namesz != sizeof BNP_NOTE_NAME || h.n_type != BNP_NOTE_TYPE ||
             memcmp(bytes + name_at, BNP_NOTE_NAME, sizeof BNP_NOTE_NAME))
             continue;
@@ -186,6 +193,13 @@ static int search(struct search *s, struct err *e)
     return rc;
 }
 
+static void name_by_bytes(struct note *out, const void *p, size_t n)
+{
+    unsigned char sum[32];
+    crypto_generichash(sum, sizeof sum, p, n, NULL, 0);
+    sodium_bin2hex(out->build, sizeof out->build, sum, sizeof sum);
+}
+
 int note_read_mem(struct note *out, const void *p, size_t n, const char *name, struct err *e)
 {
     memset(out, 0, sizeof *out);
@@ -202,6 +216,8 @@ int note_read_mem(struct note *out, const void *p, size_t n, const char *name, s
     elf_end(elf);
     if (rc)
         memset(out, 0, sizeof *out);
+    else if (!out->build[0])
+        name_by_bytes(out, p, n);
     return rc;
 }
 

@@ -11,6 +11,8 @@
 struct note {
     struct bnp_note raw;          /* id and version are NUL-terminated         */
     uint64_t isa;                 /* isa_lo and isa_hi together                */
+    char build[65];               /* hex: the linker's build id, or without    */
+                                  /* one a digest of the file                  */
 };
 
 /* Finds the bitnet note in an open ELF file: right class, byte order, machine

@@ -6,6 +6,7 @@
 #ifndef BITNET_PLUG_PROBE_H
 #define BITNET_PLUG_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,13 +28,30 @@ struct probe_part {               /* one op's share of the result              *
     uint32_t n_row, cols;         /* 4-byte elements                           */
 };
 
+#define PROBE_N_CLASS 4           /* row counts that are timed, at most        */
+
+/* The stopwatch. A row count is timed when what is left of the budget allows
+ * one call of it, judged by the time per row of the count before; else it is
+ * given that time per row, and `guessed`. */
+struct probe_clock {
+    uint32_t n;                   /* row counts                                */
+    uint32_t n_tok[PROBE_N_CLASS];    /* ascending                             */
+    double budget_us;             /* for all of them                           */
+    bnp_span cold;                /* host memory for copies of the weight: the */
+                                  /* calls take turns on them, so each reads   */
+                                  /* from memory; size 0: always the same one  */
+    double us[PROBE_N_CLASS];     /* out: one call; 0: not yet                 */
+    bool guessed[PROBE_N_CLASS];
+    double spent_us;              /* out                                       */
+    uint32_t n_copy;              /* out: weights that took turns              */
+    uint64_t weight_size;         /* out: bytes of one, prepared               */
+};
+
 struct probe {
     uint64_t seed;
     enum probe_fill fill;
     uint32_t n_tok;               /* rows                                      */
-    uint32_t reps;                /* timed repetitions after the first, fewer  */
-                                  /* when they take over 25 ms; 0: none        */
-    double us;                    /* out: median microseconds of one call      */
+    struct probe_clock *clock;    /* times the counts up to n_tok; NULL: none  */
     uint32_t n_part;              /* out: what the result is made of, in order */
     struct probe_part part[PROBE_MAX_PART];
 };
@@ -41,16 +59,17 @@ struct probe {
 /* y rows of a synthetic weight of that description (codes and scales from the
  * seed), n_tok x rows f32 appended to out, then the same added (BNP_ADD) to
  * rows of noise; with BNP_W_GATHER also gathered rows, with BNP_W_TOPK also
- * the ids and logits of the top 8. src NULL: synthetic; else its rows. A call
- * is act_prepare and mul, or gather where the weight is for that only. */
+ * the ids and logits of the top 8. src NULL: synthetic; else its rows. With a
+ * clock there is no result; a timed call is act_prepare and mul (topk, for one
+ * row of a weight that is for it), or gather where the weight is for that only. */
 int probe_linear(struct dev *, const struct bnp_weight_desc *, const struct bnp_weight_src *src,
                  struct probe *, struct buf *out, struct err *);
 /* Two sequences, appended in uneven chunks of n_tok rows up to kv_len tokens,
- * attended each time, a page copied half-way. With reps only the last chunk is
- * attended; a call is that. */
+ * attended each time, a page copied half-way. With a clock only the last chunk
+ * is attended; a timed call is that. */
 int probe_attn(struct dev *, const struct bnp_attn_desc *, uint32_t kv_len, struct probe *,
                struct buf *out, struct err *);
-/* Every op in desc->ops, in variants; a call is all of them. */
+/* Every op in desc->ops, in variants; a timed call is all of them. */
 int probe_point(struct dev *, const struct bnp_point_desc *, struct probe *, struct buf *out,
                 struct err *);
 
@@ -63,6 +82,9 @@ int64_t probe_diff(const struct buf *want, const struct buf *got, const struct b
 int probe_agree(const struct probe *, const struct buf *want, const struct buf *got,
                 const struct bnp_offer *, struct err *);
 const char *probe_fill_name(enum probe_fill);
+
+/* Gives row count i its guessed time when no call of it fits the budget. */
+bool probe_clock_guess(struct probe_clock *, uint32_t i);
 
 /* Known-answer test of one device: fixed cases through every offered family.
  * scalar-ref (ref NULL) is held against digests in the source; others against

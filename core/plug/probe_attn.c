@@ -199,7 +199,7 @@ static int run_all(struct attn_run *a, struct buf *out)
     int rc = make_memory(a);
     while (!rc && (a->len[0] < a->kv_len || a->len[1] < a->kv_len)) {
         const uint64_t left = 2 * (uint64_t)a->kv_len - a->len[0] - a->len[1];
-        const bool attended = !p->reps || left <= p->n_tok;
+        const bool attended = !p->clock || left <= p->n_tok;
         rc = one_step(a, attended);
         if (!rc && attended) {
             rc = run_take(&a->run, &a->out, "attend", out);
@@ -211,7 +211,7 @@ static int run_all(struct attn_run *a, struct buf *out)
         return rc;
     p->part[p->n_part++] = (struct probe_part){ .op = "attend", .n_row = rows,
                                                 .cols = a->out.cols };
-    return p->reps ? run_time(&a->run, timed_call, a) : 0;
+    return p->clock ? run_clock(&a->run, NULL, timed_call, a) : 0;
 }
 
 int probe_attn(struct dev *dev, const struct bnp_attn_desc *d, uint32_t kv_len, struct probe *p,

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "core/base/f16.h"
+#include "core/plug/hostsvc.h"
 #include "core/plug/probe_run.h"
 
 #define STORAGE_MAX (UINT64_C(1) << 40)
 #define ALIGN_MAX   (UINT64_C(2) << 20)
+#define COPY_MAX    256u          /* of a weight; smaller ones live in caches  */
 
 struct synth {                    /* where weights come from: [any thread]     */
     const bnp_weight_desc *d;
@@ -92,11 +94,14 @@ struct linear_run {
     const bnp_weight_desc *d;
     bnp_weight_layout layout;
     bnp_weight *w;
-    bnp_span act, scratch;
+    bnp_span storage, act, scratch;
+    uint64_t act_room;            /* bytes of act, for all rows                */
     bnp_rows x, y, y_add, gathered;
     bnp_span top_id, top_logit;
     uint32_t k;                   /* 0: no top-k                               */
     bool mul, gather;
+    bnp_weight **copy;            /* [n_copy], adopted in the clock's memory   */
+    uint32_t n_copy, turn;        /* timed calls so far                        */
     int32_t *id;                  /* [n_tok] for gather                        */
     int32_t *pos;                 /* [n_tok]                                   */
 };
@@ -105,7 +110,6 @@ static int prepare(struct linear_run *l, const bnp_weight_src *src, uint64_t scr
 {
     struct probe_run *r = &l->run;
     const struct bnp_linear_ops *ops = r->dev->linear;
-    bnp_span storage;
     l->layout.struct_size = sizeof l->layout;
     int rc = run_status(r, ops->layout(r->dev->d, l->d, &l->layout), "linear.layout");
     if (rc)
@@ -116,11 +120,11 @@ static int prepare(struct linear_run *l, const bnp_weight_src *src, uint64_t scr
         return err_set(r->e, ERR_PLUGIN, "%s: linear.layout: %ju bytes on a boundary of %ju, "
                        "expected some, and a power of two of at most 2 MiB",
                        r->dev->plugin->note.raw.id, (uintmax_t)l->layout.size, (uintmax_t)align);
-    rc = run_span(r, BNP_MEM_WEIGHT, l->layout.size, align, &storage);
+    rc = run_span(r, BNP_MEM_WEIGHT, l->layout.size, align, &l->storage);
     if (!rc)
         rc = run_span(r, BNP_MEM_WORK, scratch_size, BNP_ALIGN, &l->scratch);
     if (!rc)
-        rc = run_status(r, ops->prepare(r->dev->d, l->d, src, storage, &l->w), "linear.prepare");
+        rc = run_status(r, ops->prepare(r->dev->d, l->d, src, l->storage, &l->w), "linear.prepare");
     if (!rc && !l->w)
         rc = run_status(r, BNP_E_INTERNAL, "linear.prepare");
     return rc;
@@ -142,12 +146,16 @@ static int make_rows(struct linear_run *l)
             (rc = run_rows(r, p->n_tok, l->d->cols, &l->x)) ||
             (rc = run_fill(r, &l->x, p->fill, p->seed)))
             return rc;
+        l->act_room = act_size;
     }
-    if (l->mul && ((rc = run_rows(r, p->n_tok, l->d->rows, &l->y)) ||
-                   (rc = run_rows(r, p->n_tok, l->d->rows, &l->y_add)) ||
-                   (rc = run_fill(r, &l->y, PROBE_ALTERNATE, p->seed + 1)) ||
-                   (rc = run_fill(r, &l->y_add, PROBE_RANDOM, p->seed + 2))))
+    if (l->mul && (rc = run_rows(r, p->n_tok, l->d->rows, &l->y)))
         return rc;
+    if (l->mul && !p->clock && ((rc = run_fill(r, &l->y, PROBE_ALTERNATE, p->seed + 1)) ||
+                                (rc = run_rows(r, p->n_tok, l->d->rows, &l->y_add)) ||
+                                (rc = run_fill(r, &l->y_add, PROBE_RANDOM, p->seed + 2))))
+        return rc;
+    if (l->mul && p->clock && (r->dev->info.flags & BNP_DEV_HOST_MEM))
+        memset(l->y.mem.base, 0, l->y.mem.size);      /* no page is new to a timed call */
     if (l->gather)
         rc = run_rows(r, p->n_tok, l->d->cols, &l->gathered);
     const uint64_t top_size = (uint64_t)p->n_tok * l->k * 4;
@@ -156,10 +164,9 @@ static int make_rows(struct linear_run *l)
     return rc ? rc : run_span(r, BNP_MEM_WORK, top_size, BNP_ALIGN, &l->top_logit);
 }
 
-static int begin(struct linear_run *l)
+static int begin(struct linear_run *l, uint32_t n)
 {
     static const int32_t page = -1;
-    const uint32_t n = l->run.probe->n_tok;
     const int32_t start[2] = { 0, (int32_t)n }, kv_len = (int32_t)n, out_row = (int32_t)n - 1;
     return run_begin(&l->run, &(bnp_step){
         .struct_size = sizeof(bnp_step), .n_tok = n, .n_seq = 1, .max_pages = 1, .n_out = 1,
@@ -175,54 +182,138 @@ static int prepare_act(struct linear_run *l)
 }
 
 /* The second item shares the activations and adds to what is there. */
-static int multiply(struct linear_run *l, uint32_t n_items)
+static int multiply(struct linear_run *l, const bnp_weight *w, uint32_t n_items)
 {
     struct probe_run *r = &l->run;
-    const bnp_linear_item item[2] = { { .weight = l->w, .y = l->y },
-                                      { .weight = l->w, .y = l->y_add, .flags = BNP_ADD } };
+    const bnp_linear_item item[2] = { { .weight = w, .y = l->y },
+                                      { .weight = w, .y = l->y_add, .flags = BNP_ADD } };
     return run_status(r, r->dev->linear->mul(r->stream, l->act, n_items, item, l->scratch),
                       "linear.mul");
 }
 
-static int gather(struct linear_run *l)
+static int gather(struct linear_run *l, const bnp_weight *w)
 {
     struct probe_run *r = &l->run;
-    return run_status(r, r->dev->linear->gather(r->stream, l->w, &l->gathered), "linear.gather");
+    return run_status(r, r->dev->linear->gather(r->stream, w, &l->gathered), "linear.gather");
 }
 
-static int topk(struct linear_run *l)
+static int topk(struct linear_run *l, const bnp_weight *w)
 {
     struct probe_run *r = &l->run;
-    const bnp_topk top = { .struct_size = sizeof top, .k = l->k, .n_tok = r->probe->n_tok,
+    const bnp_topk top = { .struct_size = sizeof top, .k = l->k, .n_tok = l->x.n_tok,
                            .id = l->top_id, .logit = l->top_logit };
-    return run_status(r, r->dev->linear->topk(r->stream, l->act, l->w, &top, l->scratch),
+    return run_status(r, r->dev->linear->topk(r->stream, l->act, w, &top, l->scratch),
                       "linear.topk");
 }
 
 static int all_ops(struct linear_run *l)
 {
-    int rc = begin(l);
+    int rc = begin(l, l->run.probe->n_tok);
     if (!rc && (l->mul || l->k))
         rc = prepare_act(l);
     if (!rc && l->mul)
-        rc = multiply(l, 2);
+        rc = multiply(l, l->w, 2);
     if (!rc && l->gather)
-        rc = gather(l);
+        rc = gather(l, l->w);
     if (!rc && l->k)
-        rc = topk(l);
+        rc = topk(l, l->w);
     return rc ? rc : run_end(&l->run);
+}
+
+/* ------------------------------------------------------------- the stopwatch */
+
+/* Two workers' slices of a copy lie about where the two prepared them. */
+struct copying {
+    const struct linear_run *l;
+    char *to;
+    uint64_t stride;
+    uint32_t n_slice;
+};
+
+static void copy_slice(void *arg, uint32_t task, uint32_t worker)
+{
+    const struct copying *c = arg;
+    const uint64_t size = c->l->layout.size, step = (size / c->n_slice + 64) & ~UINT64_C(63);
+    const uint64_t at = step * task;
+    (void)worker;
+    for (uint32_t i = 0; i < c->l->n_copy && at < size; i++)
+        memcpy(c->to + i * c->stride + at, (const char *)c->l->storage.base + at,
+               size - at < step ? size - at : step);
+}
+
+/* As many as the clock's memory holds; none where a copy would be no weight. */
+static int make_copies(struct linear_run *l)
+{
+    struct probe_run *r = &l->run;
+    const bnp_span cold = r->probe->clock->cold;
+    const struct bnp_linear_ops *ops = r->dev->linear;
+    const struct hostsvc *host = r->dev->plugin->host;
+    const uint64_t size = l->layout.size, align = l->layout.align;
+    const uint64_t stride = (size + align - 1) / align * align;
+    char *to = (char *)cold.base + cold.offset;
+    const uint64_t lost = (align - (uintptr_t)to % align) % align;
+    if (!l->layout.layout_id || !ops->adopt || !(r->dev->info.flags & BNP_DEV_HOST_MEM) ||
+        cold.size < lost || (cold.size - lost) / stride < 2)
+        return 0;
+    const uint64_t n = (cold.size - lost) / stride;
+    l->copy = calloc(COPY_MAX, sizeof *l->copy);
+    if (!l->copy)
+        return err_set(r->e, ERR_NOMEM, "probe: no memory for %u weights", COPY_MAX);
+    l->n_copy = n < COPY_MAX ? (uint32_t)n : COPY_MAX;
+    struct copying c = { .l = l, .to = to + lost, .stride = stride,
+                         .n_slice = host->abi.topo->n_workers };
+    workers_run(host->workers, c.n_slice, BNP_PAR_STATIC, copy_slice, &c);
+    for (uint32_t i = 0; i < l->n_copy; i++) {
+        const bnp_span s = { .base = c.to + i * stride, .size = size };
+        const int rc = run_status(r, ops->adopt(r->dev->d, l->d, s, &l->copy[i]), "linear.adopt");
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int set_rows(void *ctx, uint32_t n)
+{
+    struct linear_run *l = ctx;
+    struct probe_run *r = &l->run;
+    uint64_t size = 0;
+    l->x.n_tok = l->y.n_tok = l->gathered.n_tok = n;
+    if (!l->mul && !l->k)
+        return 0;
+    const int rc = run_status(r, r->dev->linear->act_size(r->dev->d, l->layout.act_kind, l->d->cols,
+                                                          n, &size), "linear.act_size");
+    if (!rc && (!size || size > l->act_room))
+        return err_set(r->e, ERR_PLUGIN, "%s: linear.act_size: %ju bytes for %u rows and %ju for "
+                       "%u, expected some, and no more for fewer", r->dev->plugin->note.raw.id,
+                       (uintmax_t)size, n, (uintmax_t)l->act_room, r->probe->n_tok);
+    l->act.size = size;
+    return rc;
 }
 
 static int timed_call(void *ctx)
 {
     struct linear_run *l = ctx;
-    int rc = begin(l);
-    if (!rc && l->mul)
+    const bnp_weight *w = l->n_copy ? l->copy[l->turn++ % l->n_copy] : l->w;
+    int rc = begin(l, l->x.n_tok);
+    if (!rc && (l->mul || l->k))
         rc = prepare_act(l);
-    if (!rc)
-        rc = l->mul ? multiply(l, 1) : gather(l);
+    if (!rc && l->k && (l->x.n_tok == 1 || !l->mul))
+        rc = topk(l, w);
+    else if (!rc)
+        rc = l->mul ? multiply(l, w, 1) : gather(l, w);
     return rc ? rc : run_end(&l->run);
 }
+
+static int measure(struct linear_run *l)
+{
+    struct probe_clock *c = l->run.probe->clock;
+    int rc = make_copies(l);
+    c->n_copy = l->n_copy ? l->n_copy : 1;
+    c->weight_size = l->layout.size;
+    return rc ? rc : run_clock(&l->run, set_rows, timed_call, l);
+}
+
+/* --------------------------------------------------------------------------- */
 
 static int take_all(struct linear_run *l, struct buf *out)
 {
@@ -265,13 +356,11 @@ static int run_all(struct linear_run *l, const bnp_weight_src *src, struct buf *
         rc = prepare(l, src, offer.scratch_size);
     if (!rc)
         rc = make_rows(l);
+    if (!rc && r->probe->clock)
+        return l->mul || l->gather || l->k ? measure(l) : 0;
     if (!rc)
         rc = all_ops(l);
-    if (!rc)
-        rc = take_all(l, out);
-    if (!rc && r->probe->reps && (l->mul || l->gather))
-        rc = run_time(r, timed_call, l);
-    return rc;
+    return rc ? rc : take_all(l, out);
 }
 
 int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
@@ -296,6 +385,10 @@ int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
     if (!rc)
         rc = run_all(&l, src ? src : &made, out);
     run_abandon(&l.run);                    /* no step uses the weight any more */
+    for (uint32_t i = 0; i < l.n_copy; i++)
+        if (l.copy[i])
+            dev->linear->release(l.copy[i]);
+    free(l.copy);
     if (l.w)
         dev->linear->release(l.w);
     run_close(&l.run);

@@ -180,8 +180,8 @@ static int run_all(struct point_run *t, struct buf *out)
         rc = one_step(t);
     for (unsigned i = 0; i < t->n_variant && !rc; i++)
         rc = run_take(r, &t->variant[i].y, t->variant[i].op, out);
-    if (!rc && r->probe->reps)
-        rc = run_time(r, one_step, t);
+    if (!rc && r->probe->clock)
+        rc = run_clock(r, NULL, one_step, t);
     return rc;
 }
 

@@ -11,9 +11,12 @@
 #include "core/base/f16.h"
 #include "core/plug/hostsvc.h"
 
-#define TIME_BUDGET_US 25000.0
-#define MAX_REPS       64u
-#define WAIT_NS        UINT64_C(60000000000)
+#define MAX_REPS 256u
+#define WAIT_NS  UINT64_C(60000000000)
+
+/* How much of the budget is spent when the counts up to each are done. One row
+ * is short and needs the most repetitions, many rows are long and need few. */
+static const double share[PROBE_N_CLASS] = { 0.2, 0.35, 0.55, 1.0 };
 
 int run_status(struct probe_run *r, int status, const char *what)
 {
@@ -29,7 +32,6 @@ int run_open(struct probe_run *r, struct dev *dev, struct probe *probe, const bn
              struct err *e)
 {
     *r = (struct probe_run){ .dev = dev, .probe = probe, .e = e };
-    probe->us = 0;
     probe->n_part = 0;
     if (!probe->n_tok)
         return err_set(e, ERR_ARG, "probe of %s: no rows", dev->plugin->note.raw.id);
@@ -190,19 +192,57 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int run_time(struct probe_run *r, int (*once)(void *ctx), void *ctx)
+bool probe_clock_guess(struct probe_clock *c, uint32_t i)
 {
-    double us[MAX_REPS], spent = 0;
+    if (!i || !(c->us[i - 1] > 0))
+        return false;
+    const double us = c->us[i - 1] / c->n_tok[i - 1] * c->n_tok[i];
+    if (us <= c->budget_us - c->spent_us)
+        return false;
+    c->us[i] = us;
+    c->guessed[i] = true;
+    return true;
+}
+
+static int timed(int (*once)(void *ctx), void *ctx, double *us)
+{
+    const double start = now_us();
+    const int rc = once(ctx);
+    *us = now_us() - start;
+    return rc;
+}
+
+/* The lower quartile of the repetitions: neither a lucky one, nor one that a
+ * neighbour disturbed. The first call warms up, unless there is time for it
+ * alone. */
+static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx), void *ctx)
+{
+    const double end = share[i] * c->budget_us;
+    double us[MAX_REPS], first;
     uint32_t n = 0;
-    while (n < r->probe->reps && n < MAX_REPS && spent < TIME_BUDGET_US) {
-        const double start = now_us();
-        const int rc = once(ctx);
-        if (rc)
-            return rc;
-        us[n] = now_us() - start;
-        spent += us[n++];
+    int rc = timed(once, ctx, &first);
+    c->spent_us += first;
+    for (; !rc && n < MAX_REPS && c->spent_us < end; n++) {
+        rc = timed(once, ctx, &us[n]);
+        c->spent_us += us[n];
     }
     qsort(us, n, sizeof us[0], by_value);
-    r->probe->us = n ? us[n / 2] : 0;
-    return 0;
+    const double took = n ? us[n / 4] : first;
+    c->us[i] = took > 0 ? took : 1e-3;        /* under the clock's resolution  */
+    return rc;
+}
+
+int run_clock(struct probe_run *r, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),
+              void *ctx)
+{
+    struct probe_clock *c = r->probe->clock;
+    int rc = 0;
+    for (uint32_t i = 0; i < c->n && c->n_tok[i] <= r->probe->n_tok && !rc; i++) {
+        if (c->us[i] > 0 || probe_clock_guess(c, i))
+            continue;
+        rc = set ? set(ctx, c->n_tok[i]) : 0;
+        if (!rc)
+            rc = time_count(c, i, once, ctx);
+    }
+    return rc;
 }

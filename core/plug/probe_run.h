@@ -49,8 +49,10 @@ int run_take_span(struct probe_run *, bnp_span, const char *op, uint32_t n_row, 
 int run_begin(struct probe_run *, const bnp_step *);
 int run_end(struct probe_run *);                                    /* and waits      */
 
-/* Calls once(ctx) up to probe->reps times and leaves the median in probe->us. */
-int run_time(struct probe_run *, int (*once)(void *ctx), void *ctx);
+/* Times once(ctx) for every row count of the probe's clock up to its n_tok that
+ * has no time yet; set(ctx, n), if any, makes n the rows of the calls. */
+int run_clock(struct probe_run *, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),
+              void *ctx);
 
 /* The i-th number of a seed, and the i-th value of a fill: the same on every
  * machine, in any order. */

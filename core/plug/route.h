@@ -1,10 +1,22 @@
 /* route.h - which device does what.
  *
  * A candidate is a device whose offer meets the determinism floor. With more
- * than one, the stopwatch decides, on the real shape, for one row and for
- * many; scalar-ref is measured too and never preferred on equal time. A pin
- * from the configuration wins. Results are kept per description, so equal
- * layers are measured once. Main thread, before the engine starts. */
+ * than one, the stopwatch decides; a pin from the configuration wins and needs
+ * no measuring. Results are kept per description, so equal layers are measured
+ * once, and from one start to the next where a file is named for it. Which
+ * device is chosen changes how fast an answer comes, and no bit of it. Main
+ * thread, before the engine starts.
+ *
+ * What is measured: calls of 1, 8, 64 and 512 rows (as far as the description
+ * allows them) on a weight of the real shape, each call on another copy of it,
+ * so that it comes from memory as in a model much larger than the caches.
+ *
+ * What is compared: cost = sum over the row counts of share * time per row,
+ * with shares 1, 1, 2, 2: as if of six tokens one were generated alone, one in
+ * a batch of eight, two read in pieces of 64 rows and two in pieces of 512.
+ * scalar-ref's cost counts a quarter more than it is: it wins only when clearly
+ * faster. Costs within 2 % are equal, and the first of equals wins, in the
+ * order of the registry. */
 #ifndef BITNET_PLUG_ROUTE_H
 #define BITNET_PLUG_ROUTE_H
 
@@ -15,6 +27,9 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/plug/plug.h"
+#include "core/plug/probe.h"
+
+enum route_family { ROUTE_LINEAR, ROUTE_ATTN, ROUTE_POINT, ROUTE_N_FAMILY };
 
 struct route_opts {
     uint32_t min_det;             /* BNP_DET_*: the floor                      */
@@ -22,6 +37,45 @@ struct route_opts {
                                   /* or the only plugin installed              */
     const char *pin_linear, *pin_attn, *pin_point;   /* plugin ids, or NULL    */
     const char *exclude;          /* parity failed: not this plugin, or NULL   */
+    const char *timings;          /* file of measurements (timings.h), or NULL */
+    bool measure_all;             /* also where there is no choice, to show it */
+    bool measure_anew;            /* do not believe the file, renew it         */
+};
+
+struct route_time {               /* of one candidate, one row count           */
+    uint32_t n_tok;
+    double us;                    /* one call; 0: not measured                 */
+    bool guessed;                 /* as long a row as with fewer: no budget    */
+};
+
+struct route_candidate {
+    struct dev *dev;
+    char name[160];               /* id, "#1 (its name)" where it has several  */
+    bnp_offer offer;
+    bool fit;
+    bool kept;                    /* the times come from the file              */
+    bool cold;                    /* from memory, not from caches              */
+    struct route_time time[PROBE_N_CLASS];
+    uint64_t weight_size;         /* bytes, prepared, all rows; linear only    */
+    double cost;                  /* microseconds; 0: not measured             */
+    const char *why;              /* why it is not fit, or lost; "" if it won  */
+};
+
+union route_desc {
+    bnp_weight_desc linear;
+    bnp_attn_desc attn;
+    bnp_point_desc point;
+};
+
+struct route_question {
+    enum route_family family;
+    union route_desc d;           /* without its name, unused bytes zero       */
+    const char *shape;            /* "2560x2560 t2/tensor"                     */
+    uint32_t n_asked;
+    uint32_t n_class;             /* row counts that count                     */
+    unsigned n;                   /* candidates, in the registry's order       */
+    const struct route_candidate *candidate;
+    const struct route_candidate *chosen;    /* NULL: missing                  */
 };
 
 struct route;
@@ -38,8 +92,16 @@ int route_attn(struct route *, const struct bnp_attn_desc *, struct dev **, stru
 int route_point(struct route *, const struct bnp_point_desc *, struct dev **, struct bnp_offer *,
                 struct err *);
 
+/* After the last question for now: gives back the memory that measuring took,
+ * and keeps new measurements in the file. */
+void route_settle(struct route *);
+
 /* The table of what was asked, what was chosen or "missing", what each
  * candidate measured and why each loser lost; one line each. */
 void route_explain(const struct route *, struct buf *out);
+/* The same for programs: every question, in the order in which they came. */
+typedef void route_visit(void *ctx, const struct route_question *);
+void route_each(const struct route *, route_visit *, void *ctx);
+const char *route_family_name(enum route_family);
 
 #endif

@@ -231,15 +231,50 @@ START_TEST(probe_given_weights_are_the_ones_multiplied)
 }
 END_TEST
 
-START_TEST(probe_times_are_medians_of_something)
+START_TEST(probe_times_every_count_of_its_clock)
 {
+    struct probe_clock c = { .n = 2, .n_tok = { 1, 3 }, .budget_us = 5000 };
     struct probe p = probe_of(1, PROBE_RANDOM);
-    p.reps = 5;
-    ck_assert_int_eq(ask(plug->ref, _i, &p, &one), 0);
-    ck_assert(p.us > 0 && p.us < 1e6);
-    p.reps = 0;
-    ck_assert_int_eq(ask(plug->ref, _i, &p, &one), 0);
-    ck_assert(p.us <= 0);
+    p.clock = &c;
+    for (p.n_tok = 1; p.n_tok <= 3; p.n_tok += 2)
+        ck_assert_int_eq(ask(plug->ref, _i, &p, &one), 0);
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert(c.us[i] > 0 && c.us[i] < 1e6 && !c.guessed[i]);
+    ck_assert_double_gt(c.spent_us, c.us[0] + c.us[1]);
+}
+END_TEST
+
+/* What no call fits into is as long a row as before. */
+START_TEST(probe_clock_guesses_within_reason)
+{
+    struct probe_clock c = { .n = 3, .n_tok = { 1, 8, 64 }, .budget_us = 1000, .us = { 10 } };
+    ck_assert(!probe_clock_guess(&c, 0) && !probe_clock_guess(&c, 1));
+    c.us[1] = 100;
+    c.spent_us = 300;
+    ck_assert(probe_clock_guess(&c, 2));
+    ck_assert_double_eq_tol(c.us[2], 800, 1e-9);
+    ck_assert(c.guessed[2] && !c.guessed[1]);
+}
+END_TEST
+
+/* Copies of a weight that the timed calls take turns on give the same time
+ * and leave no memory behind; a span that holds less than two is not used. */
+START_TEST(probe_times_over_copies)
+{
+    struct probe_clock c = { .n = 1, .n_tok = { 1 }, .budget_us = 2000 };
+    struct probe p = probe_of(1, PROBE_RANDOM);
+    p.clock = &c;
+    c.cold.size = 100000;
+    c.cold.base = plug_mem_alloc(plug, c.cold.size, 64);
+    ck_assert_int_eq(ask(plug->ref, 0, &p, &one), 0);
+    ck_assert_uint_gt(c.weight_size, 37 * 90 / 4);
+    ck_assert_uint_ge(c.n_copy, 2);
+    ck_assert_uint_le(c.n_copy * c.weight_size, c.cold.size);
+    c.us[0] = 0;
+    c.cold.size = c.weight_size * 3 / 2;
+    ck_assert_int_eq(ask(plug->ref, 0, &p, &one), 0);
+    ck_assert_uint_eq(c.n_copy, 1);
+    plug_mem_free(plug, c.cold.base);
 }
 END_TEST
 
@@ -361,7 +396,9 @@ int main(void)
     tcase_add_test(c, probe_attention_with_pages_copied_by_bytes_is_the_same);
     tcase_add_loop_test(c, probe_devices_with_private_memory_are_asked_alike, 0, 3);
     tcase_add_test(c, probe_given_weights_are_the_ones_multiplied);
-    tcase_add_loop_test(c, probe_times_are_medians_of_something, 0, 3);
+    tcase_add_loop_test(c, probe_times_every_count_of_its_clock, 0, 3);
+    tcase_add_test(c, probe_clock_guesses_within_reason);
+    tcase_add_test(c, probe_times_over_copies);
     tcase_add_test(c, probe_impossible_questions_are_errors);
     tcase_add_test(c, probe_diff_finds_the_first_wrong_bit_or_bound);
     tcase_add_test(c, probe_agree_names_op_row_and_column);

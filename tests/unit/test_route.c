@@ -38,10 +38,36 @@ static void wait_us(long us)
     nanosleep(&t, NULL);
 }
 
+static unsigned n_mul;            /* calls of the functions below              */
+
 static int slow_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
                     bnp_span scratch)
 {
+    n_mul++;
     wait_us(4000);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+static int counted_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                       bnp_span scratch)
+{
+    n_mul++;
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+/* 2 ms for one row, 2.4 ms for eight: 2.3 ms by the cost of docs/architecture.md. */
+static int even_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                    bnp_span scratch)
+{
+    wait_us(item[0].y.n_tok == 1 ? 2000 : 2400);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+/* 1 ms for one row, 16 ms for eight: 3 ms. */
+static int single_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                      bnp_span scratch)
+{
+    wait_us(item[0].y.n_tok == 1 ? 1000 : 16000);
     return plug->ref->linear->mul(s, act, n, item, scratch);
 }
 
@@ -141,11 +167,178 @@ START_TEST(route_the_stopwatch_decides)
     expect_explained("linear     64x128 t2/tensor");
     expect_explained(QUICK_ID "  1 row ");
     expect_explained("| " SLOW_ID ": ");
-    expect_explained("(slower)");
+    expect_explained("(costs ");
+    expect_explained(" at 1 row, ");
     linear[0].mul = slow_mul;
     linear[1].mul = plug->ref->linear->mul;
     open_route((struct route_opts){ 0 });
     expect_chosen(1);
+}
+END_TEST
+
+/* The quicker one at one row loses when eight rows cost it more than that. */
+START_TEST(route_decoding_and_prompts_count)
+{
+    bnp_weight_desc w = weight;
+    linear[0].mul = single_mul;
+    linear[1].mul = even_mul;
+    linear[2].query = no_query;
+    w.max_tok = 8;
+    open_route((struct route_opts){ 0 });
+    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_str_eq(chosen->plugin->note.raw.id, SLOW_ID);
+    w.max_tok = 1;
+    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_str_eq(chosen->plugin->note.raw.id, QUICK_ID);
+}
+END_TEST
+
+static void see(void *ctx, const struct route_question *q)
+{
+    *(const struct route_question **)ctx = q;
+}
+
+START_TEST(route_programs_see_what_people_see)
+{
+    const struct route_question *q = NULL;
+    open_route((struct route_opts){ 0 });
+    expect_chosen(0);
+    route_each(route, see, &q);
+    ck_assert_ptr_nonnull(q);
+    ck_assert_int_eq(q->family, ROUTE_LINEAR);
+    ck_assert_str_eq(q->shape, "64x128 t2/tensor");
+    ck_assert_uint_eq(q->n_class, 3);                 /* max_tok is 64 */
+    ck_assert_uint_eq(q->n, 3);
+    ck_assert_ptr_eq(q->chosen, &q->candidate[0]);
+    ck_assert_str_eq(q->chosen->why, "");
+    double cost = 0;
+    static const double share[3] = { 1, 1, 2 };
+    for (unsigned i = 0; i < 3; i++) {
+        const struct route_time *t = &q->candidate[1].time[i];
+        ck_assert_uint_eq(t->n_tok, 1u << 3 * i);
+        ck_assert_double_gt(t->us, 3900);             /* a call waits 4 ms, or is guessed */
+        cost += share[i] * t->us / t->n_tok;
+    }
+    ck_assert_double_eq_tol(q->candidate[1].cost, cost, 1e-6 * cost);
+    ck_assert_double_gt(q->candidate[2].cost, 1.2 * q->candidate[1].cost);
+    ck_assert_uint_gt(q->chosen->weight_size, 64 * 128 / 4 - 1);
+}
+END_TEST
+
+START_TEST(route_what_the_budget_does_not_allow_is_guessed)
+{
+    const struct route_question *q = NULL;
+    linear[2].query = no_query;
+    open_route((struct route_opts){ 0 });
+    expect_chosen(0);
+    route_each(route, see, &q);
+    const struct route_time *t = q->candidate[1].time;
+    ck_assert(!t[0].guessed && !t[1].guessed && t[2].guessed);    /* 64 rows: 32 ms at least */
+    ck_assert_double_eq_tol(t[2].us, t[1].us * 8, 1);
+    expect_explained("64 rows ~");
+}
+END_TEST
+
+/* A timings file in the test's folder. */
+static const char *timings_file(void)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/timings", plug_dir);
+    return path;
+}
+
+/* How often the counted candidate was called for one answer. */
+static unsigned calls(struct route_opts o)
+{
+    o.timings = timings_file();
+    open_route(o);
+    n_mul = 0;
+    expect_chosen(0);
+    route_settle(route);
+    return n_mul;
+}
+
+START_TEST(route_measurements_are_kept)
+{
+    linear[0].mul = counted_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+    expect_explained(QUICK_ID "  1 row ");
+    ck_assert_uint_gt(calls((struct route_opts){ .measure_anew = true }), 0);
+    ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+}
+END_TEST
+
+START_TEST(route_stale_measurements_are_made_again)
+{
+    linear[0].mul = counted_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    char *const place[] = { entry[0].note.build, entry[0].note.raw.version, dev[0].info.name,
+                            street.topo.cpu_name };
+    for (unsigned i = 0; i < sizeof place / sizeof place[0]; i++) {
+        place[i][0] ^= 1;
+        ck_assert_msg(calls((struct route_opts){ 0 }) > 0, "%u", i);
+        ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+    }
+    street.topo.abi.isa ^= 1;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    dev[0].index = 7;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+}
+END_TEST
+
+START_TEST(route_a_corrupt_file_is_made_anew)
+{
+    linear[0].mul = counted_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    FILE *f = fopen(timings_file(), "r+");
+    ck_assert_ptr_nonnull(f);
+    ck_assert(!fseek(f, 70, SEEK_SET) && fputc('x', f) == 'x' && !fclose(f));
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+}
+END_TEST
+
+START_TEST(route_a_pin_needs_no_measuring)
+{
+    linear[1].mul = counted_mul;
+    n_mul = 0;
+    open_route((struct route_opts){ .pin_linear = SLOW_ID });
+    expect_chosen(1);
+    ck_assert_uint_eq(n_mul, 0);
+    open_route((struct route_opts){ .pin_linear = SLOW_ID, .measure_all = true });
+    expect_chosen(1);
+    ck_assert_uint_gt(n_mul, 0);
+}
+END_TEST
+
+/* A plugin's variants are devices of it: the stopwatch chooses among them, and
+ * a pin may name one. */
+START_TEST(route_variants_of_one_plugin_compete)
+{
+    dev[1].plugin = &entry[0];
+    dev[1].index = 1;
+    entry[0].n_dev = 2;
+    snprintf(dev[1].info.name, sizeof dev[1].info.name, "base-3");
+    open_route((struct route_opts){ .pin_linear = QUICK_ID });
+    ck_assert_int_eq(ask(), 0);
+    ck_assert_ptr_eq(chosen, &dev[0]);
+    expect_explained("| " QUICK_ID "#1 (base-3): 1 row ");
+    open_route((struct route_opts){ .pin_linear = QUICK_ID "#1" });
+    ck_assert_int_eq(ask(), 0);
+    ck_assert_ptr_eq(chosen, &dev[1]);
+    expect_explained(": not the pinned plugin " QUICK_ID "#1");
+}
+END_TEST
+
+/* Nothing of the 64 MiB that copies lie in stays after the last question. */
+START_TEST(route_settle_gives_memory_back)
+{
+    open_route((struct route_opts){ 0 });
+    expect_chosen(0);
+    ck_assert_uint_gt(atomic_load(&street.mem.size), 1 << 20);
+    route_settle(route);
+    ck_assert_uint_eq(atomic_load(&street.mem.n), 0);
 }
 END_TEST
 
@@ -327,6 +520,15 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 120);
     tcase_add_test(c, route_the_stopwatch_decides);
+    tcase_add_test(c, route_decoding_and_prompts_count);
+    tcase_add_test(c, route_programs_see_what_people_see);
+    tcase_add_test(c, route_what_the_budget_does_not_allow_is_guessed);
+    tcase_add_test(c, route_measurements_are_kept);
+    tcase_add_test(c, route_stale_measurements_are_made_again);
+    tcase_add_test(c, route_a_corrupt_file_is_made_anew);
+    tcase_add_test(c, route_a_pin_needs_no_measuring);
+    tcase_add_test(c, route_variants_of_one_plugin_compete);
+    tcase_add_test(c, route_settle_gives_memory_back);
     tcase_add_test(c, route_every_family_has_an_answer);
     tcase_add_test(c, route_the_reference_is_not_preferred_on_equal_time);
     tcase_add_test(c, route_equal_questions_are_measured_once);
