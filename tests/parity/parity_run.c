@@ -2,8 +2,11 @@
  *
  * Runs every case on both plugins and compares bits. The first difference is
  * printed with everything needed to see it again, and the exit status is 1;
- * 2 means that a plugin could not be opened or a call failed.
+ * 2 means that a plugin could not be opened or a call failed, 77 that this
+ * machine or the mask leaves CAND no such device.
  *
+ *   --isa MASK       BNP_ISA bits that CAND may see, of those the machine has
+ *   --device N       that device of CAND, instead of its first
  *   --fault NAME     host->option("fault") for CAND
  *   --expect OP      succeed only when there is a difference, the first in an op
  *                    whose name begins so
@@ -23,6 +26,8 @@
 struct run {
     struct sut ref, cand;
     const char *fault, *expect, *family, *path[2];
+    uint64_t isa;
+    uint32_t device;
     bool full, progress;
     unsigned long n_case, n_skipped, n_value;
     bool broken;                    /* a call failed */
@@ -133,11 +138,13 @@ static bool run_all(struct run *r)
 
 static bool arguments(struct run *r, int argc, char **argv)
 {
+    const char *isa = NULL, *device = NULL;
     unsigned n = 0;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         const char **to = !strcmp(a, "--fault") ? &r->fault : !strcmp(a, "--expect") ? &r->expect
-                        : !strcmp(a, "--family") ? &r->family : NULL;
+                        : !strcmp(a, "--family") ? &r->family : !strcmp(a, "--isa") ? &isa
+                        : !strcmp(a, "--device") ? &device : NULL;
         if (to && value) {
             *to = value;
             i++;
@@ -151,6 +158,8 @@ static bool arguments(struct run *r, int argc, char **argv)
             return false;
         }
     }
+    r->isa = isa ? strtoull(isa, NULL, 0) : UINT64_MAX;
+    r->device = device ? (uint32_t)strtoul(device, NULL, 0) : 0;
     return n == 2;
 }
 
@@ -158,12 +167,14 @@ int main(int argc, char **argv)
 {
     static struct run r;
     if (!arguments(&r, argc, argv)) {
-        fprintf(stderr, "usage: parity_run [--fault NAME] [--expect OP] [--full] [--family F] "
-                        "[--progress] REF.so CAND.so\n");
+        fprintf(stderr, "usage: parity_run [--isa MASK] [--device N] [--fault NAME] [--expect OP] "
+                        "[--full] [--family F] [--progress] REF.so CAND.so\n");
         return 2;
     }
-    if (!sut_open(&r.ref, r.path[0], NULL) || !sut_open(&r.cand, r.path[1], r.fault))
+    if (!sut_open(&r.ref, r.path[0], NULL))
         return 2;
+    if (!sut_open_device(&r.cand, r.path[1], r.fault, r.isa, r.device))
+        return r.cand.absent ? 77 : 2;
     const bool equal = run_all(&r);
     const bool ref_closed = sut_close(&r.ref), closed = sut_close(&r.cand) && ref_closed;
     printf("%lu cases, %lu values compared, %lu cases not offered: %s\n", r.n_case, r.n_value,

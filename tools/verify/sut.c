@@ -67,17 +67,20 @@ static void host_parallel(void *ctx, uint32_t n, uint32_t flags, bnp_task_fn *fn
     }
 }
 
-static bool open_device(struct sut *s)
+static bool open_device(struct sut *s, uint32_t device)
 {
     uint32_t n = 0;
-    if (s->p->device_count(&s->host, &n) || !n) {
-        fprintf(stderr, "%s: no device\n", s->path);
+    const bool able = (s->topo.isa & s->p->isa_required) == s->p->isa_required;
+    if (!able || s->p->device_count(&s->host, &n) || n <= device) {
+        fprintf(stderr, "%s: %s %u; it has %u with the instruction sets given\n", s->path,
+                able ? "no device" : "needs more for device", device, n);
+        s->absent = true;
         return false;
     }
     const bnp_limits lim = { .struct_size = sizeof lim, .max_tok = SUT_MAX_TOK,
                              .max_seq = SUT_MAX_SEQ, .max_pages = SUT_MAX_PAGES,
                              .max_out = SUT_MAX_TOK };
-    if (s->p->device_open(&s->host, 0, &s->dev) ||
+    if (s->p->device_open(&s->host, device, &s->dev) ||
         s->p->device->stream_open(s->dev, &lim, &s->stream)) {
         fprintf(stderr, "%s: %s\n", s->path, s->why);
         return false;
@@ -106,11 +109,18 @@ static void take_tables(struct sut *s, const bnp_plugin *theirs)
 
 bool sut_open(struct sut *s, const char *path, const char *fault)
 {
+    return sut_open_device(s, path, fault, UINT64_MAX, 0);
+}
+
+bool sut_open_device(struct sut *s, const char *path, const char *fault, uint64_t isa,
+                     uint32_t device)
+{
     static const uint8_t worker_numa[3];
     *s = (struct sut){ .path = path, .fault = fault };
     s->topo = (bnp_topo){ .struct_size = sizeof(bnp_topo), .n_workers = 3, .n_numa = 1,
                           .cache_line = 64, .l1d_size = 32768, .l2_size = 1 << 20,
-                          .l3_size = 1 << 25, .isa = isa_probe(), .worker_numa = worker_numa };
+                          .l3_size = 1 << 25, .isa = isa_probe() & isa,
+                          .worker_numa = worker_numa };
     s->host = (bnp_host){ .struct_size = sizeof(bnp_host), .abi_major = BNP_ABI_MAJOR,
                           .abi_minor = BNP_ABI_MINOR, .ctx = s, .topo = &s->topo, .log = host_log,
                           .report = host_report, .alloc = host_alloc, .release = host_release,
@@ -122,7 +132,7 @@ bool sut_open(struct sut *s, const char *path, const char *fault)
         return false;
     }
     take_tables(s, theirs);
-    return open_device(s);
+    return open_device(s, device);
 }
 
 bool sut_close(struct sut *s)

@@ -32,6 +32,7 @@ struct sut {
     int why_status;
     unsigned n_report;
     long n_alloc, n_live;       /* allocations made, not yet released        */
+    bool absent;                /* nothing to test here: see sut_open_device */
     bnp_device *dev;
     bnp_stream *stream;
     uint64_t scramble;
@@ -39,6 +40,11 @@ struct sut {
 
 /* False after a line on stderr. fault may be NULL. */
 bool sut_open(struct sut *, const char *path, const char *fault);
+/* Device number `device` of a plugin that sees only those instruction sets of
+ * this machine that are in isa. absent is set when there is no such device, or
+ * the plugin needs more. */
+bool sut_open_device(struct sut *, const char *path, const char *fault, uint64_t isa,
+                     uint32_t device);
 /* False when the plugin kept memory, or when anybody wrote behind a span. */
 bool sut_close(struct sut *);
 
