@@ -15,7 +15,7 @@
 #include "tools/bitnet.h"
 #include "tools/bitnet_bench.h"
 
-enum { MAX_CHUNK = 1 << 14, MAX_REP = 1000 };
+enum { MAX_CHUNK = 1 << 14, MAX_REP = 1000, MAX_DEPTH = 1 << 24 };
 
 static struct bench_ask ask = { .n_prompt = 512, .n_gen = 128, .n_rep = 5, .chunk = 256 };
 static const char *batches = "1", *depths = "0", *format_name = "md", *commit;
@@ -40,18 +40,17 @@ static const struct usage usage = {
     { options, common_compute, NULL }
 };
 
-static int parse_list(const char *name, const char *arg, uint32_t least, struct bench_list *list,
-                      struct err *e)
+static int parse_list(const char *name, const char *arg, uint32_t least, uint32_t most,
+                      struct bench_list *list, struct err *e)
 {
     const char *p = arg;
     list->n = 0;
     do {
         char *end;
         const unsigned long v = *p >= '0' && *p <= '9' ? strtoul(p, &end, 10) : ULONG_MAX;
-        if (v < least || v > UINT16_MAX || (*end && *end != ',') || list->n == BENCH_LIST)
+        if (v < least || v > most || (*end && *end != ',') || list->n == BENCH_LIST)
             return err_set(e, ERR_ARG, "--%s: %.60s, expected up to %d whole numbers from %u to "
-                           "%d, with commas between them", name, arg, BENCH_LIST, least,
-                           UINT16_MAX);
+                           "%u, with commas between them", name, arg, BENCH_LIST, least, most);
         list->at[list->n++] = (uint32_t)v;
         p = *end ? end + 1 : NULL;
     } while (p);
@@ -126,7 +125,8 @@ static int load(struct loaded *l, struct err *e)
         .n_ctx = (uint32_t)n_ctx, .max_tok = ask.chunk > n_seq ? ask.chunk : n_seq,
         .max_seq = n_seq, .max_out = n_seq, .kv_tok = (uint32_t)kv_tok
     };
-    return load_forward_conf(l, &c, e);
+    rc = load_forward_conf(l, &c, e);
+    return rc == ERR_LIMIT ? err_prefix(e, "bench: lower --batch, --depth or --n-gen") : rc;
 }
 
 static void say(const struct bench_row *r, uint32_t n_rep)
@@ -214,9 +214,9 @@ int verb_bench(int argc, char **argv)
     if (!rc)
         rc = check_ask(&e);
     if (!rc)
-        rc = parse_list("batch", batches, 1, &ask.n_seq, &e);
+        rc = parse_list("batch", batches, 1, UINT16_MAX - 1, &ask.n_seq, &e);
     if (!rc)
-        rc = parse_list("depth", depths, 0, &ask.depth, &e);
+        rc = parse_list("depth", depths, 0, MAX_DEPTH, &ask.depth, &e);
     if (!rc)
         rc = parse_format(&format, &e);
     u.commit = commit;

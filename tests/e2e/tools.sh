@@ -10,34 +10,11 @@ build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.." || exit 2
 # shellcheck source=tests/e2e/server_lib.sh
 . tests/e2e/server_lib.sh
+# shellcheck source=tests/e2e/tools_lib.sh
+. tests/e2e/tools_lib.sh
 
 ref=org.bitnetd.scalar-ref
 story=tests/golden/story
-
-# Runs the tool; leaves stdout, stderr and the exit code in out, err, status.
-# A sanitizer's report counts as a crash.
-run()
-{
-    "$bitnet" "$@" > "$top/out" 2> "$top/err" < "${stdin:-/dev/null}"
-    status=$?
-}
-
-# The line that is not a warning, and nothing but one; exit code as expected.
-refused()                           # NAME STATUS PATTERN ARGUMENT...
-{
-    local name=$1 want=$2 pattern=$3 lines
-    shift 3
-    run "$@"
-    lines=$(grep -v '^bitnet: warning: ' "$top/err")
-    if [ "$status" -ne "$want" ]; then
-        not_ok "$name" "exit $status, expected $want" "$lines"
-    elif [ "$(printf '%s\n' "$lines" | wc -l)" -ne 1 ] ||
-            ! printf '%s' "$lines" | grep -q "^bitnet: .*$pattern"; then
-        not_ok "$name" "expected one line with: $pattern" "$lines"
-    else
-        ok "$name"
-    fi
-}
 
 # ---- tokenize ----
 
