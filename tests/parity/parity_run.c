@@ -10,6 +10,8 @@
  *   --fault NAME     host->option("fault") for CAND
  *   --expect OP      succeed only when there is a difference, the first in an op
  *                    whose name begins so
+ *   --every N        one case of N only, for slow machines; a prime N meets all
+ *                    widths, fills and formats
  *   --full           also the shapes of published models
  *   --family F       only linear, attn or point
  *   --progress       a line per family on stderr
@@ -27,9 +29,9 @@ struct run {
     struct sut ref, cand;
     const char *fault, *expect, *family, *path[2];
     uint64_t isa;
-    uint32_t device;
+    uint32_t device, every;
     bool full, progress;
-    unsigned long n_case, n_skipped, n_value;
+    unsigned long n_seen, n_case, n_skipped, n_value;
     bool broken;                    /* a call failed */
     char differs[64];               /* the op of the first difference */
 };
@@ -109,6 +111,8 @@ static bool judge(struct run *r, const char *what, const int rc[2], const char *
     static bool on_##family(void *arg, const struct family##_case *c)             \
     {                                                                             \
         struct run *r = arg;                                                      \
+        if (r->n_seen++ % r->every)                                               \
+            return true;                                                          \
         struct result out[2] = { 0 };                                             \
         const char *failed[2] = { "", "" };                                       \
         const int rc[2] = { run_##family(&r->ref, c, &out[0], &failed[0]),        \
@@ -138,13 +142,14 @@ static bool run_all(struct run *r)
 
 static bool arguments(struct run *r, int argc, char **argv)
 {
-    const char *isa = NULL, *device = NULL;
+    const char *isa = NULL, *device = NULL, *every = NULL;
     unsigned n = 0;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         const char **to = !strcmp(a, "--fault") ? &r->fault : !strcmp(a, "--expect") ? &r->expect
                         : !strcmp(a, "--family") ? &r->family : !strcmp(a, "--isa") ? &isa
-                        : !strcmp(a, "--device") ? &device : NULL;
+                        : !strcmp(a, "--device") ? &device : !strcmp(a, "--every") ? &every
+                        : NULL;
         if (to && value) {
             *to = value;
             i++;
@@ -160,7 +165,8 @@ static bool arguments(struct run *r, int argc, char **argv)
     }
     r->isa = isa ? strtoull(isa, NULL, 0) : UINT64_MAX;
     r->device = device ? (uint32_t)strtoul(device, NULL, 0) : 0;
-    return n == 2;
+    r->every = every ? (uint32_t)strtoul(every, NULL, 0) : 1;
+    return n == 2 && r->every;
 }
 
 int main(int argc, char **argv)
@@ -168,7 +174,7 @@ int main(int argc, char **argv)
     static struct run r;
     if (!arguments(&r, argc, argv)) {
         fprintf(stderr, "usage: parity_run [--isa MASK] [--device N] [--fault NAME] [--expect OP] "
-                        "[--full] [--family F] [--progress] REF.so CAND.so\n");
+                        "[--every N] [--full] [--family F] [--progress] REF.so CAND.so\n");
         return 2;
     }
     if (!sut_open(&r.ref, r.path[0], NULL))
