@@ -67,16 +67,16 @@ static int do_mul(struct linear_run *r, struct result *out, const char **failed)
     const bnp_rows again = rows_new(y.n_tok, y.cols);
     const bnp_linear_item item[] = { { .weight = r->w, .y = y },
                                      { .weight = r->w, .y = added, .flags = BNP_ADD } };
-    const bnp_linear_item adopted = { .weight = r->adopted, .y = again };
+    /* A weight that cannot be kept is multiplied once more instead. */
+    const bnp_linear_item adopted = { .weight = r->adopted ? r->adopted : r->w, .y = again };
     int rc = r->ops->mul(r->s->stream, r->act, 2, item, r->scratch);
-    if (!rc && r->adopted)
+    if (!rc)
         rc = r->ops->mul(r->s->stream, r->act, 1, &adopted, r->scratch);
     *failed = "mul";
     if (!rc) {
         result_add(out, "mul", &y);
         result_add(out, "mul with BNP_ADD", &added);
-        if (r->adopted)
-            result_add(out, "mul of an adopted weight", &again);
+        result_add(out, "mul of an adopted weight", &again);
     }
     span_free(y.mem);
     span_free(added.mem);
