@@ -74,7 +74,7 @@ static int check(bnp_device *d, const bnp_weight_desc *w)
     if (!is_ternary(w))
         return cpu_first(d) && cpu_float(d)->dense ? BNP_OK : BNP_E_UNSUPPORTED;
     const struct tern *t = d->variant->tern;
-    if ((w->flags & BNP_W_PLUS2) && !t->plus2)
+    if (!t || ((w->flags & BNP_W_PLUS2) && !t->plus2))
         return BNP_E_UNSUPPORTED;
     return n_block(w) > 1 && w->block_cols % t->step ? BNP_E_UNSUPPORTED : BNP_OK;
 }

@@ -131,7 +131,7 @@ struct variant {
     const char *name;           /* "avx2 2-bit"                              */
     uint64_t isa;               /* all of these bits, beyond the plugin's    */
     const struct float_kern *f;
-    const struct tern *tern;
+    const struct tern *tern;    /* NULL: dense weights only                  */
 };
 
 #endif
