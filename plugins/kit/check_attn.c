@@ -98,6 +98,22 @@ int kit_attend_check(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, uint6
     return rc;
 }
 
+int kit_need_kv(bnp_stream *s, const char *what, const bnp_attn_desc *d, const bnp_rows *x)
+{
+    if (d->kv_format != BNP_KV_F16)
+        return kit_need_finite(s, what, x);
+    for (uint32_t r = 0; r < x->n_tok; r++) {
+        for (uint32_t i = 0; i < x->cols; i++) {
+            const float v = rows_at(x, r)[i];
+            if (!(v > -65520.0f && v < 65520.0f))       /* half way from 65504 to 2^16 */
+                return kit_fail(s->dev, BNP_E_NUMERIC,
+                                "%s: row %u column %u is %g, which f16 cannot hold", what, r, i,
+                                (double)v);
+        }
+    }
+    return BNP_OK;
+}
+
 int kit_copy_page_check(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, uint64_t page_size,
                         uint32_t dst, uint32_t src, uint32_t n_tok, struct kit_attn *a)
 {

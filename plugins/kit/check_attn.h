@@ -23,6 +23,10 @@ int kit_attend_check(bnp_stream *, const bnp_attn_desc *, bnp_span pool, uint64_
 int kit_copy_page_check(bnp_stream *, const bnp_attn_desc *, bnp_span pool, uint64_t page_size,
                         uint32_t dst, uint32_t src, uint32_t n_tok, struct kit_attn *a);
 
+/* BNP_E_NUMERIC with row and column of the first element that d's format cannot
+ * hold: NaN, Inf, for f16 what rounds to 65520 or more. */
+int kit_need_kv(bnp_stream *, const char *what, const bnp_attn_desc *, const bnp_rows *);
+
 /* Elements of a k or v row. */
 static inline uint64_t kit_kv_width(const bnp_attn_desc *d)
 {

@@ -3,6 +3,7 @@
  *
  *   #define FLOAT_KERN float_avx2
  *   #include "plugins/kit/float_kern.h" */
+#include "plugins/kit/kern_attn.h"
 #include "plugins/kit/kern_dense.h"
 #include "plugins/kit/kern_point.h"
 #include "plugins/kit/kern_row.h"
@@ -13,5 +14,6 @@ const struct float_kern FLOAT_KERN = {
     .row = &row_kern,
     .dense = &dense_kern,
     .screen = &screen_kern,
+    .attn = &attn_kern,
     .point = &point_kern,
 };

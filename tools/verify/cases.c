@@ -85,7 +85,7 @@ bool cases_attn(bool full, attn_case_fn *fn, void *arg)
 {
     static const struct { uint32_t n_head, n_head_kv, head_dim; } heads[] = {
         { 1, 1, 16 }, { 4, 2, 32 }, { 4, 1, 64 }, { 3, 3, 20 }, { 2, 1, 100 }, { 8, 2, 128 },
-        { 5, 1, 37 }, { 14, 2, 24 },
+        { 5, 1, 37 }, { 14, 2, 24 }, { 80, 80, 4 }, { 40, 1, 9 },
     };
     static const uint32_t len[] = { 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 257, 300 };
     static const uint32_t window[] = { 0, 1, 50, 128 };
