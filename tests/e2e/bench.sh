@@ -89,7 +89,7 @@ refused "nothing to measure" 2 "nothing to measure" bench -m "$m" -p 0 -n 0
 refused "no repetition" 2 "reps: 0" bench -m "$m" -r 0
 refused "no rows" 2 "chunk: 0" bench -m "$m" --chunk 0
 refused "unknown format" 2 "expected md, csv, json or jsonl" bench -m "$m" -o xml
-for list in 0 1, ,1 1,,2 1,x 99999 -1 '1 2' ''; do
+for list in 0 '1,' ,1 1,,2 1,x 99999 -1 '1 2' ''; do
     refused "batches \"$list\"" 2 "batch: $list, expected up to 16 whole numbers" bench -m "$m" -b "$list"
 done
 refused "more than the context" 2 "1100 positions are asked for, the model has 1024" \
