@@ -1,0 +1,38 @@
+/* tern_pack.c - the "2-bit" packing: panels of 32 rows, 32 bytes a step.
+ *
+ *   byte 4*l + j of step s:
+ *   bits     7:6     5:4     3:2     1:0
+ *   row      l+24    l+16    l+8     l        l = 0..7; column 4*s + j
+ *
+ * So the canonical byte s of a row holds what goes to bytes 4*l .. 4*l+3 of
+ * step s, two bits to each. */
+#include "plugins/cpu-avx2/tern.h"
+
+enum { ROWS = 32, LANES = 8, STEP_SIZE = 32 };
+
+uint64_t tern_2bit_size(uint32_t cols)
+{
+    return ((uint64_t)tern_steps(cols) * STEP_SIZE + 63) / 64 * 64;
+}
+
+void tern_2bit_pack(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel)
+{
+    const uint64_t size = tern_2bit_size(cols), used = (uint64_t)tern_steps(cols) * STEP_SIZE;
+    for (uint32_t s = 0; s < tern_steps(cols); s++)
+        for (uint32_t l = 0; l < LANES; l++)
+            for (uint32_t j = 0; j < TERN_STEP; j++) {
+                unsigned v = 0;
+                for (uint32_t f = 0; f < ROWS / LANES; f++)
+                    v |= (rows[(f * LANES + l) * row_size + s] >> 2 * j & 3u) << 2 * f;
+                panel[(size_t)s * STEP_SIZE + 4 * l + j] = (uint8_t)v;
+            }
+    memset(panel + used, 0x55, size - used);
+}
+
+void tern_2bit_unpack(const uint8_t *panel, uint32_t cols, uint32_t r, int8_t *w)
+{
+    for (uint32_t i = 0; i < cols; i++) {
+        const uint8_t v = panel[(size_t)(i / 4) * STEP_SIZE + 4 * (r % LANES) + i % 4];
+        w[i] = (int8_t)((v >> 2 * (r / LANES) & 3) - 1);
+    }
+}
