@@ -62,6 +62,8 @@ TERN_INLINE void look_up(struct bytes *s, const uint8_t *table, uint8x16_t index
 {
     s->l = vaddq_u8(s->l, vqtbl1q_u8(vld1q_u8(table), index));
     s->h = vaddq_s8(s->h, vqtbl1q_s8(vld1q_s8((const int8_t *)table + 16), index));
+    /* Added one after the other: a tree of sums does not fit the registers. */
+    __asm__("" : "+w"(s->l), "+w"(s->h));
 }
 
 TERN_INLINE void widen(struct words *to, const struct bytes *s)
@@ -78,8 +80,7 @@ TERN_INLINE void add(int32_t *to, uint16x4_t l, int16x4_t h, bool fresh)
     vst1q_s32(to, fresh ? v : vaddq_s32(v, vld1q_s32(to)));
 }
 
-/* 32 rows of one token over n runs. A function of its own for its registers. */
-__attribute__((noinline))
+/* 32 rows of one token over n runs. */
 static void half(const uint8_t *p, const uint8_t *table, uint32_t n, int32_t *to, bool fresh)
 {
     struct words sum[2] = { 0 };

@@ -82,8 +82,8 @@ void tern_2bit_unpack(const uint8_t *panel, uint32_t cols, uint32_t r, int8_t *w
     const uint8_t *lane = panel + r / 16 * 64 + 4 * (r % 4);
     const unsigned shift = 2 * (r % 16 / 4);
     for (uint32_t i = 0; i < cols; i++) {
-        const unsigned b = lane[(size_t)(i / TERN_RUN) * TERN_2BIT_RUN_SIZE + i % TERN_RUN / 4 * 16 +
-                                i % 4] + 64u;
+        const size_t run = (size_t)(i / TERN_RUN) * TERN_2BIT_RUN_SIZE;
+        const unsigned b = lane[run + i % TERN_RUN / 4 * 16 + i % 4] + 64u;
         w[i] = (int8_t)((int)(b >> shift & 3) - 1);
     }
 }
