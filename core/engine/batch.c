@@ -20,7 +20,9 @@ int batch_open(struct batch *b, const struct bnp_limits *l, struct err *err)
     b->kv_len = calloc(l->max_seq, sizeof *b->kv_len);
     b->page = calloc((size_t)l->max_seq * l->max_pages, sizeof *b->page);
     b->out_row = calloc(l->max_out, sizeof *b->out_row);
-    if (!b->id || !b->pos || !b->seq_start || !b->kv_len || !b->page || !b->out_row) {
+    b->out_k = calloc(l->max_out, sizeof *b->out_k);
+    if (!b->id || !b->pos || !b->seq_start || !b->kv_len || !b->page || !b->out_row ||
+        !b->out_k) {
         batch_close(b);
         return err_set(err, ERR_NOMEM, "batch: no memory for a step of %u rows, %u sequences of "
                        "%u pages: lower engine.row_budget or engine.max_seq",
@@ -41,6 +43,7 @@ void batch_close(struct batch *b)
     free(b->kv_len);
     free(b->page);
     free(b->out_row);
+    free(b->out_k);
     *b = (struct batch){ 0 };
 }
 
@@ -68,8 +71,10 @@ bool batch_add(struct batch *b, const int32_t *id, uint32_t n, uint32_t pos, con
     for (uint32_t i = 0; i < l->max_pages; i++)
         row[i] = i < n_page ? page[i] : -1;
     s->n_tok += n;
-    for (uint32_t i = 0; i < n_out; i++)
+    for (uint32_t i = 0; i < n_out; i++) {
+        b->out_k[s->n_out] = 0;
         b->out_row[s->n_out++] = (int32_t)(s->n_tok - n_out + i);
+    }
     b->kv_len[s->n_seq] = (int32_t)(pos + n);
     b->seq_start[++s->n_seq] = (int32_t)s->n_tok;
     return true;

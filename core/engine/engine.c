@@ -227,6 +227,8 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .n_waiting = all > running ? all - running : 0,   /* read at two moments */
         .kv_page_used = atomic_load(&g->kv_page_used),
         .kv_page_all = g->forward->kv.n_page,
+        .head = { .n_full = atomic_load(&g->n_full), .n_top = atomic_load(&g->n_top),
+                  .n_exact = atomic_load(&g->n_exact) },
     };
 }
 

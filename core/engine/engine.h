@@ -64,6 +64,7 @@ struct engine_stats {
     uint64_t n_step, n_prompt_tok, n_new_tok;
     uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
     uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
+    struct head_count head;
 };
 
 struct engine;

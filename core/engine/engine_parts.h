@@ -31,6 +31,7 @@ struct engine {
     _Atomic uint32_t n_inflight;  /* submitted, not yet done                   */
     _Atomic uint32_t n_running, kv_page_used;
     _Atomic uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
+    _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
 };
 
 uint64_t engine_now_us(void);     /* monotonic clock                           */

@@ -52,11 +52,22 @@ static void lose(struct engine *g, const struct err *e)
 
 /* ------------------------------------------------------------------ a step */
 
-/* The token that follows, and what it means. logits are of the last id. */
-static void draw(struct engine *g, struct seq *s, const float *logits)
+/* How many of the largest logits s's next token needs, rows that are no tokens
+ * included; 0: all. */
+static uint32_t needs(const struct engine *g, const struct seq *s)
+{
+    const uint32_t k = sample_needs(&s->req->sample);
+    const uint32_t no_token = g->forward->model->hp.n_vocab - g->n_vocab;
+    return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
+}
+
+/* The token that follows, and what it means. out is of the last id. */
+static void draw(struct engine *g, struct seq *s, struct forward_out out)
 {
     struct request *r = s->req;
-    int32_t id = sample_token(g->sampler, &r->sample, logits, s->id, s->n_id, s->n_id);
+    int32_t id = out.logits ? sample_token(g->sampler, &r->sample, out.logits, s->id, s->n_id,
+                                           s->n_id)
+                            : sample_top(g->sampler, &r->sample, out.id, out.top, out.k, s->n_id);
     if (!s->first_us)
         s->first_us = engine_now_us();
     if (id < 0) {
@@ -82,13 +93,22 @@ static void draw(struct engine *g, struct seq *s, const float *logits)
 /* The step has computed s's rows; out says where its logits are. */
 static void advance(struct engine *g, struct seq *s, uint32_t out)
 {
-    const struct forward *f = g->forward;
     bool draws = seq_draws(s);
     if (s->n_done < s->n_prompt)
         atomic_fetch_add(&g->n_prompt_tok, s->n_row);
     s->n_done += s->n_row;
     if (draws)
-        draw(g, s, f->logits + out * f->logits_stride);
+        draw(g, s, forward_out(g->forward, out));
+}
+
+static int run_batch(struct engine *g, struct err *e)
+{
+    const struct head_count *c = &g->forward->head;
+    const int rc = forward_run(g->forward, &g->batch, e);
+    atomic_store(&g->n_full, c->n_full);
+    atomic_store(&g->n_top, c->n_top);
+    atomic_store(&g->n_exact, c->n_exact);
+    return rc;
 }
 
 /* The step failed, and one sequence is to blame: each runs again alone, which
@@ -102,7 +122,9 @@ static void find_guilty(struct engine *g)
             continue;
         batch_clear(&g->batch);
         sched_fill_one(s, &g->batch);
-        int rc = forward_run(g->forward, &g->batch, &e);
+        if (seq_draws(s))
+            g->batch.out_k[0] = needs(g, s);
+        int rc = run_batch(g, &e);
         if (!rc)
             advance(g, s, 0);
         else if (rc == ERR_DEVICE || rc == ERR_STRICT)
@@ -118,8 +140,11 @@ static void step(struct engine *g)
     batch_clear(&g->batch);
     if (!sched_fill(&g->sched, &g->batch))
         return;
+    for (struct seq *s = g->sched.running.head; s; s = s->next)
+        if (seq_draws(s))
+            g->batch.out_k[s->out] = needs(g, s);
     atomic_fetch_add(&g->n_step, 1);
-    int rc = forward_run(g->forward, &g->batch, &e);
+    int rc = run_batch(g, &e);
     if (rc == ERR_DEVICE || rc == ERR_STRICT) {
         lose(g, &e);
         return;

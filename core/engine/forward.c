@@ -57,13 +57,14 @@ static int feed_forward(struct run *r, const bnp_rows *x)
     return op_mul(r, &gate, 1, down, &x, BNP_ADD);
 }
 
-/* logits = Whead norm(x), for the rows that want them */
+/* logits = Whead norm(x), for the rows that want them: all, or the largest */
 static int head(struct run *r, const bnp_rows *x)
 {
     struct forward_state *s = r->s;
     const uint32_t n = r->step->n_out;
-    const bnp_rows pick = work_rows(s->work.pick, n), logits = work_rows(s->work.logits, n);
-    const bnp_rows *y = &logits;
+    const bnp_rows pick = work_rows(s->work.pick, n), full = work_rows(s->work.pick, s->n_full);
+    const bnp_rows logits = work_rows(s->work.logits, s->n_full), *y = &logits;
+    bnp_rows top = work_rows(s->work.pick, n - s->n_full);
     int rc;
 
     if (n == 0)
@@ -71,7 +72,11 @@ static int head(struct run *r, const bnp_rows *x)
     if ((rc = op_pick(r, x, &pick)) ||
         (rc = op_norm(r, "output_norm", s->weights.output_norm, &pick, &pick)))
         return rc;
-    return op_mul(r, &pick, 1, &s->weights.head, &y, 0);
+    if (full.n_tok && (rc = op_mul(r, &full, 1, &s->weights.head, &y, 0)))
+        return rc;
+    top.mem.offset += s->n_full * top.stride;
+    top.mem.size -= s->n_full * top.stride;
+    return top.n_tok ? op_topk(r, &top, s->top_k) : 0;
 }
 
 static int pass(struct run *r)
@@ -132,14 +137,76 @@ static int check(const struct forward *f, const struct bnp_step *s, struct err *
     return 0;
 }
 
+/* How many of output i's largest logits are enough; 0: all are computed. */
+static uint32_t enough(const struct forward *f, const struct batch *b, uint32_t i)
+{
+    const struct weight *w = f->state->weights.head;
+    const uint32_t k = b->out_k[i];
+    return w->dev->linear->topk && k <= WORK_TOP && k <= w->desc.rows ? k : 0;
+}
+
+/* Outputs of one kind side by side, for one op each. */
+static struct bnp_step order_outputs(const struct forward *f, const struct batch *b)
+{
+    struct forward_state *s = f->state;
+    struct bnp_step step = b->step;
+    uint32_t n = 0;
+    s->top_k = 0;
+    for (unsigned top = 0; top < 2; top++) {
+        for (uint32_t i = 0; i < step.n_out; i++) {
+            const uint32_t k = enough(f, b, i);
+            if ((k != 0) != top)
+                continue;
+            s->top_k = k > s->top_k ? k : s->top_k;
+            s->out_row[n] = step.out_row[i];
+            s->out_at[i] = n++;
+        }
+        s->n_full = top ? s->n_full : n;
+    }
+    step.out_row = s->out_row;
+    return step;
+}
+
+static void count_outputs(struct forward *f, uint32_t n_out)
+{
+    const struct forward_state *s = f->state;
+    const bnp_span span = s->work.top_exact;
+    const uint32_t *exact = (const uint32_t *)(const void *)((const char *)span.base + span.offset);
+    f->head.n_full += s->n_full;
+    f->head.n_top += n_out - s->n_full;
+    for (uint32_t i = 0; i < n_out - s->n_full; i++)
+        f->head.n_exact += exact[i];
+}
+
 int forward_run(struct forward *f, const struct batch *b, struct err *err)
 {
     int rc = check(f, &b->step, err);
     if (rc)
         return rc;
-    struct run r = { .s = f->state, .step = &b->step, .err = err, .layer = -1 };
+    const struct bnp_step step = order_outputs(f, b);
+    struct run r = { .s = f->state, .step = &step, .err = err, .layer = -1 };
     rc = op_begin(&r);
     if (!rc)
         rc = pass(&r);
-    return op_end(&r, rc);
+    rc = op_end(&r, rc);
+    if (!rc)
+        count_outputs(f, step.n_out);
+    return rc;
+}
+
+struct forward_out forward_out(const struct forward *f, uint32_t i)
+{
+    const struct forward_state *s = f->state;
+    const struct work *w = &s->work;
+    const uint32_t at = s->out_at[i];
+    if (at < s->n_full)
+        return (struct forward_out){ .logits = f->logits + at * f->logits_stride };
+    const size_t first = (size_t)(at - s->n_full) * s->top_k;
+    return (struct forward_out){
+        .id = (const int32_t *)(const void *)((const char *)w->top_id.base + w->top_id.offset) +
+              first,
+        .top = (const float *)(const void *)((const char *)w->top_logit.base +
+                                             w->top_logit.offset) + first,
+        .k = s->top_k,
+    };
 }

@@ -43,6 +43,18 @@ struct mem_plan {                 /* bytes                                     *
     uint64_t weights, kv, work, rope, total, limit;
 };
 
+struct head_count {               /* outputs of steps                          */
+    uint64_t n_full, n_top;       /* with all logits; with the largest only    */
+    uint64_t n_exact;             /* rows of the head computed for the latter  */
+};
+
+struct forward_out {              /* one output of the last step               */
+    const float *logits;          /* all of them, or NULL:                     */
+    const int32_t *id;            /* [k] the largest, by value, then by id     */
+    const float *top;             /* [k]                                       */
+    uint32_t k;                   /* as many as out_k wanted, or more          */
+};
+
 struct forward {
     struct model *model;
     struct plug *plug;
@@ -51,8 +63,10 @@ struct forward {
     struct bnp_limits limits;
     struct mem_plan mem;
     struct kv kv;
-    const float *logits;          /* [n_out][logits_stride] of the last step   */
-    uint64_t logits_stride;       /* f32 elements                              */
+    const float *logits;          /* [n_out][logits_stride] of the last step,  */
+    uint64_t logits_stride;       /*   f32 elements, when it wanted all: else  */
+                                  /*   see forward_out                         */
+    struct head_count head;       /* since open                                */
     struct forward_state *state;  /* weights, streams, work memory             */
 };
 
@@ -60,8 +74,11 @@ int forward_open(struct forward **out, struct model *, struct plug *, const stru
                  struct err *);
 void forward_close(struct forward *);
 
-/* Logits of the rows in b->step.out_row, in that order, at f->logits. */
+/* Logits of the rows in b->step.out_row: all of them, or where b->out_k allows
+ * it, and the head's device can, the largest. */
 int forward_run(struct forward *, const struct batch *b, struct err *);
+/* Output i of the last step, in the order of its out_row; until the next. */
+struct forward_out forward_out(const struct forward *, uint32_t i);
 
 /* The memory table, a line each, for people. */
 void forward_mem_table(const struct forward *, struct buf *out);

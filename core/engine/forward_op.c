@@ -196,6 +196,21 @@ static int mul_group(struct run *r, const bnp_rows *x, uint32_t n, struct weight
     return 0;
 }
 
+int op_topk(struct run *r, const bnp_rows *x, uint32_t k)
+{
+    const struct weight *w = r->s->weights.head;
+    const struct work *work = &r->s->work;
+    struct dev *d = w->dev;
+    const bnp_topk top = { .struct_size = sizeof top, .k = k, .n_tok = x->n_tok,
+                           .id = work->top_id, .logit = work->top_logit,
+                           .n_exact = work->top_exact };
+    SUBMIT(r, d, w->tensor,
+           d->linear->act_prepare(l->stream, w->layout.act_kind, x, work->act));
+    SUBMIT(r, d, w->tensor,
+           d->linear->topk(l->stream, work->act, w->handle, &top, work->scratch));
+    return 0;
+}
+
 int op_mul(struct run *r, const bnp_rows *x, uint32_t n, struct weight *const *w,
            const bnp_rows *const *y, uint32_t flags)
 {

@@ -216,12 +216,22 @@ static int load_weights(struct forward *f, struct err *err)
     return rc;
 }
 
+static int open_outputs(struct forward *f, struct err *err)
+{
+    struct forward_state *s = f->state;
+    s->out_row = calloc(f->limits.max_out, sizeof *s->out_row);
+    s->out_at = calloc(f->limits.max_out, sizeof *s->out_at);
+    return s->out_row && s->out_at ? 0 : err_set(err, ERR_NOMEM, "forward: no memory for %u "
+                                                 "outputs", f->limits.max_out);
+}
+
 static int build(struct forward *f, struct err *err)
 {
     struct forward_state *s = f->state;
     int rc = load_weights(f, err);
     if (rc || (rc = open_rope(f, err)) || (rc = open_kv(f, err)) ||
-        (rc = work_alloc(&s->work, f->plug, err)) || (rc = open_streams(f, err)))
+        (rc = work_alloc(&s->work, f->plug, err)) || (rc = open_outputs(f, err)) ||
+        (rc = open_streams(f, err)))
         return rc;
     f->logits = (const float *)((char *)s->work.logits.mem.base + s->work.logits.mem.offset);
     f->logits_stride = s->work.logits.stride / sizeof(float);
@@ -278,6 +288,8 @@ void forward_close(struct forward *f)
     work_free(&s->work, f->plug);
     kv_close(&f->kv);
     route_close(f->route);
+    free(s->out_row);
+    free(s->out_at);
     free(s->pool);
     free(s->lane);
     free(s);

@@ -31,6 +31,11 @@ struct forward_state {
     struct bnp_rope rope;
     bnp_span *pool;               /* [n_layer] KV pages                        */
     uint64_t pool_size;           /* bytes of one                              */
+    /* Outputs in the order in which they are computed: n_full of them in full,
+     * then those whose top_k largest logits are enough. */
+    int32_t *out_row;             /* [max_out]                                 */
+    uint32_t *out_at;             /* [max_out] where the batch's outputs went  */
+    uint32_t n_full, top_k;
     bool ready;                   /* weights are prepared: steps may run       */
 };
 
@@ -55,6 +60,8 @@ int op_attend(struct run *, const bnp_rows *q, const bnp_rows *out);
 /* y[i] of w[i], all from the same x (y += with BNP_ADD). */
 int op_mul(struct run *, const bnp_rows *x, uint32_t n, struct weight *const *w,
            const bnp_rows *const *y, uint32_t flags);
+/* The k largest logits of each row of x, into work.top_*. */
+int op_topk(struct run *, const bnp_rows *x, uint32_t k);
 /* Begins the step on every lane; ends it on all, waiting for their work.
  * op_end is for after an error too: rc is what went wrong before, or 0. */
 int op_begin(struct run *);

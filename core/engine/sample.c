@@ -134,6 +134,14 @@ static void select_first(struct sampler *s, uint32_t n, uint32_t k)
     }
 }
 
+static void to_weights(struct sampler *s, uint32_t n, double max, double temperature)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        double *v = &s->value[s->cand[i]];
+        *v = exact_exp((*v - max) / temperature);
+    }
+}
+
 /* Gathers the candidates that matter, in order; value[] of each becomes its
  * weight exp((l - max) / temperature). Returns how many. */
 static uint32_t weigh(struct sampler *s, const struct sample_params *p, int32_t best)
@@ -145,10 +153,7 @@ static uint32_t weigh(struct sampler *s, const struct sample_params *p, int32_t 
             s->cand[n++] = (int32_t)i;
     uint32_t k = p->top_k && p->top_k < n ? p->top_k : n;
     select_first(s, n, k);
-    for (uint32_t i = 0; i < k; i++) {
-        double *v = &s->value[s->cand[i]];
-        *v = exact_exp((*v - max) / t);
-    }
+    to_weights(s, k, max, t);
     return k;
 }
 
@@ -166,13 +171,10 @@ static uint32_t cut_top_p(const struct sampler *s, uint32_t n, double top_p)
     return n;
 }
 
-int32_t sample_token(struct sampler *s, const struct sample_params *p, const float *logits,
-                     const int32_t *recent, uint32_t n_recent, uint32_t pos)
+/* One of cand[0..n), which are in order and have their weights. */
+static int32_t draw(const struct sampler *s, const struct sample_params *p, uint32_t n,
+                    uint32_t pos)
 {
-    int32_t best = load(s, p, logits, recent, n_recent);
-    if (best < 0 || p->temperature == 0)
-        return best;
-    uint32_t n = weigh(s, p, best);
     if (p->top_p < 1)
         n = cut_top_p(s, n, (double)p->top_p);
     while (n > 1 && s->value[s->cand[n - 1]] < (double)p->min_p)
@@ -187,4 +189,43 @@ int32_t sample_token(struct sampler *s, const struct sample_params *p, const flo
             return s->cand[i];
     }
     return s->cand[n - 1];
+}
+
+int32_t sample_token(struct sampler *s, const struct sample_params *p, const float *logits,
+                     const int32_t *recent, uint32_t n_recent, uint32_t pos)
+{
+    int32_t best = load(s, p, logits, recent, n_recent);
+    if (best < 0 || p->temperature == 0)
+        return best;
+    return draw(s, p, weigh(s, p, best), pos);
+}
+
+/* A penalty may let any token sink behind any other. */
+uint32_t sample_needs(const struct sample_params *p)
+{
+    if (p->repeat_penalty != 1 && p->repeat_last_n)
+        return 0;
+    return p->temperature == 0 ? 1 : p->top_k;
+}
+
+int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32_t *id,
+                   const float *logit, uint32_t n_top, uint32_t pos)
+{
+    uint32_t n = 0, k = 0;
+    for (uint32_t i = 0; i < n_top && n < s->n_vocab; i++) {
+        if (id[i] < 0 || (uint32_t)id[i] >= s->n_vocab)
+            continue;
+        s->value[id[i]] = (double)logit[i];
+        s->cand[n++] = id[i];
+    }
+    const double max = n ? s->value[s->cand[0]] : 0, t = (double)p->temperature;
+    if (!n || !isfinite(max))
+        return -1;
+    if (p->temperature == 0)
+        return s->cand[0];
+    n = p->top_k && p->top_k < n ? p->top_k : n;
+    while (k < n && (s->value[s->cand[k]] - max) / t >= NEGLIGIBLE)
+        k++;
+    to_weights(s, k, max, t);
+    return draw(s, p, k, pos);
 }

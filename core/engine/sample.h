@@ -39,4 +39,12 @@ int sample_check(const struct sample_params *, struct err *);
 int32_t sample_token(struct sampler *, const struct sample_params *, const float *logits,
                      const int32_t *recent, uint32_t n_recent, uint32_t pos);
 
+/* How many of the largest logits decide the token: sample_top then gives what
+ * sample_token would. 0: all. */
+uint32_t sample_needs(const struct sample_params *);
+/* From the n largest, at least sample_needs of them after those whose ids the
+ * sampler does not know (rows that pad a table), which are passed over. */
+int32_t sample_top(struct sampler *, const struct sample_params *, const int32_t *id,
+                   const float *logit, uint32_t n, uint32_t pos);
+
 #endif

@@ -25,9 +25,14 @@ static const enum model_slot norm_of[N_LAYER_N] = {
     [N_FFN] = T_FFN_NORM, [N_FFN_SUB] = T_FFN_SUB_NORM
 };
 
+/* Whoever reads a matrix front to back has read its pages: what is prepared
+ * grows as they go, so both are never in memory at once. */
 static int read_rows(void *ctx, uint32_t row, uint32_t n, void *dst, size_t stride)
 {
-    return wsrc_read_rows(ctx, row, n, dst, stride) ? BNP_E_DATA : BNP_OK;
+    if (wsrc_read_rows(ctx, row, n, dst, stride))
+        return BNP_E_DATA;
+    wsrc_drop_rows(ctx, row, n);
+    return BNP_OK;
 }
 
 static int read_scales(void *ctx, uint64_t first, uint64_t n, float *dst)
@@ -37,9 +42,11 @@ static int read_scales(void *ctx, uint64_t first, uint64_t n, float *dst)
 
 struct bnp_weight_src weights_src(const struct wsrc *src)
 {
+    size_t stride = 0;
+    const void *rows = wsrc_rows(src, &stride);
     return (struct bnp_weight_src){
         .struct_size = sizeof(struct bnp_weight_src), .ctx = (void *)(uintptr_t)src,
-        .read_rows = read_rows, .read_scales = read_scales
+        .read_rows = read_rows, .read_scales = read_scales, .rows = rows, .row_stride = stride
     };
 }
 
@@ -88,9 +95,9 @@ static int describe_all(struct weights *ws, const struct bnp_limits *l, struct e
     ws->head = tied ? ws->embd : ws->embd + 1;
     ws->n = (uint32_t)(ws->head - ws->w) + 1;
     describe(ws->embd, &m->embd, tied ? BNP_ROLE_HEAD : BNP_ROLE_EMBED,
-             BNP_W_GATHER | (tied ? BNP_W_MUL : 0), l->max_tok);
+             BNP_W_GATHER | (tied ? BNP_W_MUL | BNP_W_TOPK : 0), tied ? l->max_out : l->max_tok);
     if (!tied)
-        describe(ws->head, &m->head, BNP_ROLE_HEAD, BNP_W_MUL, l->max_out);
+        describe(ws->head, &m->head, BNP_ROLE_HEAD, BNP_W_MUL | BNP_W_TOPK, l->max_out);
     return 0;
 }
 
@@ -112,6 +119,9 @@ static int place(struct weights *ws, struct weight *w, struct route *route, stru
     if (rc)
         return err_prefix(err, "%s", w->name);
     const struct bnp_linear_ops *ops = w->dev->linear;
+    size_t stride;
+    if (wsrc_rows(w->src, &stride))     /* not for the route: its stopwatch has rows of its own */
+        w->desc.flags |= BNP_W_IN_PLACE;
     w->layout = (struct bnp_weight_layout){ .struct_size = sizeof w->layout };
     int st = ops->layout(w->dev->d, &w->desc, &w->layout);
     if (st) {
@@ -174,7 +184,7 @@ static int load_norm(struct weights *ws, const struct wsrc *src, uint64_t *used,
     if (wsrc_read_f32(src, 0, dst))
         return err_set(err, ERR_DATA, "%s: %s cannot be read as f32", gguf_name(ws->model->file),
                        src->name);
-    gguf_drop(ws->model->file, src->t);
+    gguf_drop(ws->model->file, src->t, 0, src->t->size);
     return 0;
 }
 
@@ -213,7 +223,7 @@ static int load_one(struct weights *ws, struct weight *w, struct err *err)
     }
     if (ws->cache && !kept)
         wcache_keep(ws->cache, w);
-    gguf_drop(ws->model->file, w->src->t);
+    gguf_drop(ws->model->file, w->src->t, 0, w->src->t->size);
     return 0;
 }
 

@@ -37,6 +37,9 @@ int work_plan(struct work *w, const struct hparams *hp, const struct bnp_limits 
     w->up = take_rows(w, l->max_tok, hp->n_ff);
     w->pick = take_rows(w, l->max_out, hp->n_embd);
     w->logits = take_rows(w, l->max_out, hp->n_vocab);
+    w->top_id = take(w, (uint64_t)l->max_out * WORK_TOP * sizeof(int32_t));
+    w->top_logit = take(w, (uint64_t)l->max_out * WORK_TOP * sizeof(float));
+    w->top_exact = take(w, (uint64_t)l->max_out * sizeof(uint32_t));
     w->act = take(w, act_size);
     w->scratch = take(w, scratch_size);
     if (w->size == UINT64_MAX)
@@ -55,7 +58,9 @@ int work_alloc(struct work *w, struct plug *plug, struct err *err)
                          &w->logits };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         rows[i]->mem.base = w->mem;
-    w->act.base = w->scratch.base = w->mem;
+    bnp_span *span[] = { &w->top_id, &w->top_logit, &w->top_exact, &w->act, &w->scratch };
+    for (size_t i = 0; i < sizeof span / sizeof span[0]; i++)
+        span[i]->base = w->mem;
     return 0;
 }
 

@@ -13,6 +13,8 @@
 #include "core/model/model.h"
 #include "core/plug/plug.h"
 
+enum { WORK_TOP = 64 };           /* largest logits of an output, at most      */
+
 struct work {
     bnp_rows x;                   /* [max_tok][n_embd] the residual stream     */
     bnp_rows h;                   /* [max_tok][n_embd] its norm                */
@@ -20,6 +22,8 @@ struct work {
     bnp_rows gate, up;            /* [max_tok][n_ff]                           */
     bnp_rows pick;                /* [max_out][n_embd] rows that want logits   */
     bnp_rows logits;              /* [max_out][n_vocab]                        */
+    bnp_span top_id, top_logit;   /* [max_out][WORK_TOP]                       */
+    bnp_span top_exact;           /* [max_out]                                 */
     bnp_span act, scratch;
     uint64_t size;                /* bytes of all this                         */
     void *mem;

@@ -394,10 +394,10 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
     return NULL;
 }
 
-void gguf_drop(const struct gguf *g, const struct gguf_tensor *t)
+void gguf_drop(const struct gguf *g, const struct gguf_tensor *t, uint64_t first, uint64_t n)
 {
-    if (g->map.p)
-        file_drop(&g->map, t->data, t->size);
+    if (g->map.p && first <= t->size && n <= t->size - first)
+        file_drop(&g->map, t->data + first, n);
 }
 
 static bool is_signed(uint32_t type)

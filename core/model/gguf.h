@@ -60,7 +60,8 @@ const struct gguf_kv *gguf_kv(const struct gguf *, const char *key);
 size_t gguf_n_tensors(const struct gguf *);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *, size_t i);
 const struct gguf_tensor *gguf_tensor(const struct gguf *, const char *name);
-void gguf_drop(const struct gguf *, const struct gguf_tensor *); /* its pages may go */
+/* Pages of n bytes from byte first on may go; they come back when touched. */
+void gguf_drop(const struct gguf *, const struct gguf_tensor *, uint64_t first, uint64_t n);
 
 /* Typed values. 1: found; 0: no such key, *v untouched; negative: the value
  * has another type or does not fit, and err says so. Any integer type is

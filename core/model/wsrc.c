@@ -116,7 +116,7 @@ int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
               enum i2s_layout layout, struct err *e)
 {
     assert(t);
-    *w = (struct wsrc){ .t = t, .layout = layout, .extra_scale = 1 };
+    *w = (struct wsrc){ .t = t, .file = g, .layout = layout, .extra_scale = 1 };
     snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
     int rc = open_matrix(w, g, e);
     if (rc) {
@@ -134,6 +134,21 @@ int wsrc_read_rows(const struct wsrc *w, uint32_t row, uint32_t n, void *dst, si
     for (uint32_t i = 0; i < n; i++)
         w->type->row(w, row + i, (uint8_t *)dst + i * stride);
     return 0;
+}
+
+const void *wsrc_rows(const struct wsrc *w, size_t *stride)
+{
+    if (w->type->row != float_row || (uintptr_t)w->t->data % 4)
+        return NULL;
+    *stride = wtype_row_size(w->format, w->cols);
+    return w->t->data;
+}
+
+void wsrc_drop_rows(const struct wsrc *w, uint32_t row, uint32_t n)
+{
+    const uint64_t size = w->t->size / w->rows;
+    if (!w->type->flat && row <= w->rows && n <= w->rows - row)
+        gguf_drop(w->file, w->t, row * size, n * size);
 }
 
 int wsrc_read_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)

@@ -16,6 +16,7 @@ enum i2s_layout { I2S_A = 0, I2S_B, I2S_C };   /* formats.md of I2_S byte orders
 
 struct wsrc {
     const struct gguf_tensor *t;    /* NULL: the model has no such tensor       */
+    const struct gguf *file;
     char name[64];                  /* "blk.3.ffn_down.weight"                  */
     uint32_t rows, cols;            /* output features, input features          */
     uint32_t format;                /* BNP_FMT_*                                */
@@ -37,6 +38,12 @@ int wsrc_open(struct wsrc *, const struct gguf *, const struct gguf_tensor *t,
 
 /* n rows from row on into dst, canonical form, stride bytes apart. */
 int wsrc_read_rows(const struct wsrc *, uint32_t row, uint32_t n, void *dst, size_t stride);
+/* The canonical rows where they lie in the file's map, *stride bytes apart, or
+ * NULL: encoded otherwise, or not on 4 bytes. Valid until gguf_close. */
+const void *wsrc_rows(const struct wsrc *, size_t *stride);
+/* n rows from row on have been read: their pages may go, and come back from the
+ * file when they are touched. Nothing where a row is not a range of bytes. */
+void wsrc_drop_rows(const struct wsrc *, uint32_t row, uint32_t n);
 /* n scales from index first on, counted as scale_kind says. */
 int wsrc_read_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 /* One row as f32, scales applied: for vectors (norms), inspection and tests. */

@@ -44,11 +44,15 @@ int __wrap_forward_run(struct forward *f, const struct batch *b, struct err *e)
         return err_set(e, atomic_load(&bend_poison_code), "poison");
     int rc = __real_forward_run(f, b, e);
     for (uint32_t i = 0; !rc && i < b->step.n_out; i++) {
-        float *row = (float *)(uintptr_t)f->logits + i * f->logits_stride;
+        const struct forward_out o = forward_out(f, i);
+        float *row = (float *)(uintptr_t)(o.logits ? o.logits : o.top);
+        int32_t *first = (int32_t *)(uintptr_t)o.id;
+        if (atomic_load(&bend_favourite) >= 0 && first)
+            *first = atomic_load(&bend_favourite);
         if (atomic_load(&bend_favourite) >= 0)
-            row[atomic_load(&bend_favourite)] = 1e6f;
+            row[first ? 0 : atomic_load(&bend_favourite)] = 1e6f;
         if (atomic_load(&bend_nan))
-            row[7] = NAN;
+            row[first ? 0 : 7] = NAN;
     }
     return rc;
 }
