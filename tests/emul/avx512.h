@@ -23,6 +23,9 @@
 #define __AVX512F__ 1
 #define __AVX512BW__ 1
 #define TERN_NO_ASM 1
+#ifdef EMULATED_VNNI            /* for what asks whether it is there         */
+#define __AVX512VNNI__ 1
+#endif
 
 #define __m512 simde__m512
 #define __m512i simde__m512i
@@ -39,6 +42,7 @@
 #undef _mm512_cmpeq_epi32_mask
 #undef _mm512_cvtepi32_epi8
 #undef _mm512_cvtepi32_ps
+#undef _mm512_cvtepi8_epi16
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu16_epi32
 #undef _mm512_cvtph_ps
@@ -46,6 +50,7 @@
 #undef _mm512_cvtps_ph
 #undef _mm512_div_ps
 #undef _mm512_dpbusd_epi32
+#undef _mm512_dpwssd_epi32
 #undef _mm512_fmadd_ps
 #undef _mm512_fmsub_ps
 #undef _mm512_load_si512
@@ -91,7 +96,9 @@
 #define _mm512_castsi512_ps      simde_mm512_castsi512_ps
 #define _mm512_cmp_ps_mask       simde_mm512_cmp_ps_mask
 #define _mm512_cmpeq_epi32_mask  simde_mm512_cmpeq_epi32_mask
+#define _mm512_cvtepi8_epi16     simde_mm512_cvtepi8_epi16
 #define _mm512_div_ps            simde_mm512_div_ps
+#define _mm512_dpwssd_epi32      simde_mm512_dpwssd_epi32
 #define _mm512_fmadd_ps          simde_mm512_fmadd_ps
 #define _mm512_fmsub_ps          simde_mm512_fmsub_ps
 #define _mm512_load_si512        simde_mm512_load_si512
