@@ -1,4 +1,4 @@
-/* tern.h - the ternary kernels of this folder, and what they share.
+/* tern.h - what the ternary kernels of this folder share.
  *
  * Row fields: a step is four columns of a panel. Byte 4*l + j of a vector of 32
  * belongs to column j of the step and holds codes (weight + 1, unsigned) of
@@ -16,7 +16,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "plugins/kit/kern.h"
+#include "plugins/cpu-avx2/tern_pack.h"
 
 #define TERN_INLINE static inline __attribute__((always_inline))
 
@@ -28,7 +28,6 @@
 #define TERN_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#define TERN_STEP 4u            /* columns                                   */
 #define TERN_RUN 64u            /* steps whose sums fit 16 bits              */
 #define TERN_RUN_PLUS2 32u
 
@@ -37,29 +36,12 @@
  * for the same place. */
 #define TERN_PAIR (TERN_RUN * 64u + 64u)        /* bytes                     */
 
-/* What a plugin's table of variants is made of. */
-extern const struct tern tern_2bit;         /* AVX2                          */
-extern const struct tern tern_base3;        /* AVX2                          */
-extern const struct tern tern_tl2;          /* AVX2                          */
-extern const struct tern tern_vnni;         /* AVX-VNNI                      */
-
-/* tern_pack.c: "2-bit", as struct tern wants it. */
-#define TERN_2BIT_LAYOUT UINT64_C(0x726f7766342d3332)   /* "rowf4-32" */
-uint64_t tern_2bit_size(uint32_t cols);
-void tern_2bit_pack(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel);
-void tern_2bit_unpack(const uint8_t *panel, uint32_t cols, uint32_t r, int8_t *w);
-
 /* tern_tile.c: adds n_step steps, from column col on, to the sums of all tokens
  * of a call. TERN_CODES: w is n_pair pairs of codes. TERN_FIELDS: w is steps of
  * a "2-bit" panel, read where they are; n_pair is 2. */
 enum tern_from { TERN_CODES, TERN_FIELDS };
 void tern_tiles(const struct tern_call *, enum tern_from, const uint8_t *w, uint32_t n_pair,
                 uint32_t col, uint32_t n_step);
-
-TERN_INLINE uint32_t tern_steps(uint32_t cols)
-{
-    return (cols - 1) / TERN_STEP + 1;
-}
 
 TERN_INLINE __m256i tern_load(const uint8_t *p)
 {

@@ -6,7 +6,9 @@
  *
  * So the canonical byte s of a row holds what goes to bytes 4*l .. 4*l+3 of
  * step s, two bits to each. */
-#include "plugins/cpu-avx2/tern.h"
+#include "plugins/cpu-avx2/tern_pack.h"
+
+#include <string.h>
 
 enum { ROWS = 32, LANES = 8, STEP_SIZE = 32 };
 

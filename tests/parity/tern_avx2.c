@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/plug/isa.h"
-#include "plugins/cpu-avx2/tern.h"
+#include "plugins/cpu-avx2/tern_pack.h"
 #include "tests/parity/tern_check.h"
 
 static const struct {

@@ -259,7 +259,22 @@ static bool shape(const struct tern *t, uint32_t cols, uint32_t max_tok)
     return ok;
 }
 
-/* As large as a sum may be relied on to be, in the packing's own units. */
+/* More columns than kernels add up in one go in 32 bits, at the extreme. */
+static bool wide(const struct tern *t)
+{
+    const uint32_t cols = 2 * 65536 + 22, second = 65536 / t->step * t->step;
+    struct room r;
+    open_room(&r, t, cols, 2);
+    fill_weights(&r, t->plus2 ? CODES_3 : CODES_2);
+    memset(r.panel + r.panel_size, HOSTILE, GUARD_SIZE);
+    fill_acts(&r, ACTS_MIN);
+    const bool ok = multiplies(&r, t->plus2, 1, 0, cols) && multiplies(&r, t->plus2, 2, 0, cols) &&
+                    multiplies(&r, t->plus2, 1, second, cols - second);
+    close_room(&r);
+    return ok;
+}
+
+/* What needs no panel to be wrong. */
 static bool sane(const struct tern *t)
 {
     if (t->panel_rows % 16 == 0 && t->panel_rows >= 16 && t->panel_rows <= 128 && t->step &&
@@ -280,5 +295,5 @@ bool tern_check(const struct tern *t)
         for (uint32_t cols = edges[i] - 2; ok && cols <= edges[i] + 5; cols++)
             ok = shape(t, cols, 9);
     return ok && shape(t, 640, 128) && shape(t, 1000, 64) && shape(t, 2560, 17) &&
-           shape(t, 6912, 9);
+           shape(t, 6912, 9) && wide(t);
 }
