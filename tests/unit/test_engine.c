@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/forward_parts.h"
 #include "core/engine/reply.h"
 #include "tests/unit/alloc_count.h"
 #include "tests/unit/ask.h"
@@ -38,6 +39,41 @@ START_TEST(engine_gives_the_same_tokens_alone_and_in_company)
         }
         engine_stop();
     }
+    alone_close();
+}
+END_TEST
+
+/* The same six with a device that has no topk. */
+START_TEST(engine_gives_the_same_tokens_from_the_largest_logits_as_from_all)
+{
+    struct engine_stats s;
+    engine_start(N_REQ, 32, 32, 8);
+    alone_run();
+    engine_stats(engine, &s);
+    ck_assert_uint_gt(s.head.n_top, 0);
+    ck_assert_uint_gt(s.head.n_full, 0);
+    ck_assert_uint_eq(s.head.n_top + s.head.n_full, s.n_new_tok);
+    ck_assert_uint_eq(s.head.n_exact, s.head.n_top * rig.model->hp.n_vocab);
+    const uint64_t n_top = s.head.n_top;            /* the forward pass counts on */
+    engine_stop();
+    struct dev *d = rig.f->state->weights.head->dev;
+    const bnp_linear_ops *theirs = d->linear;
+    bnp_linear_ops without = *theirs;
+    without.topk = NULL;
+    d->linear = &without;
+    engine_start(N_REQ, 32, 32, 8);
+    for (int i = 0; i < N_REQ; i++) {
+        struct ask a;
+        ask_kind(&a, i);
+        ask_submit(&a);
+        ck_assert_int_eq(ask_wait(&a), FINISH_LENGTH);
+        alone_check(&a, i);
+        ask_close(&a);
+    }
+    engine_stats(engine, &s);
+    ck_assert_uint_eq(s.head.n_top, n_top);
+    engine_stop();
+    d->linear = theirs;
     alone_close();
 }
 END_TEST
@@ -281,6 +317,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 300);
     tcase_add_test(t, engine_gives_the_same_tokens_alone_and_in_company);
+    tcase_add_test(t, engine_gives_the_same_tokens_from_the_largest_logits_as_from_all);
     tcase_add_test(t, engine_refuses_when_the_queue_is_full);
     tcase_add_test(t, engine_refuses_what_can_never_run);
     tcase_add_test(t, engine_fills_the_context_and_stops);

@@ -257,6 +257,49 @@ static void remember(float *to)
     memcpy(to, rig.f->logits, rig.model->hp.n_vocab * sizeof *to);
 }
 
+/* Outputs that want all logits and outputs that want a few, mixed in one step. */
+START_TEST(forward_largest_are_those_of_all_logits)
+{
+    enum { N = 12 };
+    open_seq();
+    const uint32_t n_vocab = rig.model->hp.n_vocab;
+    float *all = logits_for(N);
+    fill(9, 0, N, 2);
+    run_ok();
+    for (uint32_t i = 0; i < N; i++) {
+        ck_assert_ptr_eq(forward_out(rig.f, i).logits, rig.f->logits + i * rig.f->logits_stride);
+        memcpy(all + i * n_vocab, forward_out(rig.f, i).logits, n_vocab * sizeof *all);
+    }
+    ck_assert_uint_eq(rig.f->head.n_full, N);
+    fill(9, 0, N, 2);
+    for (uint32_t i = 0; i < N; i++)                /* 65 is more than a step keeps */
+        rig.batch.out_k[i] = i % 4 == 0 ? 0 : i == 7 ? 65 : i;
+    run_ok();
+    for (uint32_t i = 0; i < N; i++) {
+        const struct forward_out o = forward_out(rig.f, i);
+        const float *want = all + i * n_vocab;
+        ck_assert_int_eq(!o.logits, i % 4 != 0 && i != 7);
+        if (o.logits)
+            ck_assert_mem_eq(o.logits, want, n_vocab * sizeof *want);
+        else
+            ck_assert_uint_eq(o.k, 11);
+        for (uint32_t k = 0; !o.logits && k < o.k; k++) {
+            uint32_t before = 0;
+            const float v = want[o.id[k]];
+            for (uint32_t j = 0; j < n_vocab; j++)
+                before += want[j] > v || (want[j] == v && j < (uint32_t)o.id[k]);
+            ck_assert_uint_eq(before, k);
+            ck_assert_mem_eq(&o.top[k], &v, sizeof v);
+        }
+    }
+    ck_assert_uint_eq(rig.f->head.n_full, N + 4);
+    ck_assert_uint_eq(rig.f->head.n_top, N - 4);
+    ck_assert_uint_eq(rig.f->head.n_exact, (N - 4) * n_vocab);      /* scalar-ref: all of them */
+    free(all);
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
 START_TEST(forward_error_names_op_layer_and_plugin_and_leaves_no_trace)
 {
     struct err err = { 0 };
@@ -543,6 +586,7 @@ int main(void)
     tcase_add_test(c, forward_reads_every_token);
     tcase_add_test(c, forward_step_allocates_nothing);
     tcase_add_test(c, forward_without_outputs_skips_the_head);
+    tcase_add_test(c, forward_largest_are_those_of_all_logits);
     tcase_add_test(c, forward_error_names_op_layer_and_plugin_and_leaves_no_trace);
     tcase_add_test(c, forward_lost_device_is_not_used_again);
     tcase_add_test(c, forward_waits_out_a_full_queue);

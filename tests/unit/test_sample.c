@@ -134,6 +134,68 @@ START_TEST(sample_equals_the_definition)
 }
 END_TEST
 
+/* The k largest in order, and some ids that are no tokens among them. */
+START_TEST(sample_top_gives_what_all_logits_give)
+{
+    static const float temps[] = { 0, 1e-30f, 0.1f, 0.8f, 2, 100 };
+    static const float top_ps[] = { 1e-6f, 0.5f, 0.95f, 1 };
+    static const float min_ps[] = { 0, 0.05f, 0.5f };
+    static const uint32_t ks[] = { 1, 2, 7, 40, 64 };
+    static float l[MAX_VOCAB];
+    static struct ref r[MAX_VOCAB];
+    for (int round = 0; round < 2000; round++) {
+        const uint32_t n = 1 + below(round % 3 ? 60 : MAX_VOCAB), pos = below(1u << 30);
+        struct sampler *s = open_sampler(n);
+        struct sample_params p = { pick(temps, 6), ks[below(5)], pick(top_ps, 4), pick(min_ps, 3),
+                                   1, 64, below(1u << 31) };
+        random_logits(l, n, round % 5);
+        for (uint32_t i = 0; i < n; i++)
+            r[i] = (struct ref){ (double)l[i], (int32_t)i };
+        qsort(r, n, sizeof *r, in_order);
+        const uint32_t k = sample_needs(&p);
+        ck_assert_uint_eq(k, p.temperature == 0 ? 1 : p.top_k);
+        int32_t id[64 + 2];
+        float top[64 + 2];
+        uint32_t n_top = 0;
+        for (uint32_t i = 0; i < k && i < n; i++) {
+            if (i < 2 && round % 2) {           /* a row that pads the table */
+                id[n_top] = (int32_t)(n + i);
+                top[n_top++] = (float)r[i].l;
+            }
+            id[n_top] = r[i].id;
+            top[n_top++] = (float)r[i].l;
+        }
+        const int32_t want = sample_token(s, &p, l, NULL, 0, pos);
+        const int32_t got = sample_top(s, &p, id, top, n_top, pos);
+        ck_assert_msg(got == want, "round %d: n %u t %g k %u top_p %g min_p %g: %d, expected %d",
+                      round, n, (double)p.temperature, p.top_k, (double)p.top_p, (double)p.min_p,
+                      got, want);
+        sampler_close(s);
+    }
+}
+END_TEST
+
+START_TEST(sample_top_needs_all_where_any_token_may_win)
+{
+    struct sample_params p = SAMPLE_DEFAULT;
+    ck_assert_uint_eq(sample_needs(&p), 40);
+    p.top_k = 0;
+    ck_assert_uint_eq(sample_needs(&p), 0);
+    p.temperature = 0;
+    ck_assert_uint_eq(sample_needs(&p), 1);
+    p.repeat_penalty = 1.1f;
+    ck_assert_uint_eq(sample_needs(&p), 0);
+    p.repeat_last_n = 0;
+    ck_assert_uint_eq(sample_needs(&p), 1);
+    struct sampler *s = open_sampler(3);
+    const float bad[][2] = { { NAN, NAN }, { INFINITY, 1 }, { -INFINITY, -INFINITY } };
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 1, 2 }, bad[i], 2, 0), -1);
+    ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 3, -1 }, (float[]){ 2, 1 }, 2, 0), -1);
+    sampler_close(s);
+}
+END_TEST
+
 /* ------------------------------------------------------------ the promises */
 
 static struct sample_params plain(float temperature)
@@ -379,6 +441,8 @@ int main(void)
     TCase *t = tcase_create("sample");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, sample_equals_the_definition);
+    tcase_add_test(t, sample_top_gives_what_all_logits_give);
+    tcase_add_test(t, sample_top_needs_all_where_any_token_may_win);
     tcase_add_test(t, sample_greedy_takes_the_largest_and_the_smaller_id);
     tcase_add_test(t, sample_nan_or_no_finite_maximum_gives_no_token);
     tcase_add_test(t, sample_penalty_counts_a_token_once_and_looks_back_so_far);

@@ -235,6 +235,12 @@ START_TEST(float_types_come_as_they_are)
         float f[7], scale;
         ck_assert_int_eq(wsrc_read_rows(&o.w, 0, 3, got, 7 * kind[k].size), 0);
         ck_assert_mem_eq(got, b.p, b.n);
+        size_t stride = 0;                      /* and lie there as they come */
+        const uint8_t *rows = wsrc_rows(&o.w, &stride);
+        ck_assert_ptr_eq(rows, o.w.t->data);
+        ck_assert_uint_eq(stride, 7 * kind[k].size);
+        wsrc_drop_rows(&o.w, 0, 3);
+        ck_assert_mem_eq(rows, b.p, b.n);
         ck_assert_int_eq(wsrc_read_f32(&o.w, 2, f), 0);
         for (unsigned i = 0; i < 7; i++) {
             const char *p = b.p + (14 + i) * kind[k].size;
@@ -377,6 +383,33 @@ START_TEST(a_separate_scale_is_folded_in)
 END_TEST
 
 /* The three story files were written by three different programs. */
+/* Dropped pages of a file come back as they were; rows of other encodings are
+ * not offered, for they are not canonical. */
+START_TEST(rows_of_a_mapped_file_survive_being_dropped)
+{
+    struct gguf *g;
+    struct err e = { 0 };
+    struct wsrc w;
+    size_t stride = 0;
+    ck_assert_msg(!gguf_open(&g, "models/story.gguf", &e), "%s", e.text);
+    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "token_embd.weight"), I2S_A, &e), "%s", e.text);
+    const uint8_t *rows = wsrc_rows(&w, &stride);
+    ck_assert_ptr_nonnull(rows);
+    const size_t size = stride * w.rows;
+    uint8_t *copy = malloc(size);
+    memcpy(copy, rows, size);
+    for (uint32_t r = 0; r < w.rows; r += 64)
+        wsrc_drop_rows(&w, r, w.rows - r < 64 ? w.rows - r : 64);
+    wsrc_drop_rows(&w, w.rows, 1);              /* outside: nothing */
+    ck_assert_mem_eq(rows, copy, size);
+    free(copy);
+    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "blk.0.attn_q.weight"), I2S_A, &e), "%s",
+                  e.text);
+    ck_assert_ptr_null(wsrc_rows(&w, &stride));
+    gguf_close(g);
+}
+END_TEST
+
 START_TEST(story_files_hold_the_same_weights)
 {
     static const char *const path[] = {
@@ -491,6 +524,7 @@ int main(void)
     tcase_add_test(t, equal_block_scales_become_one);
     tcase_add_test(t, code_3_means_plus_two_in_tq2_only);
     tcase_add_test(t, a_separate_scale_is_folded_in);
+    tcase_add_test(t, rows_of_a_mapped_file_survive_being_dropped);
     tcase_add_test(t, story_files_hold_the_same_weights);
     tcase_add_test(t, i2s_layouts_hold_the_same_weights);
     tcase_add_test(t, types_have_names_and_sizes);
