@@ -102,6 +102,39 @@ static int start_signals(struct err *e)
     return 0;
 }
 
+/* ---- a model file that shrinks, or whose disk fails, while it is mapped ---- */
+
+/* The page that was touched has no bytes behind it: nothing can be computed any
+ * more. The line was made before, since little may be called here. */
+static struct {
+    char line[4400];
+    size_t n;
+} bus;
+
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code != BUS_ADRERR) {      /* not of a file: as if there were no handler */
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    ssize_t written = write(STDERR_FILENO, bus.line, bus.n);
+    (void)written;
+    _exit(1);
+}
+
+static void watch_model_file(const char *path)
+{
+    const int n = snprintf(bus.line, sizeof bus.line, "bitnetd: %s: part of it is gone: the file "
+                           "was cut or its disk failed while in use; restore it and start again\n",
+                           path);
+    bus.n = n < (int)sizeof bus.line ? (size_t)n : sizeof bus.line - 1;
+    struct sigaction a = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGBUS, &a, NULL);
+}
+
 /* ---- arguments ---- */
 
 static const char usage[] =
@@ -224,6 +257,7 @@ static int open_model(struct bitnetd *d, struct err *e)
         .i2s_layout = (enum i2s_layout)c->i2s_layout, .pre = or_null(c->pre, "auto"),
         .activation = or_null(c->activation, "auto"),
     };
+    watch_model_file(d->model_path);
     int rc = model_open(&d->model, d->model_path, &o, e);
     for (unsigned i = 0; !rc && i < d->model->n_warning; i++)
         log_warn("%s", d->model->warning[i]);
@@ -451,6 +485,17 @@ static void drain(struct bitnetd *d)
         log_warn("%u requests were not finished within server.drain_s, %u s", n, d->conf.drain_s);
 }
 
+/* What the head had to compute: rows of weights for each token served. */
+static void log_head(struct bitnetd *d)
+{
+    struct engine_stats s;
+    engine_stats(d->engine, &s);
+    const struct head_count *h = &s.head;
+    log_info("head: %llu tokens from all logits, %llu from the largest, %.1f rows computed for "
+             "each of those", (unsigned long long)h->n_full, (unsigned long long)h->n_top,
+             h->n_top ? (double)h->n_exact / (double)h->n_top : 0.0);
+}
+
 static void bitnetd_close(struct bitnetd *d)
 {
     serve_close(d->serve);
@@ -484,6 +529,7 @@ static int run(struct bitnetd *d, struct err *e)
         return rc;
     rc = serve_until_stopped(d, e);
     drain(d);
+    log_head(d);
     return rc;
 }
 

@@ -146,6 +146,7 @@ static int start_thread(struct engine *g, struct err *e)
 {
     sigset_t all, old;            /* signals are for the main thread */
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);      /* a model file that shrank: main's handler says so */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int no = pthread_create(&g->thread, NULL, engine_thread, g);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

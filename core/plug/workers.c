@@ -211,6 +211,7 @@ static int start_threads(struct workers *p, struct err *e)
 {
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                    /* a mapped file that shrank: main's to tell */
     pthread_sigmask(SIG_SETMASK, &all, &old);     /* signals are the main thread's */
     int rc = 0;
     for (uint32_t w = 1; w < p->n && !rc; w++) {

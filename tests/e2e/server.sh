@@ -49,8 +49,26 @@ wait $victim 2> /dev/null
 same "after a client was killed the next is served" "$want" \
     "$(post '{"prompt":"The fox","max_tokens":30}' | text)"
 
+# ---- a model file that is cut while it is served ----
+
+server_stop
+if grep -qw avx2 /proc/cpuinfo && [ -e "$build/lib/bitnet/plugins/cpu-avx2.so" ]; then
+    cp models/story.gguf "$top/shrinks.gguf"
+    server_start --set "model.path=$top/shrinks.gguf" \
+        --set plugins.linear=org.bitnetd.cpu-avx2 || exit 1     # reads the head in place
+    truncate -s 4096 "$top/shrinks.gguf"
+    post '{"prompt":"The fox","max_tokens":30}' > "$top/cut" 2>&1
+    server_wait
+    same "a model file that shrinks: status 1" 1 "$status"
+    same "a model file that shrinks: one line says so" 1 \
+        "$(grep -c "^bitnetd: $top/shrinks.gguf: part of it is gone" "$top/err")"
+else
+    ok "a model file that shrinks # SKIP no plugin that reads it in place on this machine"
+fi
+
 # ---- signals ----
 
+server_start || exit 1
 server_stop
 same "SIGTERM while idle: status 0" 0 "$status"
 
