@@ -34,8 +34,8 @@ static inline void attn_fetch(const char *p, uint32_t size)
 
 /* ------------------------------------------------------------------ scores */
 
-/* Vectors of keys in a pass for n queries. */
-#define ATTN_KEY_VECS(n) (VL == 4 || (n) == 1 ? 4 : 2)
+/* Vectors of keys in a pass for n queries: eight sums at least. */
+#define ATTN_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
 
 /* Scores of n queries for the keys of one pass, key j on; keys of blocks
  * outside the chunk are replaced by others and mean nothing. */
@@ -44,26 +44,29 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
                                   float (*s)[BNP_ATTN_CHUNK])
 {
     const uint32_t n_vec = ATTN_KEY_VECS(n), elem = attn_elem(format), dim = c->head_dim;
-    const struct attn_block *block[4] = { 0 };
-    const char *k[4] = { 0 };
-    vf acc[ATTN_GROUP][4];
+    const struct attn_block *block[8] = { 0 };
+    const char *k[8] = { 0 };
+    const float *q[ATTN_GROUP] = { 0 };
+    vf acc[ATTN_GROUP][8];
     for (uint32_t v = 0; v < n_vec; v++) {
         const uint32_t at = j + v * VL, want = at / ATTN_BLOCK, last = c->chunk->end - 1;
         const uint32_t b = want < c->chunk->first ? c->chunk->first : want < last ? want : last;
         block[v] = &c->chunk->block[b];
         k[v] = block[v]->k + at % ATTN_BLOCK * elem;
     }
-    for (uint32_t h = 0; h < n; h++)
+    for (uint32_t h = 0; h < n; h++) {
+        q[h] = query[h].q;
         for (uint32_t v = 0; v < n_vec; v++)
             acc[h][v] = vf_zero();
+    }
     for (uint32_t i = 0; i < dim; i++) {
-        vf key[4];
+        vf key[8];
         for (uint32_t v = 0; v < n_vec; v++)
             key[v] = attn_load(format, k[v] + (size_t)i * (ATTN_BLOCK * elem));
         for (uint32_t h = 0; h < n; h++) {
-            const vf q = vf_set1(query[h].q[i]);
+            const vf by = vf_set1(q[h][i]);
             for (uint32_t v = 0; v < n_vec; v++)
-                acc[h][v] = vf_fma(q, key[v], acc[h][v]);
+                acc[h][v] = vf_fma(by, key[v], acc[h][v]);
         }
     }
     for (uint32_t v = 0; v < n_vec; v++) {
@@ -77,48 +80,134 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
     }
 }
 
-/* from..to: all keys that one of the queries sees. */
-ATTN_INLINE void attn_scores(const struct attn_call *c, uint32_t format, uint32_t n,
-                             const struct attn_query *query, uint32_t from, uint32_t to, bool fetch,
-                             float (*s)[BNP_ATTN_CHUNK])
+/* ------------------------------------------------------------------ values */
+
+/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on. */
+ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
+                                   const struct attn_query *query, const char *v, uint32_t i,
+                                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)
 {
-    const uint32_t step = ATTN_KEY_VECS(n) * VL, size = ATTN_BLOCK * c->head_dim * attn_elem(format);
-    for (uint32_t j = from / step * step; j < to; j += step) {
-        for (uint32_t b = j / ATTN_BLOCK; fetch && b * ATTN_BLOCK < j + step; b++)
-            if (j % ATTN_BLOCK == 0 && b >= c->chunk->first && b < c->chunk->end)
-                attn_fetch(c->chunk->block[b].v, size);
-        attn_scores_pass(c, format, n, query, j, s);
+    const uint32_t elem = attn_elem(format);
+    vf acc[ATTN_GROUP][8];
+    for (uint32_t h = 0; h < n; h++)
+        for (uint32_t k = 0; k < n_vec; k++)
+            acc[h][k] = vf_load(query[h].part + ATTN_O + i + k * VL);
+    v += ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
+    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem) {
+        vf by[ATTN_GROUP];
+        for (uint32_t h = 0; h < n; h++)
+            by[h] = vf_set1(p[h][j]);
+        for (uint32_t k = 0; k < n_vec; k++) {
+            const vf value = attn_load(format, v + k * VL * elem);
+            for (uint32_t h = 0; h < n; h++)
+                acc[h][k] = vf_fma(by[h], value, acc[h][k]);
+        }
     }
+    for (uint32_t h = 0; h < n; h++)
+        for (uint32_t k = 0; k < n_vec; k++)
+            vf_store(query[h].part + ATTN_O + i + k * VL, acc[h][k]);
+}
+
+/* All dimensions. The last vectors of a row may reach into the next one; those
+ * lanes of part mean nothing. */
+ATTN_INLINE void attn_values_pass(const struct attn_call *c, uint32_t format, uint32_t n,
+                                  const struct attn_query *query, const float (*p)[BNP_ATTN_CHUNK],
+                                  uint32_t from, uint32_t to)
+{
+    const uint32_t dim = c->head_dim, wide = n == 1 ? 8 : n == 2 ? 4 : 2;
+    const char *v = c->chunk->block[from / ATTN_BLOCK].v;
+    uint32_t i = 0;
+    for (; i + wide * VL <= dim; i += wide * VL)
+        attn_values_strip(format, n, wide, dim, query, v, i, p, from, to);
+    for (; i < dim; i += 2 * VL)
+        attn_values_strip(format, n, 2, dim, query, v, i, p, from, to);
+}
+
+/* ------------------------------------------------------- one of each count */
+
+/* Functions of their own, so that a loop has the registers to itself. */
+#define ATTN_PASSES(name, format, n)                                                          \
+    static __attribute__((noinline)) void attn_scores_##name##n(                              \
+        const struct attn_call *c, const struct attn_query *query, uint32_t j,                \
+        float (*s)[BNP_ATTN_CHUNK])                                                           \
+    {                                                                                         \
+        attn_scores_pass(c, format, n, query, j, s);                                          \
+    }                                                                                         \
+    static __attribute__((noinline)) void attn_values_##name##n(                              \
+        const struct attn_call *c, const struct attn_query *query,                            \
+        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)                         \
+    {                                                                                         \
+        attn_values_pass(c, format, n, query, p, from, to);                                   \
+    }
+ATTN_PASSES(f16_, BNP_KV_F16, 1)
+ATTN_PASSES(f16_, BNP_KV_F16, 2)
+ATTN_PASSES(f16_, BNP_KV_F16, 3)
+ATTN_PASSES(f16_, BNP_KV_F16, 4)
+ATTN_PASSES(i8_, BNP_KV_I8, 1)
+ATTN_PASSES(i8_, BNP_KV_I8, 2)
+ATTN_PASSES(i8_, BNP_KV_I8, 3)
+ATTN_PASSES(i8_, BNP_KV_I8, 4)
+
+static const struct attn_pass {
+    void (*scores)(const struct attn_call *, const struct attn_query *, uint32_t j,
+                   float (*s)[BNP_ATTN_CHUNK]);
+    void (*values)(const struct attn_call *, const struct attn_query *,
+                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to);
+    uint32_t step;              /* keys of a pass over K                     */
+} attn_pass[2][ATTN_GROUP] = {
+    { { attn_scores_f16_1, attn_values_f16_1, ATTN_KEY_VECS(1) * VL },
+      { attn_scores_f16_2, attn_values_f16_2, ATTN_KEY_VECS(2) * VL },
+      { attn_scores_f16_3, attn_values_f16_3, ATTN_KEY_VECS(3) * VL },
+      { attn_scores_f16_4, attn_values_f16_4, ATTN_KEY_VECS(4) * VL } },
+    { { attn_scores_i8_1, attn_values_i8_1, ATTN_KEY_VECS(1) * VL },
+      { attn_scores_i8_2, attn_values_i8_2, ATTN_KEY_VECS(2) * VL },
+      { attn_scores_i8_3, attn_values_i8_3, ATTN_KEY_VECS(3) * VL },
+      { attn_scores_i8_4, attn_values_i8_4, ATTN_KEY_VECS(4) * VL } },
+};
+
+static const struct attn_pass *attn_pass_of(const struct attn_call *c, uint32_t n)
+{
+    return &attn_pass[c->format == BNP_KV_I8][n - 1];
 }
 
 /* ----------------------------------------------------------------- softmax */
 
-/* Scores of keys from..to-1 become what their values are multiplied by; m_c
- * and l_c go to part. False: a score is NaN or Inf. Lanes outside take the
- * first score, and +0 for their e: what a lane of sum64 does not notice. */
-static bool attn_softmax(const struct attn_call *c, const struct attn_query *query, float *s)
+/* The largest of keys begin..end-1, whole vectors; false: one is NaN or Inf. */
+ATTN_INLINE bool attn_max(const float *s, uint32_t begin, uint32_t end, float *m)
 {
-    const uint32_t from = query->from, to = query->to;
-    const uint32_t begin = from / VL * VL, end = (to + VL - 1) / VL * VL;
-    vf max = vf_set1(s[from]), sick = vf_zero(), lane[SUM64_VECS];
-    for (uint32_t j = begin; j < from; j++)
-        s[j] = s[from];
-    for (uint32_t j = to; j < end; j++)
-        s[j] = s[from];
-    for (uint32_t j = begin; j < end; j += VL) {
-        const vf x = vf_load(s + j);
-        max = vf_max(max, x);
-        sick = vf_fma(x, vf_zero(), sick);
+    vf max[4], sick[4];
+    for (uint32_t k = 0; k < 4; k++) {
+        max[k] = vf_set1(s[begin]);
+        sick[k] = vf_zero();
     }
-    if (!vf_finite(sick))
+    for (uint32_t j = begin; j < end; j += 4 * VL) {
+        for (uint32_t k = 0; k < 4 && j + k * VL < end; k++) {
+            const vf x = vf_load(s + j + k * VL);
+            max[k] = vf_max(max[k], x);
+            sick[k] = vf_fma(x, vf_zero(), sick[k]);
+        }
+    }
+    *m = vf_max_lane(vf_max(vf_max(max[0], max[1]), vf_max(max[2], max[3])));
+    return vf_finite(vf_add(vf_add(sick[0], sick[1]), vf_add(sick[2], sick[3])));
+}
+
+/* Scores of keys from..to-1, of the vectors begin..end-1, become what their
+ * values are multiplied by; m_c and l_c go to part. False: a score is NaN or
+ * Inf. Lanes outside take the first score, and +0 for their e: what a lane of
+ * sum64 does not notice. */
+ATTN_INLINE bool attn_softmax(const struct attn_call *c, const struct attn_query *query, float *s,
+                              uint32_t from, uint32_t to, uint32_t begin, uint32_t end)
+{
+    vf lane[SUM64_VECS];
+    float m;
+    for (uint32_t j = begin; j < end; j++)
+        s[j] = j < from || j >= to ? s[from] : s[j];
+    if (!attn_max(s, begin, end, &m))
         return false;
-    const float m = vf_max_lane(max);
     for (uint32_t j = begin; j < end; j += VL)
         vf_store(s + j, vf_exp32(vf_sub(vf_load(s + j), vf_set1(m))));
-    for (uint32_t j = begin; j < from; j++)
-        s[j] = 0.0f;
-    for (uint32_t j = to; j < end; j++)
-        s[j] = 0.0f;
+    for (uint32_t j = begin; j < end; j++)
+        s[j] = j < from || j >= to ? 0.0f : s[j];
     for (uint32_t l = 0; l < SUM64_VECS; l++)
         lane[l] = vf_zero();
     for (uint32_t j = begin; j < end; j += VL)
@@ -132,60 +221,52 @@ static bool attn_softmax(const struct attn_call *c, const struct attn_query *que
     return true;
 }
 
-/* ------------------------------------------------------------------ values */
-
-/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on. */
-ATTN_INLINE void attn_values_pass(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
-                                  const struct attn_query *query, const char *v, uint32_t i,
-                                  const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)
+/* Nearly every chunk is seen whole; that one has loops of known length. */
+static bool attn_softmax_whole(const struct attn_call *c, const struct attn_query *query, float *s)
 {
-    const uint32_t elem = attn_elem(format);
-    vf acc[ATTN_GROUP][8];
-    for (uint32_t h = 0; h < n; h++)
-        for (uint32_t k = 0; k < n_vec; k++)
-            acc[h][k] = vf_load(query[h].part + ATTN_O + i + k * VL);
-    v += ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
-    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem) {
-        vf value[8];
-        for (uint32_t k = 0; k < n_vec; k++)
-            value[k] = attn_load(format, v + k * VL * elem);
-        for (uint32_t h = 0; h < n; h++) {
-            const vf by = vf_set1(p[h][j]);
-            for (uint32_t k = 0; k < n_vec; k++)
-                acc[h][k] = vf_fma(by, value[k], acc[h][k]);
-        }
-    }
-    for (uint32_t h = 0; h < n; h++)
-        for (uint32_t k = 0; k < n_vec; k++)
-            vf_store(query[h].part + ATTN_O + i + k * VL, acc[h][k]);
+    return attn_softmax(c, query, s, 0, BNP_ATTN_CHUNK, 0, BNP_ATTN_CHUNK);
 }
 
-/* Keys from..to-1, which all n queries see. The last vectors of a row may reach
- * into the next one; those lanes of part mean nothing. */
-ATTN_INLINE void attn_values(const struct attn_call *c, uint32_t format, uint32_t n,
-                             const struct attn_query *query, const float (*p)[BNP_ATTN_CHUNK],
-                             uint32_t from, uint32_t to, bool fetch)
+static bool attn_softmax_part(const struct attn_call *c, const struct attn_query *query, float *s)
 {
-    const uint32_t dim = c->head_dim, wide = n == 1 ? 8 : n == 2 ? 4 : 2;
-    const uint32_t size = ATTN_BLOCK * dim * attn_elem(format);
-    for (uint32_t j = from, stop; j < to; j = stop) {
-        const uint32_t b = j / ATTN_BLOCK, end = (b + 1) * ATTN_BLOCK;
-        uint32_t i = 0;
-        stop = end < to ? end : to;
-        if (fetch && c->next && b >= c->next->first && b < c->next->end)
-            attn_fetch(c->next->block[b].k, size);
-        for (; i + wide * VL <= dim; i += wide * VL)
-            attn_values_pass(format, n, wide, dim, query, c->chunk->block[b].v, i, p, j, stop);
-        for (; i < dim; i += 2 * VL)
-            attn_values_pass(format, n, 2, dim, query, c->chunk->block[b].v, i, p, j, stop);
-    }
+    const uint32_t begin = query->from / VL * VL, end = (query->to + VL - 1) / VL * VL;
+    return attn_softmax(c, query, s, query->from, query->to, begin, end);
 }
 
 /* ------------------------------------------------------------------- chunk */
 
+/* Scores of keys from..to-1, all that one of n queries sees. */
+static void attn_scores(const struct attn_call *c, uint32_t n, const struct attn_query *query,
+                        uint32_t from, uint32_t to, bool fetch, float (*s)[BNP_ATTN_CHUNK])
+{
+    const struct attn_pass *pass = attn_pass_of(c, n);
+    const uint32_t size = ATTN_BLOCK * c->head_dim * attn_elem(c->format);
+    uint32_t fetched = c->chunk->first;
+    for (uint32_t j = from / pass->step * pass->step; j < to; j += pass->step) {
+        for (; fetch && fetched < c->chunk->end && fetched * ATTN_BLOCK < j + pass->step; fetched++)
+            attn_fetch(c->chunk->block[fetched].v, size);
+        pass->scores(c, query, j, s);
+    }
+}
+
+/* Adds keys from..to-1, which all n queries see. */
+static void attn_values(const struct attn_call *c, uint32_t n, const struct attn_query *query,
+                        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch)
+{
+    const struct attn_pass *pass = attn_pass_of(c, n);
+    const uint32_t size = ATTN_BLOCK * c->head_dim * attn_elem(c->format);
+    for (uint32_t j = from, stop; j < to; j = stop) {
+        const uint32_t b = j / ATTN_BLOCK, end = (b + 1) * ATTN_BLOCK;
+        stop = end < to ? end : to;
+        if (fetch && c->next && b >= c->next->first && b < c->next->end)
+            attn_fetch(c->next->block[b].k, size);
+        pass->values(c, query, p, j, stop);
+    }
+}
+
 /* Keys that not every query sees are added for one query at a time. */
-ATTN_INLINE uint32_t attn_group(const struct attn_call *c, uint32_t format, uint32_t n,
-                                const struct attn_query *query, bool fetch)
+static uint32_t attn_group(const struct attn_call *c, uint32_t n, const struct attn_query *query,
+                           bool fetch)
 {
     float s[ATTN_GROUP][BNP_ATTN_CHUNK];
     uint32_t from = BNP_ATTN_CHUNK, to = 0, all_from = 0, all_to = BNP_ATTN_CHUNK;
@@ -195,9 +276,10 @@ ATTN_INLINE uint32_t attn_group(const struct attn_call *c, uint32_t format, uint
         all_from = query[h].from > all_from ? query[h].from : all_from;
         all_to = query[h].to < all_to ? query[h].to : all_to;
     }
-    attn_scores(c, format, n, query, from, to, fetch, s);
+    attn_scores(c, n, query, from, to, fetch, s);
     for (uint32_t h = 0; h < n; h++) {
-        if (!attn_softmax(c, &query[h], s[h]))
+        const bool whole = query[h].to - query[h].from == BNP_ATTN_CHUNK;
+        if (!(whole ? attn_softmax_whole : attn_softmax_part)(c, &query[h], s[h]))
             return h;
         memset(query[h].part + ATTN_O, 0, (attn_stride(c->head_dim) - ATTN_O) * sizeof(float));
     }
@@ -206,36 +288,24 @@ ATTN_INLINE uint32_t attn_group(const struct attn_call *c, uint32_t format, uint
         all_from = all_to = to;
     for (uint32_t h = 0; h < n; h++) {
         const uint32_t stop = all_from < query[h].to ? all_from : query[h].to;
-        attn_values(c, format, 1, &query[h], p + h, query[h].from, stop, false);
+        attn_values(c, 1, &query[h], p + h, query[h].from, stop, false);
     }
-    attn_values(c, format, n, query, p, all_from, all_to, fetch);
+    attn_values(c, n, query, p, all_from, all_to, fetch);
     for (uint32_t h = 0; h < n; h++)
-        attn_values(c, format, 1, &query[h], p + h, all_to, query[h].to, false);
+        attn_values(c, 1, &query[h], p + h, all_to, query[h].to, false);
     return n;
-}
-
-ATTN_INLINE uint32_t attn_any(const struct attn_call *c, uint32_t format)
-{
-    for (uint32_t i = 0, n; i < c->n_query; i += n) {
-        const uint32_t left = c->n_query - i;
-        const struct attn_query *query = &c->query[i];
-        uint32_t good;
-        n = left < ATTN_GROUP ? left : ATTN_GROUP;
-        switch (n) {
-        case 1: good = attn_group(c, format, 1, query, i == 0); break;
-        case 2: good = attn_group(c, format, 2, query, i == 0); break;
-        case 3: good = attn_group(c, format, 3, query, i == 0); break;
-        default: good = attn_group(c, format, 4, query, i == 0); break;
-        }
-        if (good < n)
-            return i + good;
-    }
-    return c->n_query;
 }
 
 static uint32_t attn_chunk_kern(const struct attn_call *c)
 {
-    return c->format == BNP_KV_I8 ? attn_any(c, BNP_KV_I8) : attn_any(c, BNP_KV_F16);
+    for (uint32_t i = 0, n; i < c->n_query; i += n) {
+        const uint32_t left = c->n_query - i;
+        n = left < ATTN_GROUP ? left : ATTN_GROUP;
+        const uint32_t good = attn_group(c, n, &c->query[i], i == 0);
+        if (good < n)
+            return i + good;
+    }
+    return c->n_query;
 }
 
 /* ----------------------------------------------------------------- combine */
