@@ -177,6 +177,7 @@ static void run_mask(const char *plugin, uint64_t isa)
 START_TEST(every_plugin_and_variant_gives_one_hash)
 {
     const uint64_t all = isa_probe();
+    rig_golden(golden);
     set_reference();
     for (unsigned i = 0; i < sizeof plugins / sizeof *plugins; i++) {
         run_mask(plugins[i], all);
@@ -184,13 +185,13 @@ START_TEST(every_plugin_and_variant_gives_one_hash)
             if (all >> bit & 1)
                 run_mask(plugins[i], all & ~(UINT64_C(1) << bit));
     }
+    rig_golden_free(golden);
     printf("%s: %u runs, one hash\n", model ? model : "models/story.gguf", n_run);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    rig_golden(golden);
     int failed = sodium_init() < 0;
     for (int i = 0; i < (argc > 1 ? argc - 1 : 1) && !failed; i++) {
         model = argc > 1 ? argv[i + 1] : NULL;
@@ -204,6 +205,5 @@ int main(int argc, char **argv)
         failed = srunner_ntests_failed(r);
         srunner_free(r);
     }
-    rig_golden_free(golden);
     return failed != 0;
 }
