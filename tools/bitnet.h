@@ -97,8 +97,8 @@ int load_model(struct loaded *, struct err *);
  * well the model's warnings go to standard error. */
 int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
                  struct err *);
-/* The same for several sequences: the sizes of the conf as given, everything else
- * set here. */
+/* The same for several sequences: sizes and caches of the conf as given, page
+ * size, plugins and progress set here. */
 int load_forward_conf(struct loaded *, struct forward_conf *, struct err *);
 void load_close(struct loaded *);
 

@@ -18,7 +18,8 @@
 enum { MAX_CHUNK = 1 << 14, MAX_REP = 1000, MAX_DEPTH = 1 << 24 };
 
 static struct bench_ask ask = { .n_prompt = 512, .n_gen = 128, .n_rep = 5, .chunk = 256 };
-static const char *batches = "1", *depths = "0", *format_name = "md", *commit;
+static const char *batches = "1", *depths = "0", *format_name = "md";
+static const char *weight_cache, *timings, *commit;
 
 static const struct opt options[] = {
     { "model", 'm', OPT_TEXT, &common.model, "FILE", "GGUF file (default: the embedded model)" },
@@ -28,6 +29,9 @@ static const struct opt options[] = {
     { "depth", 'd', OPT_TEXT, &depths, "LIST", "tokens that are there before (default 0)" },
     { "reps", 'r', OPT_U32, &ask.n_rep, "R", "repetitions, after an untimed one (default 5)" },
     { "chunk", 0, OPT_U32, &ask.chunk, "N", "rows in a step of a prompt (default 256)" },
+    { "all-logits", 0, OPT_FLAG, &ask.all_logits, NULL, "compute every logit, not the largest" },
+    { "weight-cache", 0, OPT_TEXT, &weight_cache, "DIR", "keep prepared weights here" },
+    { "timings", 0, OPT_TEXT, &timings, "FILE", "keep here what plugins were measured at" },
     { "output", 'o', OPT_TEXT, &format_name, "FORMAT", "md, csv, json or jsonl (default md)" },
     { "commit", 0, OPT_TEXT, &commit, "TEXT", "recorded with the results" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
@@ -123,7 +127,9 @@ static int load(struct loaded *l, struct err *e)
                        "lower --batch or --depth", (unsigned long long)kv_tok, INT32_MAX);
     struct forward_conf c = {
         .n_ctx = (uint32_t)n_ctx, .max_tok = ask.chunk > n_seq ? ask.chunk : n_seq,
-        .max_seq = n_seq, .max_out = n_seq, .kv_tok = (uint32_t)kv_tok
+        .max_seq = n_seq, .max_out = n_seq, .kv_tok = (uint32_t)kv_tok,
+        .weight_cache = weight_cache, .weight_cache_size = UINT64_MAX,
+        .route = { .timings = timings }
     };
     rc = load_forward_conf(l, &c, e);
     return rc == ERR_LIMIT ? err_prefix(e, "bench: lower --batch, --depth or --n-gen") : rc;

@@ -24,6 +24,7 @@ struct bench_ask {
     struct bench_list depth;      /* tokens that are there before              */
     uint32_t n_rep;
     uint32_t chunk;               /* rows in a step of a prompt                */
+    bool all_logits;              /* as sampling without a top-k needs them    */
 };
 
 /* One measurement: a prompt, or n_gen steps of n_seq sequences. */
@@ -35,6 +36,7 @@ struct bench_row {
     double s, s_min, s_max;       /* seconds of a repetition: median, extremes */
     double step_s, step_s_p10, step_s_p90;      /* of a pass                   */
     double bytes, macs;           /* that one repetition must read and do      */
+    double head_rows;             /* rows of the head computed for one output  */
 };
 
 struct bench {
@@ -62,12 +64,14 @@ int bench_prompt(struct bench *, uint32_t depth, struct bench_row *, struct err 
 int bench_decode(struct bench *, uint32_t depth, uint32_t n_seq, struct bench_row *, struct err *);
 
 /* What a forward pass moves and multiplies, from the sizes of the prepared
- * weights: bytes of the layers' matrices, of the head's rows and scales, of the
- * keys and values of one token; multiply-adds of the matrices for one row.
- * Attention's own multiply-adds are not counted: they are not of bytes. */
+ * weights: bytes of the layers' matrices, of one row of the head and of what
+ * stands beside its rows (scales, or the screen of its top-k), of the keys and
+ * values of one token; multiply-adds of the matrices for one row. Attention's
+ * own multiply-adds are not counted: they are not of bytes. */
 struct bench_cost {
-    double layers, head, kv_tok;
+    double layers, head_row, head_rest, kv_tok;
     double layer_macs, head_macs;
+    double n_vocab;
 };
 struct bench_cost bench_cost(const struct forward *);
 

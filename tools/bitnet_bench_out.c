@@ -56,6 +56,7 @@ static void add_times(json_t *j, const struct bench_row *r, const struct loaded 
     number(j, "step_ms_p90", r->step_s_p90 * 1e3);
     number(j, "step_bytes", r->bytes / r->n_step);
     number(j, "step_macs", r->macs / r->n_step);
+    number(j, "head_rows", r->head_rows);
     number(j, "read_gbs", gbs);
     number(j, "int8_gmacs", gmacs);
     number(j, "of_read", of_read);

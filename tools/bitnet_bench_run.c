@@ -42,30 +42,44 @@ uint64_t bench_positions(const struct bench_ask *a)
     return depth + more;
 }
 
-static double head_size(const struct weight *w)
+/* Rows in the canonical form; a prepared matrix that is smaller than its rows
+ * leaves them where they are, in the file's map. */
+static double rows_size(const struct weight *w)
 {
-    const uint64_t row = wtype_row_size(w->desc.format, w->desc.cols);
-    uint64_t scales = 0;
-    if (w->desc.scale_kind == BNP_SCALE_ROW)
-        scales = 1;
-    if (w->desc.scale_kind == BNP_SCALE_BLOCK)
-        scales = (w->desc.cols - 1) / w->desc.block_cols + 1;
-    return (double)w->desc.rows * (double)(row + scales * sizeof(float));
+    return (double)w->desc.rows * (double)wtype_row_size(w->desc.format, w->desc.cols);
 }
 
 struct bench_cost bench_cost(const struct forward *f)
 {
     const struct weights *ws = &f->state->weights;
+    const struct weight *head = ws->head;
     const uint32_t n = f->model->hp.n_layer;
-    struct bench_cost c = { 0 };
+    struct bench_cost c = { .n_vocab = head->desc.rows };
     for (uint32_t i = 0; i < n * W_LAYER_N; i++) {
-        c.layers += (double)ws->w[i].layout.size;
-        c.layer_macs += (double)ws->w[i].desc.rows * ws->w[i].desc.cols;
+        const struct weight *w = &ws->w[i];
+        const bool elsewhere = w->desc.format != BNP_FMT_T2 &&
+                               (double)w->layout.size < rows_size(w);
+        c.layers += (double)w->layout.size + (elsewhere ? rows_size(w) : 0);
+        c.layer_macs += (double)w->desc.rows * w->desc.cols;
     }
-    c.head = head_size(ws->head);
-    c.head_macs = (double)ws->head->desc.rows * ws->head->desc.cols;
+    c.head_row = rows_size(head) / head->desc.rows;
+    c.head_rest = (double)head->layout.size;
+    if (c.head_rest >= rows_size(head))
+        c.head_rest -= rows_size(head);
+    c.head_macs = (double)head->desc.rows * head->desc.cols;
     c.kv_tok = (double)f->state->pool_size * n / f->conf.kv_tok;
     return c;
+}
+
+/* Bytes of the head in a pass: all rows and scales, or the screen and the rows
+ * that it left over. Outputs that need many rows share them. */
+static double head_bytes(const struct bench *b, const struct bench_cost *c, double rows,
+                         uint32_t n_out)
+{
+    const bool top = b->f->head.n_top != 0;
+    const bool screen = c->head_rest >= c->n_vocab;
+    const double all = rows * n_out < c->n_vocab ? rows * n_out : c->n_vocab;
+    return all * c->head_row + (top || !screen ? c->head_rest : 0);
 }
 
 /* ------------------------------------------------------------- open, close */
@@ -119,15 +133,17 @@ static int reserve(struct bench *b, uint32_t seq, uint32_t n_tok, struct err *e)
                    n_tok, seq);
 }
 
-/* The likeliest token of each row with logits. */
+static const struct sample_params greedy = { .top_p = 1, .repeat_penalty = 1 };
+
+/* The likeliest token of each output. */
 static int pick(struct bench *b, struct err *e)
 {
-    static const struct sample_params greedy = { .top_p = 1, .repeat_penalty = 1 };
     const struct bnp_step *s = &b->b.step;
     for (uint32_t i = 0; i < s->n_out; i++) {
-        const float *logits = b->f->logits + i * b->f->logits_stride;
+        const struct forward_out o = forward_out(b->f, i);
         const uint32_t pos = (uint32_t)s->pos[s->out_row[i]] + 1;
-        b->last[i] = sample_token(b->sampler, &greedy, logits, NULL, 0, pos);
+        b->last[i] = o.logits ? sample_token(b->sampler, &greedy, o.logits, NULL, 0, pos)
+                              : sample_top(b->sampler, &greedy, o.id, o.top, o.k, pos);
         if (b->last[i] < 0)
             return err_set(e, ERR_NUMERIC, "bench: the logits at position %u have no largest "
                            "number, expected a model whose activations stay finite", pos - 1);
@@ -137,6 +153,8 @@ static int pick(struct bench *b, struct err *e)
 
 static int pass(struct bench *b, struct err *e)
 {
+    for (uint32_t i = 0; i < b->b.step.n_out && !b->ask->all_logits; i++)
+        b->b.out_k[i] = sample_needs(&greedy);
     const int rc = forward_run(b->f, &b->b, e);
     return rc ? rc : pick(b, e);
 }
@@ -277,6 +295,16 @@ static void summarise(struct bench *b, struct bench_row *r)
     r->step_s_p90 = quantile(step, all, 0.9);
 }
 
+/* Rows of the head per output since `before`. */
+static double head_rows(const struct bench *b, const struct head_count *before)
+{
+    const struct head_count *now = &b->f->head;
+    const double full = (double)(now->n_full - before->n_full);
+    const double top = (double)(now->n_top - before->n_top);
+    const double exact = (double)(now->n_exact - before->n_exact);
+    return full + top > 0 ? (exact + full * b->f->model->hp.n_vocab) / (full + top) : 0;
+}
+
 static void name_row(struct bench_row *r)
 {
     const int n = snprintf(r->name, sizeof r->name, "%s%u", r->decode ? "tg" : "pp", r->n_tok);
@@ -295,14 +323,17 @@ int bench_prompt(struct bench *b, uint32_t depth, struct bench_row *r, struct er
         end = n - end < chunk ? n : end + chunk;
         r->bytes += c.layers + c.kv_tok * ((double)depth + end);
     }
-    r->bytes += c.head;
     r->macs = c.layer_macs * n + c.head_macs;
     int rc = prefill(b, depth, n < chunk ? n : chunk, NULL, e);
+    const struct head_count before = b->f->head;
     for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
         rc = prefill(b, depth, n, b->time + b->ask->n_rep + (size_t)i * r->n_step, e);
-    if (!rc)
-        summarise(b, r);
-    return rc;
+    if (rc)
+        return rc;
+    r->head_rows = head_rows(b, &before);
+    r->bytes += head_bytes(b, &c, r->head_rows, 1);
+    summarise(b, r);
+    return 0;
 }
 
 int bench_decode(struct bench *b, uint32_t depth, uint32_t n_seq, struct bench_row *r,
@@ -315,12 +346,15 @@ int bench_decode(struct bench *b, uint32_t depth, uint32_t n_seq, struct bench_r
     name_row(r);
     /* Step i sees depth + i + 1 tokens. */
     const double seen = (double)depth * n + (double)n * ((double)n + 1) / 2;
-    r->bytes = (c.layers + c.head) * n + c.kv_tok * seen * n_seq;
     r->macs = (c.layer_macs + c.head_macs) * n * n_seq;
     int rc = generate(b, depth, n_seq, n < WARM_STEPS ? n : WARM_STEPS, NULL, e);
+    const struct head_count before = b->f->head;
     for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
         rc = generate(b, depth, n_seq, n, b->time + b->ask->n_rep + (size_t)i * n, e);
-    if (!rc)
-        summarise(b, r);
-    return rc;
+    if (rc)
+        return rc;
+    r->head_rows = head_rows(b, &before);
+    r->bytes = (c.layers + head_bytes(b, &c, r->head_rows, n_seq)) * n + c.kv_tok * seen * n_seq;
+    summarise(b, r);
+    return 0;
 }

@@ -128,7 +128,7 @@ int load_forward_conf(struct loaded *l, struct forward_conf *c, struct err *e)
 {
     struct bar bar = { .start_ms = now_ms() };
     c->page_tok = LOAD_PAGE_TOK;
-    c->route = (struct route_opts){ .min_det = BNP_DET_EXACT };
+    c->route.min_det = BNP_DET_EXACT;
     c->progress_ctx = &bar;
     c->progress = isatty(STDERR_FILENO) ? draw_bar : NULL;
     int rc = open_plugins(l, e);

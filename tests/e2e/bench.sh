@@ -15,11 +15,11 @@ cd "$(dirname "$0")/../.." || exit 2
 ref=org.bitnetd.scalar-ref
 m=$top/tiny.gguf
 "$bitnet" synth --shape tiny -o "$m" 2> /dev/null || exit 2
-bench() { "$bitnet" bench -m "$m" "$@" 2> "$top/err"; }
+bench() { "$bitnet" bench -m "$m" --plugin $ref "$@" 2> "$top/err"; }
 
 # ---- one run, looked at closely ----
 
-bench -p 24 -n 4 -b 1,3 --depth 0,33 -r 3 --chunk 16 -t 2 --plugin $ref -o json \
+bench -p 24 -n 4 -b 1,3 --depth 0,33 -r 3 --chunk 16 -t 2 -o json \
     --commit 'a "b' > "$top/rows.json"
 rows() { jq -r "$1" "$top/rows.json" | tr '\n' ' ' | sed 's/ $//'; }
 same "rows are named as llama-bench names them" \
@@ -51,13 +51,14 @@ same "a share is part over whole" true \
         .of_limit == ([.of_read, .of_int8] | max))')"
 same "speed is tokens over time" true \
     "$(rows '.[1] | .tok_s * .step_ms / 1e3 | . > 0.5 and . < 2')"
+same "the reference looks at every row of the head" 2048 "$(rows '[.[].head_rows] | unique | .[]')"
 same "who computed" "$ref: scalar reference" \
     "$(rows '[.[] | .plugin_layers, .plugin_head, .plugin_attn, .plugin_point] | unique | .[]')"
 same "what and where" "2 I2_S F16 bitnet-b1.58 3" \
     "$(rows '.[0] | "\(.threads) \(.type_layers) \(.type_head) \(.arch) \(.n_rep)"')"
 same "the command and the commit" "a \"b" "$(rows '.[0].commit')"
-if [ "$(rows '.[0].command')" = "bitnet bench -m $m -p 24 -n 4 -b 1,3 --depth 0,33 -r 3 --chunk 16 \
--t 2 --plugin $ref -o json --commit 'a \"b'" ]; then ok "the command can be given again"
+if [ "$(rows '.[0].command')" = "bitnet bench -m $m --plugin $ref -p 24 -n 4 -b 1,3 --depth 0,33 \
+-r 3 --chunk 16 -t 2 -o json --commit 'a \"b'" ]; then ok "the command can be given again"
 else not_ok "the command can be given again" "$(rows '.[0].command')"; fi
 
 # ---- the other formats ----
@@ -80,6 +81,16 @@ same "only decoding" tg2 "$(bench -p 0 -n 2 -r 1 -o jsonl | jq -r .test)"
 same "fewer instructions, a lower peak" true \
     "$(bench -p 2 -n 0 -r 1 -o json --isa baseline | jq --slurpfile all "$top/rows.json" \
         '$all[0][0].isa == "baseline" or $all[0][0].machine_int8_gmacs > .[0].machine_int8_gmacs')"
+
+# With whatever plugins there are, twice: what was measured and prepared is kept.
+for start in first second; do
+    run bench -m "$m" -p 4 -n 3 -r 1 -o json --timings "$top/timings" --weight-cache "$top/cache"
+    same "chosen by measurement, $start start" "0 true" \
+        "$status $(jq 'all(.[]; .tok_s > 0 and .head_rows > 0 and .head_rows <= 2048)' "$top/out")"
+done
+run bench -m "$m" -p 4 -n 3 -r 1 -o json --timings "$top/timings" --all-logits
+same "--all-logits: every row of the head" "0 2048" \
+    "$status $(jq -r '[.[].head_rows] | unique | .[]' "$top/out")"
 
 # ---- what goes wrong ----
 
