@@ -27,8 +27,8 @@ TERN_INLINE void one_step(const uint8_t *w, const int8_t *q, __m256i s[4])
 /* Adds n steps, at most 16 (8 where code 3 occurs), to the 32-bit sums. */
 TERN_INLINE void one_run(const uint8_t *w, const int8_t *q, uint32_t n, __m256i sum[4])
 {
-    __m256i s[4] = { _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                     _mm256_setzero_si256() };
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i s[4] = { zero, zero, zero, zero };
     for (; n > 1; n -= 2, w += 2 * STEP_SIZE, q += 2 * TERN_STEP) {
         _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
         one_step(w, q, s);
@@ -46,9 +46,8 @@ static void one(const struct tern_call *c)
     const uint32_t n = tern_steps(c->n_cols), run = c->plus2 ? 8 : 16;
     const uint8_t *w = c->panel + (size_t)(c->first / TERN_STEP) * STEP_SIZE;
     const int8_t *q = (const int8_t *)c->act + c->first;
-    const __m256i start = _mm256_set1_epi32(-c->sum[0]);
-    __m256i sum[4] = { _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                       _mm256_setzero_si256() };
+    const __m256i start = _mm256_set1_epi32(-c->sum[0]), zero = _mm256_setzero_si256();
+    __m256i sum[4] = { zero, zero, zero, zero };
     uint32_t i = 0;
     for (; n - i >= 16; i += 16)
         for (uint32_t k = 0; k < 16; k += run)

@@ -15,13 +15,13 @@
  *   code 4 = floor(m / 3)   code 1 = floor(b / 3)   (looked up: m, b <= 9)
  *   code 3 = m - 3 code 4   code 2 = n - 3 m        code 0 = b - 3 code 1
  *
- * One token does not need the last line: sums of m, n and b times q are kept,
+ * One token or two do without the last line: sums of m, n and b times q are kept,
  * and the line is applied to sums. Those of n may wrap in 16 bits, what comes
  * out of the line fits (tern.h). A single product is at most 28 * 254. */
 #include "plugins/cpu-avx2/tern.h"
 
 enum { ROWS = 80, HALF = 40, FIELDS = 5, STEP_SIZE = 32, BLOCK = TERN_RUN * 2 * STEP_SIZE };
-enum { AHEAD = 2048, N_PAIR = ROWS / 16 };
+enum { AHEAD = 2048, N_PAIR = ROWS / 16, FEW = 2 };
 
 /* ---------------------------------------------------------------- packing */
 
@@ -92,32 +92,52 @@ TERN_INLINE struct parts apart(const uint8_t *w)
     return p;
 }
 
-/* -------------------------------------------------------------- one token */
+/* ------------------------------------------------------------- few tokens */
 
 TERN_INLINE __m256i less3(__m256i a, __m256i b)
 {
     return _mm256_sub_epi16(_mm256_sub_epi16(a, b), _mm256_add_epi16(b, b));
 }
 
-/* Adds n steps of half a panel, at most TERN_RUN, to its 40 sums. */
-static void one_run(const uint8_t *w, const int8_t *q, uint32_t n, int32_t *acc)
+/* Adds n steps of half a panel, at most TERN_RUN, to its 40 sums of n_tok tokens. */
+TERN_INLINE void few(const uint8_t *w, const int8_t *q, size_t stride, uint32_t n, int32_t *acc,
+                     unsigned n_tok)
 {
-    __m256i sn = _mm256_setzero_si256(), sm = sn, sb = sn, s1 = sn, s4 = sn;
+    __m256i s[FEW][FIELDS];
+    TERN_UNROLL
+    for (unsigned t = 0; t < n_tok; t++)
+        s[t][0] = s[t][1] = s[t][2] = s[t][3] = s[t][4] = _mm256_setzero_si256();
     for (; n; n--, w += STEP_SIZE, q += TERN_STEP) {
         const struct parts p = apart(w);
-        const __m256i v = tern_four(q);
         _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
-        sb = tern_mac(sb, p.b, v);
-        s1 = tern_mac(s1, p.code1, v);
-        sn = tern_mac(sn, p.n, v);
-        sm = tern_mac(sm, p.m, v);
-        s4 = tern_mac(s4, p.code4, v);
+        TERN_UNROLL
+        for (unsigned t = 0; t < n_tok; t++) {
+            const __m256i v = tern_four(q + t * stride);
+            s[t][0] = tern_mac(s[t][0], p.b, v);
+            s[t][1] = tern_mac(s[t][1], p.code1, v);
+            s[t][2] = tern_mac(s[t][2], p.n, v);
+            s[t][3] = tern_mac(s[t][3], p.m, v);
+            s[t][4] = tern_mac(s[t][4], p.code4, v);
+        }
     }
-    tern_widen(acc, less3(sb, s1));
-    tern_widen(acc + 8, s1);
-    tern_widen(acc + 16, less3(sn, sm));
-    tern_widen(acc + 24, less3(sm, s4));
-    tern_widen(acc + 32, s4);
+    TERN_UNROLL
+    for (unsigned t = 0; t < n_tok; t++, acc += ROWS) {
+        tern_widen(acc, less3(s[t][0], s[t][1]));
+        tern_widen(acc + 8, s[t][1]);
+        tern_widen(acc + 16, less3(s[t][2], s[t][3]));
+        tern_widen(acc + 24, less3(s[t][3], s[t][4]));
+        tern_widen(acc + 32, s[t][4]);
+    }
+}
+
+static void one_run(const uint8_t *w, const int8_t *q, size_t stride, uint32_t n, int32_t *acc)
+{
+    few(w, q, stride, n, acc, 1);
+}
+
+static void two_run(const uint8_t *w, const int8_t *q, size_t stride, uint32_t n, int32_t *acc)
+{
+    few(w, q, stride, n, acc, 2);
 }
 
 /* ------------------------------------------------------------ more tokens */
@@ -153,12 +173,15 @@ static void dot(const struct tern_call *c)
         n = end - s < block ? end - s : block;
         for (uint32_t h = 0; h < 2; h++) {
             const uint8_t *w = c->panel + step_at(c->cols, h, s);
+            const int8_t *q = (const int8_t *)c->act + s * TERN_STEP;
             if (c->n_tok == 1)
-                one_run(w, (const int8_t *)c->act + s * TERN_STEP, n, c->acc + h * HALF);
+                one_run(w, q, 0, n, c->acc + h * HALF);
+            else if (c->n_tok == 2)
+                two_run(w, q, c->act_stride, n, c->acc + h * HALF);
             else
                 expand(w, h, n, c->scratch);
         }
-        if (c->n_tok > 1)
+        if (c->n_tok > FEW)
             tern_tiles(c, TERN_CODES, c->scratch, N_PAIR, s * TERN_STEP, n);
     }
 }

@@ -124,9 +124,10 @@ TERN_INLINE void look_up(struct sums *s, unsigned set, __m256i index, __m256i si
 {
     s->lo[set] = _mm256_add_epi8(s->lo[set],
                                  _mm256_sign_epi8(_mm256_shuffle_epi8(lo, index), sign));
+    __asm__("" : "+x"(s->lo[set]));
     s->hi[set] = _mm256_add_epi8(s->hi[set],
                                  _mm256_sign_epi8(_mm256_shuffle_epi8(hi, index), sign));
-    __asm__("" : "+x"(s->lo[set]), "+x"(s->hi[set]));
+    __asm__("" : "+x"(s->hi[set]));
 }
 
 /* sign holds the next set's sign on top, and is not 0 below it. */
@@ -188,8 +189,8 @@ static void run(const uint8_t *w, const uint8_t *act, uint32_t n, int32_t *acc)
     memset(wide, 0, sizeof wide);
     while (n) {
         const uint32_t now = n < BYTE_GROUPS ? n : BYTE_GROUPS;
-        struct sums s;
-        memset(&s, 0, sizeof s);
+        const __m256i zero = _mm256_setzero_si256();
+        struct sums s = { { zero, zero, zero, zero }, { zero, zero, zero, zero } };
         for (uint32_t i = 0; i < now; i++, w += GROUP_SIZE, act += 2 * TABLE) {
             _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
             _mm_prefetch((const char *)w + AHEAD + 64, _MM_HINT_T0);

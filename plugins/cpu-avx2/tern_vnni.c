@@ -40,8 +40,8 @@ TERN_INLINE void one_step(const uint8_t *w, const int8_t *q, __m256i s[4])
 /* Adds n steps, at most RUN_MAX, to the sums of all rows. */
 static void one(const uint8_t *w, const int8_t *q, uint32_t n, int32_t *acc)
 {
-    __m256i s[2][4];
-    memset(s, 0, sizeof s);
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i s[2][4] = { { zero, zero, zero, zero }, { zero, zero, zero, zero } };
     for (; n > 1; n -= 2, w += 2 * STEP_SIZE, q += 2 * TERN_STEP) {
         _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
         one_step(w, q, s[0]);
