@@ -296,7 +296,8 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
     struct buf missing = { 0 };
     const struct forward_conf f = {
         .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq, .max_out = c->max_seq,
-        .kv_tok = c->kv_tok, .page_tok = c->page_tok, .max_mem = (uint64_t)c->max_mem_mib << 20,
+        .kv_tok = c->kv_tok, .page_tok = c->page_tok, .kv_format = c->kv_format,
+        .max_mem = (uint64_t)c->max_mem_mib << 20,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear, ""), .pin_attn = or_null(c->pin_attn, ""),
                    .pin_point = or_null(c->pin_point, ""), .exclude = exclude,

@@ -21,6 +21,9 @@ static const struct conf_word activations[] = {
 static const struct conf_word page_sizes[] = {
     { "16", 16 }, { "32", 32 }, { "64", 64 }, { NULL, 0 }
 };
+static const struct conf_word kv_formats[] = {
+    { "f16", BNP_KV_F16 }, { "i8", BNP_KV_I8 }, { NULL, 0 }
+};
 static const struct conf_word det_classes[] = {
     { "exact", BNP_DET_EXACT }, { "stable", BNP_DET_STABLE }, { "bounded", BNP_DET_BOUNDED },
     { NULL, 0 }
@@ -78,6 +81,8 @@ const struct conf_key conf_key[] = {
            "Tokens of KV cache in all; 0: max_seq times n_ctx."),
     WORDS("engine", "page_tok", CONF_CHOICE, page_tok, "16", page_sizes,
           "Tokens in a page of the KV cache: 16, 32 or 64."),
+    WORDS("engine", "kv", CONF_CHOICE, kv_format, "f16", kv_formats,
+          "Keys and values as f16, or as i8: half the memory, nearly the same answers."),
     NUMBER("engine", "max_mem_mib", max_mem_mib, "0", 0, 1 << 24,
            "MiB that weights, KV cache and work memory may take; 0: what is free."),
     { "engine", "seed", CONF_SEED, AT(seed), "0", 0, 0, NULL,

@@ -26,6 +26,7 @@ struct forward_conf {
     uint32_t max_out;             /* rows with logits in a step                */
     uint32_t kv_tok;              /* tokens of KV in all; 0: max_seq * n_ctx   */
     uint32_t page_tok;            /* 16, 32 or 64                              */
+    uint32_t kv_format;           /* BNP_KV_*; 0: f16                          */
     uint64_t max_mem;             /* bytes of weights, KV and work; 0: the     */
                                   /* memory that is free now                   */
     struct route_opts route;

@@ -38,6 +38,8 @@ static int settle_conf(struct forward *f, struct err *err)
                        "least one of each and at most %d rows, %d sequences: check "
                        "engine.row_budget and engine.max_seq", c->max_tok, c->max_seq, c->max_out,
                        INT32_MAX, UINT16_MAX - 1);
+    if (!c->kv_format)
+        c->kv_format = BNP_KV_F16;
     if (c->max_out > c->max_tok)
         c->max_out = c->max_tok;
     const uint32_t seq_pages = pages_for(c->n_ctx, c->page_tok);
@@ -63,7 +65,7 @@ static void describe(struct forward *f)
         widest = hp->n_head * hp->head_dim;
     s->attn = (struct bnp_attn_desc){
         .struct_size = sizeof s->attn, .n_head = hp->n_head, .n_head_kv = hp->n_head_kv,
-        .head_dim = hp->head_dim, .page_tok = f->conf.page_tok, .kv_format = BNP_KV_F16,
+        .head_dim = hp->head_dim, .page_tok = f->conf.page_tok, .kv_format = f->conf.kv_format,
         .max_kv = f->conf.n_ctx, .max_tok = f->conf.max_tok, .scale = hp->attn_scale
     };
     s->point = (struct bnp_point_desc){

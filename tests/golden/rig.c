@@ -52,7 +52,7 @@ struct forward_conf rig_conf(const struct rig_opts *o)
     return (struct forward_conf){
         .n_ctx = either(o->n_ctx, GOLDEN_MAX), .max_tok = either(o->max_tok, GOLDEN_MAX),
         .max_seq = either(o->max_seq, GOLDEN_N), .max_out = either(o->max_out, GOLDEN_MAX),
-        .page_tok = either(o->page_tok, 32),
+        .page_tok = either(o->page_tok, 32), .kv_format = o->kv_format,
         .route = { .min_det = BNP_DET_EXACT, .pin_linear = id, .pin_attn = id, .pin_point = id }
     };
 }

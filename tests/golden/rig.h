@@ -16,7 +16,7 @@ struct rig_opts {                 /* 0: a value that suits the golden prompts  *
     const char *plugin;           /* id; NULL: scalar-ref                      */
     const char *variant;          /* the plugin's option of that name; or NULL */
     uint64_t isa_mask;            /* 0: all that the processor has             */
-    uint32_t n_threads, page_tok, n_ctx, max_tok, max_seq, max_out;
+    uint32_t n_threads, page_tok, kv_format, n_ctx, max_tok, max_seq, max_out;
 };
 
 struct rig {

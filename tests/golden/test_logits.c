@@ -174,6 +174,78 @@ START_TEST(logits_agree_with_two_references)
 }
 END_TEST
 
+/* -------------------------------------------------------------- int8 keys */
+
+/* Sum of -ln p(next token) over a text's positions. */
+static double surprise(const float *logits, const int32_t *id, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        const float *row = logits + (size_t)i * N_VOCAB;
+        const double top = (double)row[argmax(row)];
+        double all = 0;
+        for (int k = 0; k < N_VOCAB; k++)
+            all += exp((double)row[k] - top);
+        sum += log(all) + top - (double)row[id[i + 1]];
+    }
+    return sum;
+}
+
+/* The prompts and the reference's continuations, under f16 and int8 keys: how
+ * far apart are the two? n_row counts all positions here. */
+static void kv_logits(uint32_t kv_format, float *out, double *nats)
+{
+    struct rig r;
+    rig_open(&r, &(struct rig_opts){ .kv_format = kv_format });
+    n_row = 0;
+    *nats = 0;
+    for (uint32_t i = 0; i < GOLDEN_N; i++) {
+        int32_t id[GOLDEN_MAX];
+        const uint32_t n = golden[i].n + GOLDEN_NEW;
+        float *at = out + (size_t)n_row * N_VOCAB;
+        memcpy(id, golden[i].id, golden[i].n * sizeof *id);
+        memcpy(id + golden[i].n, golden[i].greedy, sizeof golden[i].greedy);
+        rig_logits(&r, id, n, 0, at);
+        *nats += surprise(at, id, n);
+        n_row += n;
+    }
+    rig_close(&r);
+}
+
+START_TEST(int8_keys_change_little)
+{
+    rig_golden(golden);
+    const size_t most = (size_t)GOLDEN_N * GOLDEN_MAX * N_VOCAB;
+    float *f16 = malloc(most * sizeof *f16), *i8 = malloc(most * sizeof *i8);
+    ck_assert(f16 && i8);
+    double nats[2], worst = 1, sum = 0, most_apart = 0;
+    uint32_t n_same = 0;
+    kv_logits(BNP_KV_F16, f16, &nats[0]);
+    kv_logits(BNP_KV_I8, i8, &nats[1]);
+    for (uint32_t i = 0; i < n_row; i++) {
+        const float *a = f16 + (size_t)i * N_VOCAB, *b = i8 + (size_t)i * N_VOCAB;
+        const double c = correlation(a, b);
+        worst = fmin(worst, c);
+        sum += c;
+        most_apart = fmax(most_apart, difference(a, b));
+        n_same += argmax(a) == argmax(b);
+    }
+    const double n = n_row - GOLDEN_N, ppl[2] = { exp(nats[0] / n), exp(nats[1] / n) };
+    printf("int8 against f16 keys, %u positions: correlation worst %.6f, average %.6f; largest "
+           "difference %.3f, typical %.3f; likeliest token alike at %.2f %%; perplexity %.4f and "
+           "%.4f\n", n_row, worst, sum / n_row, most_apart, typical(f16, i8),
+           100.0 * n_same / n_row, ppl[1], ppl[0]);
+    ck_assert_double_lt(worst, 1);                  /* or it was not int8 at all */
+    ck_assert_double_ge(worst, 0.998);
+    ck_assert_double_ge(sum / n_row, 0.9999);
+    ck_assert_double_ge(n_same, 0.98 * n_row);
+    ck_assert_double_le(ppl[1], 1.01 * ppl[0]);
+    rig_golden_free(golden);
+    free(f16);
+    free(i8);
+}
+END_TEST
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);       /* figures survive a failing child */
@@ -182,6 +254,7 @@ int main(void)
     tcase_set_timeout(c, 600);
     tcase_add_loop_test(c, logits_agree_with_two_references, 0,
                         (int)(sizeof model_path / sizeof model_path[0]));
+    tcase_add_test(c, int8_keys_change_little);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

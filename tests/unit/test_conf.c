@@ -25,6 +25,7 @@ START_TEST(conf_without_a_source_is_the_table)
     ck_assert_str_eq(c.model_path, "");
     ck_assert_uint_eq(c.i2s_layout, 0);
     ck_assert_uint_eq(c.page_tok, 16);
+    ck_assert_uint_eq(c.kv_format, BNP_KV_F16);
     ck_assert_uint_eq(c.seed, 0);
     ck_assert(!c.seed_random && !c.parity && c.bind && !c.strict && !c.log_json);
     ck_assert_uint_eq(c.determinism, BNP_DET_EXACT);
@@ -80,6 +81,7 @@ START_TEST(conf_file_sets_every_kind_of_value)
         "[engine]\n"
         "seed = 18446744073709551615\n"
         "page_tok = 64\n"
+        "kv = I8\n"
         "parity = ON\n"
         "[model]\n"
         "path = /a b/c.gguf\n"
@@ -96,6 +98,7 @@ START_TEST(conf_file_sets_every_kind_of_value)
     ck_assert_uint_eq(c.port, 0);
     ck_assert(c.seed == UINT64_MAX);
     ck_assert_uint_eq(c.page_tok, 64);
+    ck_assert_uint_eq(c.kv_format, BNP_KV_I8);
     ck_assert(c.parity && c.log_json);
     ck_assert_str_eq(c.model_path, "/a b/c.gguf");
     ck_assert_str_eq(c.activation, "relu2");

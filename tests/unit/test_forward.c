@@ -136,6 +136,31 @@ START_TEST(forward_gives_one_hash_however_it_is_run)
 }
 END_TEST
 
+START_TEST(forward_with_int8_keys_has_one_hash_too)
+{
+    struct rig_opts i8 = { .kv_format = BNP_KV_I8 };
+    const struct hash want = hash_alone(&i8, 0), f16 = hash_alone(&(struct rig_opts){ 0 }, 0);
+    ck_assert(memcmp(&want, &f16, sizeof want));
+    struct hash h = hash_alone(&i8, 7);
+    ck_assert_msg(!memcmp(&h, &want, sizeof h), "chunks of 7");
+    i8.page_tok = 64;
+    h = hash_together(&i8);
+    ck_assert_msg(!memcmp(&h, &want, sizeof h), "together, pages of 64");
+}
+END_TEST
+
+START_TEST(int8_keys_take_about_half_the_memory)
+{
+    rig_open(&rig, &(struct rig_opts){ 0 });
+    const uint64_t f16 = rig.f->mem.kv;
+    rig_close(&rig);
+    rig_open(&rig, &(struct rig_opts){ .kv_format = BNP_KV_I8 });
+    ck_assert_uint_gt(rig.f->mem.kv, f16 / 2);
+    ck_assert_uint_lt(rig.f->mem.kv, f16 / 2 + f16 / 16);
+    rig_close(&rig);
+}
+END_TEST
+
 /* The hash must be able to differ. */
 START_TEST(forward_reads_every_token)
 {
@@ -583,6 +608,8 @@ int main(void)
     tcase_set_timeout(c, 900);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, forward_gives_one_hash_however_it_is_run);
+    tcase_add_test(c, forward_with_int8_keys_has_one_hash_too);
+    tcase_add_test(c, int8_keys_take_about_half_the_memory);
     tcase_add_test(c, forward_reads_every_token);
     tcase_add_test(c, forward_step_allocates_nothing);
     tcase_add_test(c, forward_without_outputs_skips_the_head);
