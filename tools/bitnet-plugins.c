@@ -1,232 +1,71 @@
-/* bitnet-plugins.c - what is in the plugin directory, and what is wrong with it.
+/* bitnet-plugins.c - the command line, and what its verbs share.
  *
- * Opens the directory exactly as bitnetd does, prints every file that was
- * found, and says with its exit status whether bitnetd could start: 0 when
- * scalar-ref is usable, 1 when not, 2 for a wrong command line. */
+ *   list      what is in the plugin directory (bitnet-plugins_list.c)
+ *   explain   who would do what of a model, and why; bench: measured anew
+ *   verify    one plugin's bits against the reference's */
+#include "tools/bitnet-plugins.h"
+
+#include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/conf.h"
 #include "core/base/log.h"
 #include "core/plug/isa.h"
-#include "core/plug/plug.h"
-#include "core/plug/route.h"
-
-struct args {
-    const char *dir, *conf;
-    bool json, fast;
-};
 
 static const char usage[] =
-    "usage: bitnet-plugins list [--json] [--dir DIR] [--conf FILE] [--fast]\n"
+    "usage: bitnet-plugins list [--json] [--fast] [--dir DIR] [--conf FILE]\n"
+    "       bitnet-plugins explain [-m MODEL] [--json] [--dir DIR] [--conf FILE]\n"
+    "                      [--set section.key=value]...\n"
+    "       bitnet-plugins bench   the same\n"
+    "       bitnet-plugins verify [--full] [--filter WHAT] [--bench] [--isa LIST]\n"
+    "                      [--seed S] [--ref FILE] [--dir DIR] [--option key=value]...\n"
+    "                      [--limit SECONDS] [-v | --quiet] PLUGIN.so\n"
     "       bitnet-plugins --help | --version\n"
     "\n"
-    "Shows every plugin file: id, version, ABI, kind, families with their\n"
-    "determinism, state, and why a file was rejected.\n"
+    "list     every plugin file: id, version, ABI, kind, families with their\n"
+    "         determinism, state, and why a file was rejected\n"
+    "explain  who would do what of a model: each candidate's times, beside what\n"
+    "         this machine can do at most, and why each loser lost\n"
+    "bench    explain, with everything measured anew\n"
+    "verify   the plugin's answers against scalar-ref's, bit by bit, on each of\n"
+    "         its devices and with each instruction set left out\n"
     "\n"
     "  --json       one JSON object with every field\n"
-    "  --dir DIR    look there (default: lib/bitnet/plugins beside bin)\n"
-    "  --conf FILE  take [plugins] and the plugins' own sections from FILE\n"
+    "  --dir DIR    plugins are there (default: lib/bitnet/plugins beside bin)\n"
+    "  --conf FILE  configuration; --set is stronger, as for bitnetd\n"
     "  --fast       do not ask for known answers, do not choose\n"
+    "  -m MODEL     a GGUF file (default: as bitnetd)\n"
+    "  --full       also the shapes of published models\n"
+    "  --filter W   a family (linear, attn, point), an op (mul, topk, attend...)\n"
+    "               or part of a case's line\n"
+    "  --bench      a line for each case, with the times of its ops\n"
+    "  --isa LIST   only with these instruction sets\n"
+    "  --seed S     other numbers of the same shapes\n"
+    "  --ref FILE   the reference (default: scalar-ref.so of the directory)\n"
+    "  --limit N    seconds for one case, then it hangs (default 300)\n"
+    "  --option     key=value that the plugin gets from its configuration\n"
+    "  -v           a line for each case; --quiet: no line at the end\n"
     "\n"
-    "Exit status: 0 when the reference plugin is usable, else 1; 2 for a wrong\n"
-    "command line.\n";
+    "Exit status of list: 0 when the reference plugin is usable, else 1. Of verify:\n"
+    "0 all equal, 1 something is wrong, 3 not loadable here. 2: wrong command line.\n";
 
-static const char *kind_name(uint32_t kind)
+int complain(const struct err *e)
 {
-    static const char *const name[] = { "-", "cpu", "gpu", "other" };
-    return kind < sizeof name / sizeof name[0] ? name[kind] : "unknown";
+    fprintf(stderr, "bitnet-plugins: %s\n", e->text);
+    return 1;
 }
 
-static const char *const family_name[3] = { "linear", "attention", "pointwise" };
-
-/* Lines of cells; every column but the last as wide as its widest cell. */
-enum { COL_FILE, COL_ID, COL_VERSION, COL_ABI, COL_KIND, COL_FAMILIES, COL_STATE, N_COL };
-
-struct line {
-    char cell[N_COL][512];
-};
-
-static void fill_families(const struct plug_entry *p, char *out, size_t n)
+int close_output(int rc)
 {
-    size_t at = 0;
-    out[0] = 0;
-    for (unsigned f = 0; f < 3 && p->has_note; f++) {
-        if (!(p->note.raw.families >> f & 1))
-            continue;
-        const char *det = p->det[f] ? plug_det_name(p->det[f]) : NULL;
-        const int len = snprintf(out + at, n - at, "%s%s%s%s", at ? " " : "", family_name[f],
-                                 det ? "=" : "", det ? det : "");
-        at += len > 0 && (size_t)len < n - at ? (size_t)len : 0;
-    }
-    if (!at)
-        snprintf(out, n, "-");
-}
-
-static void fill_line(const struct plug_entry *p, struct line *l)
-{
-    const struct bnp_note *n = &p->note.raw;
-    snprintf(l->cell[COL_FILE], sizeof l->cell[0], "%s", p->file);
-    snprintf(l->cell[COL_ID], sizeof l->cell[0], "%s", p->has_note ? n->id : "-");
-    snprintf(l->cell[COL_VERSION], sizeof l->cell[0], "%s", p->has_note ? n->version : "-");
-    if (p->has_note)
-        snprintf(l->cell[COL_ABI], sizeof l->cell[0], "%u.%u", n->abi_major, n->abi_minor);
-    else
-        snprintf(l->cell[COL_ABI], sizeof l->cell[0], "-");
-    snprintf(l->cell[COL_KIND], sizeof l->cell[0], "%s", kind_name(n->device_kind));
-    fill_families(p, l->cell[COL_FAMILIES], sizeof l->cell[0]);
-    snprintf(l->cell[COL_STATE], sizeof l->cell[0], "%s%s%s", plug_state_name(p->state),
-             p->reason[0] ? ": " : "", p->reason);
-}
-
-static void print_lines(const struct line *l, unsigned n)
-{
-    int width[N_COL] = { 0 };
-    for (unsigned i = 0; i < n; i++)
-        for (int c = 0; c < N_COL; c++)
-            if ((int)strlen(l[i].cell[c]) > width[c])
-                width[c] = (int)strlen(l[i].cell[c]);
-    for (unsigned i = 0; i < n; i++) {
-        for (int c = 0; c < N_COL - 1; c++)
-            printf("%-*s  ", width[c], l[i].cell[c]);
-        printf("%s\n", l[i].cell[N_COL - 1]);
-    }
-}
-
-static int print_table(const struct plug *plug, const char *dir)
-{
-    static const struct line head = { { "FILE", "ID", "VERSION", "ABI", "KIND",
-                                        "FAMILIES", "STATE" } };
-    char isa[128];
-    struct line *l = calloc((size_t)plug->n_entry + 1, sizeof *l);
-    if (!l)
-        return ERR_NOMEM;
-    isa_format(plug->topo.abi.isa, isa, sizeof isa);
-    printf("%s, on %s (%s), %u worker%s\n", dir, plug->topo.cpu_name, isa,
-           plug->topo.abi.n_workers, plug->topo.abi.n_workers == 1 ? "" : "s");
-    l[0] = head;
-    for (unsigned i = 0; i < plug->n_entry; i++)
-        fill_line(plug->entry[i], &l[i + 1]);
-    print_lines(l, plug->n_entry + 1);
-    free(l);
-    return 0;
-}
-
-static json_t *isa_json(uint64_t mask)
-{
-    json_t *list = json_array();
-    char tmp[16];
-    for (unsigned bit = 0; bit < 64; bit++)
-        if (mask >> bit & 1)
-            json_array_append_new(list, json_string(isa_name(bit, tmp)));
-    return list;
-}
-
-static json_t *devices_json(const struct plug *plug, const struct plug_entry *p)
-{
-    json_t *list = json_array();
-    for (unsigned i = 0; i < plug->n_dev; i++) {
-        const struct dev *d = plug->dev[i];
-        if (d->plugin != p)
-            continue;
-        json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:b, s:b, s:I, s:I, s:I}",
-            "index", (int)d->index, "name", d->info.name, "kind", kind_name(d->info.kind),
-            "host_memory", (d->info.flags & BNP_DEV_HOST_MEM) != 0,
-            "synchronous", (d->info.flags & BNP_DEV_SYNC) != 0,
-            "memory_bytes", (json_int_t)d->info.mem_size,
-            "pci_domain", (json_int_t)d->info.pci_domain, "pci_bdf", (json_int_t)d->info.pci_bdf));
-    }
-    return list;
-}
-
-static json_t *families_json(const struct plug_entry *p)
-{
-    json_t *o = json_object();
-    for (unsigned f = 0; f < 3; f++)
-        if (p->note.raw.families >> f & 1)
-            json_object_set_new(o, family_name[f],
-                                p->det[f] ? json_string(plug_det_name(p->det[f])) : json_null());
-    return o;
-}
-
-/* A file's name may be any bytes; JSON has text only. */
-static json_t *text_json(const char *s)
-{
-    json_t *t = json_string(s);
-    return t ? t : json_string("(not UTF-8)");
-}
-
-static json_t *entry_json(const struct plug *plug, const struct plug_entry *p)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "file", text_json(p->file));
-    json_object_set_new(o, "path", text_json(p->path));
-    json_object_set_new(o, "state", json_string(plug_state_name(p->state)));
-    json_object_set_new(o, "reason", p->reason[0] ? text_json(p->reason) : json_null());
-    if (!p->has_note)
-        return o;
-    const struct bnp_note *n = &p->note.raw;
-    json_object_set_new(o, "id", json_string(n->id));
-    json_object_set_new(o, "version", json_string(n->version));
-    json_object_set_new(o, "abi", json_pack("{s:i, s:i, s:i}", "major", n->abi_major, "minor",
-                                            n->abi_minor, "min_host_minor", n->min_host_minor));
-    json_object_set_new(o, "kind", json_string(kind_name(n->device_kind)));
-    json_object_set_new(o, "families", families_json(p));
-    json_object_set_new(o, "isa_required", isa_json(p->note.isa));
-    json_object_set_new(o, "build", p->api.build ? text_json(p->api.build) : json_null());
-    json_object_set_new(o, "devices", devices_json(plug, p));
-    return o;
-}
-
-static int print_json(const struct plug *plug, const char *dir)
-{
-    json_t *list = json_array(), *root = json_object();
-    for (unsigned i = 0; i < plug->n_entry; i++)
-        json_array_append_new(list, entry_json(plug, plug->entry[i]));
-    json_object_set_new(root, "directory", text_json(dir));
-    json_object_set_new(root, "abi", json_pack("{s:i, s:i}", "major", BNP_ABI_MAJOR, "minor",
-                                               BNP_ABI_MINOR));
-    json_object_set_new(root, "cpu", text_json(plug->topo.cpu_name));
-    json_object_set_new(root, "isa", isa_json(plug->topo.abi.isa));
-    json_object_set_new(root, "workers", json_integer((json_int_t)plug->topo.abi.n_workers));
-    json_object_set_new(root, "reference_usable", json_boolean(plug->ref != NULL));
-    json_object_set_new(root, "plugins", list);
-    const int rc = json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_NOMEM : 0;
-    json_decref(root);
-    printf("\n");
-    return rc;
-}
-
-/* Marks what bitnetd would use, by choosing for the layers of a usual model
- * (2560 wide, 20 heads on 5 of 128). Without a candidate nothing is marked. */
-static void mark_active(struct plug *plug, const struct conf *conf)
-{
-    const struct route_opts ro = { .min_det = conf->determinism, .strict = conf->strict,
-                                   .pin_linear = conf->pin_linear, .pin_attn = conf->pin_attn,
-                                   .pin_point = conf->pin_point };
-    const bnp_weight_desc w = { .struct_size = sizeof w, .format = BNP_FMT_T2,
-                                .scale_kind = BNP_SCALE_TENSOR, .flags = BNP_W_MUL, .rows = 2560,
-                                .cols = 2560, .max_tok = 64 };
-    const bnp_attn_desc a = { .struct_size = sizeof a, .n_head = 20, .n_head_kv = 5,
-                              .head_dim = 128, .page_tok = 32, .kv_format = BNP_KV_F16,
-                              .max_kv = 128, .max_tok = 64, .scale = 0.08838835f };
-    const bnp_point_desc p = { .struct_size = sizeof p, .cols = 6912, .max_tok = 64,
-                               .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 |
-                                      BNP_POINT_ADD | BNP_POINT_PICK };
-    struct route *route;
-    struct dev *dev;
-    bnp_offer offer;
-    if (route_open(&route, plug, &ro, NULL))
-        return;
-    (void)route_linear(route, &w, &dev, &offer, NULL);
-    (void)route_attn(route, &a, &dev, &offer, NULL);
-    (void)route_point(route, &p, &dev, &offer, NULL);
-    route_close(route);
+    if (!rc && !fflush(stdout) && !ferror(stdout))
+        return 0;
+    fprintf(stderr, "bitnet-plugins: cannot write the answer: standard output is not writable or "
+            "memory is short\n");
+    return 1;
 }
 
 static const char *option(void *ctx, const char *id, const char *key)
@@ -234,88 +73,166 @@ static const char *option(void *ctx, const char *id, const char *key)
     return conf_option(ctx, id, key);
 }
 
-static int complain(const struct err *e)
+int plugins_conf(const struct args *a, struct conf *conf, struct plug_opts *o, struct err *e)
 {
-    fprintf(stderr, "bitnet-plugins: %s\n", e->text);
-    return 1;
-}
-
-static int show(const struct args *a, const struct plug_opts *o, const struct conf *conf)
-{
-    struct err e = { 0 };
-    struct plug *plug;
-    if (plug_open(&plug, o, &e))
-        return complain(&e);
-    if (!a->fast)
-        mark_active(plug, conf);
-    int rc = a->json ? print_json(plug, o->dir) : print_table(plug, o->dir);
-    const bool ref = plug->ref != NULL;
-    plug_close(plug);
-    if (rc || fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "bitnet-plugins: cannot write the list: standard output is not writable "
-                "or memory is short\n");
-        return 1;
-    }
-    if (!ref)
-        fprintf(stderr, "bitnet-plugins: %s: no usable %s here: bitnetd will not start without "
-                "it\n", o->dir, PLUG_REF_ID);
-    return ref ? 0 : 1;
-}
-
-static int list(const struct args *a)
-{
-    char dir[PATH_MAX];
-    struct conf conf;
-    struct err e = { 0 };
+    static char dir[PATH_MAX];
     uint64_t isa;
-    if (conf_load(&conf, a->conf, environ, NULL, 0, &e))
-        return complain(&e);
-    log_setup((enum log_level)conf.log_level, conf.log_json);
-    int rc;
-    struct plug_opts o = {
-        .dir = a->dir ? a->dir : conf.plugin_dir, .n_threads = conf.n_threads, .bind = conf.bind,
-        .only = conf.plugin_only, .no_test = a->fast, .option = option, .option_ctx = &conf,
+    *o = (struct plug_opts){ 0 };
+    memset(conf, 0, sizeof *conf);
+    const int rc = conf_load(conf, a->conf, environ, a->set, a->n_set, e);
+    if (rc)
+        return rc;
+    log_setup((enum log_level)conf->log_level, conf->log_json);
+    if (isa_parse(conf->isa, &isa))
+        return err_set(e, ERR_ARG, "[plugins] isa = %s: expected \"all\", or names as \"baseline "
+                       "avx2\"", conf->isa);
+    *o = (struct plug_opts){
+        .dir = a->dir ? a->dir : conf->plugin_dir, .n_threads = conf->n_threads,
+        .bind = conf->bind, .isa_mask = isa, .only = conf->plugin_only, .option = option,
+        .option_ctx = conf,
     };
-    if (!o.dir || !o.dir[0]) {
-        (void)plug_default_dir(dir, sizeof dir);      /* what is not there is said below */
-        o.dir = dir;
+    if (!o->dir || !o->dir[0]) {
+        (void)plug_default_dir(dir, sizeof dir);      /* what is not there is said later */
+        o->dir = dir;
     }
-    if (isa_parse(conf.isa, &isa)) {
-        err_set(&e, ERR_ARG, "[plugins] isa = %s: expected \"all\", or names as \"baseline avx2\"",
-                conf.isa);
-        rc = complain(&e);
-    } else {
-        o.isa_mask = isa;
-        rc = show(a, &o, &conf);
+    return 0;
+}
+
+/* ---------------------------------------------------------- the command line */
+
+enum { LIST = 1, EXPLAIN = 2, VERIFY = 4 };
+
+static const struct {
+    const char *name;
+    unsigned verb;
+} verbs[] = {
+    { "list", LIST }, { "explain", EXPLAIN }, { "bench", EXPLAIN }, { "verify", VERIFY },
+};
+
+static const struct {
+    struct option o;
+    unsigned verbs;
+} opts[] = {
+    { { "json", no_argument, NULL, 'j' }, LIST | EXPLAIN },
+    { { "fast", no_argument, NULL, 'f' }, LIST },
+    { { "dir", required_argument, NULL, 'd' }, LIST | EXPLAIN | VERIFY },
+    { { "conf", required_argument, NULL, 'c' }, LIST | EXPLAIN },
+    { { "set", required_argument, NULL, 's' }, LIST | EXPLAIN },
+    { { "model", required_argument, NULL, 'm' }, EXPLAIN },
+    { { "full", no_argument, NULL, 'F' }, VERIFY },
+    { { "filter", required_argument, NULL, 'w' }, VERIFY },
+    { { "bench", no_argument, NULL, 'b' }, VERIFY },
+    { { "isa", required_argument, NULL, 'i' }, VERIFY },
+    { { "seed", required_argument, NULL, 'S' }, VERIFY },
+    { { "ref", required_argument, NULL, 'r' }, VERIFY },
+    { { "option", required_argument, NULL, 'o' }, VERIFY },
+    { { "limit", required_argument, NULL, 'l' }, VERIFY },
+    { { "verbose", no_argument, NULL, 'v' }, VERIFY },
+    { { "quiet", no_argument, NULL, 'q' }, VERIFY },
+    { { "help", no_argument, NULL, 'h' }, 0 },
+    { { "version", no_argument, NULL, 'V' }, 0 },
+};
+#define N_OPT (sizeof opts / sizeof opts[0])
+
+static bool add_value(const char *list[MAX_VALUES], unsigned *n, const char *value)
+{
+    if (*n == MAX_VALUES)
+        return false;
+    list[(*n)++] = value;
+    return true;
+}
+
+static bool number(const char *text, uint64_t *v)
+{
+    char *end;
+    errno = 0;
+    *v = strtoull(text, &end, 0);
+    return *text && *text != '-' && !*end && !errno;
+}
+
+static bool seconds(uint32_t *s)
+{
+    uint64_t v;
+    const bool ok = number(optarg, &v) && v && v <= 86400;
+    *s = ok ? (uint32_t)v : 0;
+    return ok;
+}
+
+/* One option; false when its value is impossible. */
+static bool take(struct args *a, int c)
+{
+    switch (c) {
+    case 'j': a->json = true; return true;
+    case 'f': a->fast = true; return true;
+    case 'd': a->dir = optarg; return true;
+    case 'c': a->conf = optarg; return true;
+    case 's': return add_value(a->set, &a->n_set, optarg);
+    case 'm': a->model = optarg; return true;
+    case 'F': a->full = true; return true;
+    case 'w': a->filter = optarg; return true;
+    case 'b': a->bench = true; return true;
+    case 'i': a->isa = optarg; return true;
+    case 'S': return number(optarg, &a->seed);
+    case 'r': a->ref = optarg; return true;
+    case 'l': return seconds(&a->limit_s);
+    case 'o': return strchr(optarg, '=') && add_value(a->option, &a->n_option, optarg);
+    case 'v': a->verbose = true; return true;
+    case 'q': a->quiet = true; return true;
+    default: return false;
     }
-    conf_free(&conf);
-    return rc;
+}
+
+/* The verb's bits, 0 for none; used: those of the options that were given. */
+static unsigned find_verb(struct args *a, int argc, char **argv, const bool used[N_OPT])
+{
+    unsigned verb = 0;
+    if (optind >= argc)
+        return 0;
+    a->verb = argv[optind];
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (!strcmp(verbs[i].name, a->verb))
+            verb = verbs[i].verb;
+    for (size_t i = 0; i < N_OPT; i++)
+        if (used[i] && !(opts[i].verbs & verb))
+            return 0;
+    if (optind + 1 + (verb == VERIFY) != argc)
+        return 0;
+    a->file = verb == VERIFY ? argv[optind + 1] : NULL;
+    return verb;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option opts[] = {
-        { "json", no_argument, NULL, 'j' },       { "fast", no_argument, NULL, 'f' },
-        { "dir", required_argument, NULL, 'd' },  { "conf", required_argument, NULL, 'c' },
-        { "help", no_argument, NULL, 'h' },       { "version", no_argument, NULL, 'v' },
-        { NULL, 0, NULL, 0 },
-    };
+    struct option long_opts[N_OPT + 1] = { { 0 } };
+    bool used[N_OPT] = { false };
     struct args a = { 0 };
-    for (int c; (c = getopt_long(argc, argv, "h", opts, NULL)) != -1;) {
-        switch (c) {
-        case 'j': a.json = true; break;
-        case 'f': a.fast = true; break;
-        case 'd': a.dir = optarg; break;
-        case 'c': a.conf = optarg; break;
-        case 'h': fputs(usage, stdout); return 0;
-        case 'v': printf("bitnet-plugins %s, ABI %u.%u\n", BITNET_VERSION, BNP_ABI_MAJOR,
-                         BNP_ABI_MINOR); return 0;
-        default: fputs(usage, stderr); return 2;
+    for (size_t i = 0; i < N_OPT; i++)
+        long_opts[i] = opts[i].o;
+    for (int c; (c = getopt_long(argc, argv, "hvm:", long_opts, NULL)) != -1;) {
+        if (c == 'h') {
+            fputs(usage, stdout);
+            return 0;
+        }
+        if (c == 'V') {
+            printf("bitnet-plugins %s, ABI %u.%u\n", BITNET_VERSION, BNP_ABI_MAJOR, BNP_ABI_MINOR);
+            return 0;
+        }
+        for (size_t i = 0; i < N_OPT; i++)
+            used[i] = used[i] || opts[i].o.val == c;
+        if (!take(&a, c)) {
+            fputs(usage, stderr);
+            return EXIT_USAGE;
         }
     }
-    if (optind + 1 != argc || strcmp(argv[optind], "list")) {
+    switch (find_verb(&a, argc, argv, used)) {
+    case LIST:
+        return plugins_list(&a);
+    case EXPLAIN:
+        return plugins_explain(&a, !strcmp(a.verb, "bench"));
+    case VERIFY:
+        return plugins_verify(&a);
+    default:
         fputs(usage, stderr);
-        return 2;
+        return EXIT_USAGE;
     }
-    return list(&a);
 }

@@ -186,12 +186,6 @@ static double now_us(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 bool probe_clock_guess(struct probe_clock *c, uint32_t i)
 {
     if (!i || !(c->us[i - 1] > 0))
@@ -212,23 +206,20 @@ static int timed(int (*once)(void *ctx), void *ctx, double *us)
     return rc;
 }
 
-/* The lower quartile of the repetitions: neither a lucky one, nor one that a
- * neighbour disturbed. The first call warms up, unless there is time for it
- * alone. */
+/* The best of the repetitions: whatever else ran meanwhile can only add. The
+ * first call warms up, unless there is time for it alone. */
 static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx), void *ctx)
 {
     const double end = share[i] * c->budget_us;
-    double us[MAX_REPS], first;
-    uint32_t n = 0;
-    int rc = timed(once, ctx, &first);
-    c->spent_us += first;
-    for (; !rc && n < MAX_REPS && c->spent_us < end; n++) {
-        rc = timed(once, ctx, &us[n]);
-        c->spent_us += us[n];
+    double best = 0, us;
+    int rc = timed(once, ctx, &best);
+    c->spent_us += best;
+    for (uint32_t n = 0; !rc && n < MAX_REPS && c->spent_us < end; n++) {
+        rc = timed(once, ctx, &us);
+        c->spent_us += us;
+        best = n && best < us ? best : us;
     }
-    qsort(us, n, sizeof us[0], by_value);
-    const double took = n ? us[n / 4] : first;
-    c->us[i] = took > 0 ? took : 1e-3;        /* under the clock's resolution  */
+    c->us[i] = best > 0 ? best : 1e-3;        /* under the clock's resolution  */
     return rc;
 }
 

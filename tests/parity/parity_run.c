@@ -22,8 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/f16.h"
 #include "tools/verify/cases.h"
+#include "tools/verify/compare.h"
 
 struct run {
     struct sut ref, cand;
@@ -36,51 +36,19 @@ struct run {
     char differs[64];               /* the op of the first difference */
 };
 
-static const uint32_t unwritten = UINT32_MAX;
-
-static bool is_nan(uint32_t u)
-{
-    return (u & 0x7fffffffu) > 0x7f800000u;
-}
-
-/* Which NaN is not part of the contract; an element never written is no NaN. */
-static bool same(uint32_t a, uint32_t b)
-{
-    return a != unwritten && b != unwritten && (a == b || (is_nan(a) && is_nan(b)));
-}
-
-static bool compare_plane(struct run *r, const char *what, const struct plane *a,
-                          const struct plane *b)
-{
-    const size_t n = (size_t)a->rows * a->cols;
-    r->n_value += n;
-    for (size_t i = 0; i < n; i++) {
-        if (same(a->bits[i], b->bits[i]))
-            continue;
-        printf("%s\n  %s: row %zu column %zu: %s%s %08x (%.9g), reference %08x (%.9g)\n", what,
-               a->op, i / a->cols, i % a->cols, r->cand.path,
-               b->bits[i] == unwritten ? " did not write" : "", b->bits[i],
-               (double)f32_from_bits(b->bits[i]), a->bits[i], (double)f32_from_bits(a->bits[i]));
-        snprintf(r->differs, sizeof r->differs, "%s", a->op);
-        return false;
-    }
-    return true;
-}
-
 static bool compare(struct run *r, const char *what, const struct result *a, const struct result *b)
 {
     for (unsigned i = 0; i < a->n; i++) {
-        const struct plane *p = &a->plane[i], *q = i < b->n ? &b->plane[i] : NULL;
-        if (!q || strcmp(p->op, q->op)) {
-            /* topk is the one op that a plugin may leave out; then it is last */
-            if (!strncmp(p->op, "topk", 4))
-                return true;
-            printf("%s\n  %s: no result from %s\n", what, p->op, r->cand.path);
-            r->broken = true;
-            return false;
-        }
-        if (!compare_plane(r, what, p, q))
-            return false;
+        struct difference d;
+        char line[256];
+        r->n_value += (size_t)a->plane[i].rows * a->plane[i].cols;
+        if (!compare_plane(a, b, i, &d))
+            continue;
+        compare_print(&d, line, sizeof line);
+        printf("%s\n  %s: %s\n", what, r->cand.path, line);
+        snprintf(r->differs, sizeof r->differs, "%s", d.op);
+        r->broken = d.missing;
+        return false;
     }
     return true;
 }

@@ -11,7 +11,8 @@
  *   open-fails                device_open says BNP_E_DEVICE
  *   device-lost-at-step-N     step N, from 1, and everything after it says
  *                             BNP_E_DEVICE
- *   scribble                  mul writes one float behind the last row of y */
+ *   scribble                  mul writes one float behind the last row of y
+ *   crash, hang               rmsnorm does not come back */
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,11 @@ static int attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const bn
 
 static int rmsnorm(bnp_stream *s, const bnp_norm *norm, const bnp_rows *x, const bnp_rows *y)
 {
+    if (is("crash"))
+        __builtin_trap();
+    if (is("hang"))
+        for (;;)
+            continue;
     const int rc = ref_point_rmsnorm(s, norm, x, y);
     if (!rc && is("norm-bit"))
         flip_last_bit(y);

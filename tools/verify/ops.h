@@ -15,11 +15,14 @@ struct plane {
     const char *op;             /* "mul", "attend", "rmsnorm"...             */
     uint32_t rows, cols;
     uint32_t *bits;             /* [rows][cols]                              */
+    double us;                  /* the calls that gave it; 0: not timed      */
 };
 
 struct result {
     struct plane plane[12];
     unsigned n;
+    bnp_offer offer;            /* what the plugin promised for it           */
+    double since, us;           /* the stopwatch: TIMED of ops_help.h        */
 };
 void result_free(struct result *);
 

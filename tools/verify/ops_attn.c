@@ -21,6 +21,8 @@ struct attn_run {
     int32_t *table;                         /* [3][n_page] */
     bnp_span pool, scratch;
     bnp_rows out[3];                        /* by position */
+    bnp_offer offer;
+    struct result *result;
 };
 
 struct piece { uint32_t seq, pos, n; };     /* rows of one sequence in a step */
@@ -44,9 +46,9 @@ void attn_input(const struct attn_case *c, enum attn_part part, uint32_t seq, ui
 static int open_pool(struct attn_run *r, const char **failed)
 {
     const bnp_attn_desc *d = &r->c->desc;
-    bnp_offer offer = { .struct_size = sizeof offer };
     uint64_t size = 0;
-    TRY("query", r->ops->query(r->s->dev, d, &offer));
+    r->offer.struct_size = sizeof r->offer;
+    TRY("query", r->ops->query(r->s->dev, d, &r->offer));
     TRY("page_size", r->ops->page_size(r->s->dev, d, &size));
     r->n_page = (r->c->kv_len + N_FORK) / d->page_tok + 1;
     const uint32_t n = 3 * r->n_page;
@@ -64,7 +66,7 @@ static int open_pool(struct attn_run *r, const char **failed)
         r->table[j] = t;
     }
     r->pool = span_new(size * n);
-    r->scratch = span_new(offer.scratch_size);
+    r->scratch = span_new(r->offer.scratch_size);
     for (uint32_t q = 0; q < 3; q++)
         r->out[q] = rows_new(q < 2 ? attn_len(r->c, q) : N_FORK, width(r->c, ATTN_Q));
     return BNP_OK;
@@ -114,7 +116,8 @@ static int work(struct attn_run *r, const struct piece *p, uint32_t n_piece, con
     int rc = r->ops->append(r->s->stream, &r->c->desc, r->pool, &k, &v);
     if (!rc) {
         *failed = "attend";
-        rc = r->ops->attend(r->s->stream, &r->c->desc, r->pool, &q, out, r->scratch);
+        rc = TIMED(r->result, r->ops->attend(r->s->stream, &r->c->desc, r->pool, &q, out,
+                                             r->scratch));
     }
     if (!rc && r->s->n_alloc != n_alloc) {
         *failed = "allocating inside a step";
@@ -190,10 +193,11 @@ static int fork_sequence(struct attn_run *r, const char **failed)
 
 int run_attn(struct sut *s, const struct attn_case *c, struct result *out, const char **failed)
 {
-    struct attn_run r = { .s = s, .ops = s->p->attn, .c = c };
+    struct attn_run r = { .s = s, .ops = s->p->attn, .c = c, .result = out };
     if (!r.ops)
         return BNP_E_UNSUPPORTED;
     int rc = open_pool(&r, failed);
+    out->offer = r.offer;
     if (!rc)
         rc = grow(&r, failed);
     if (!rc)

@@ -14,6 +14,11 @@
         }                           \
     } while (0)
 
+/* rc of a call; what it took becomes the time of the next plane. */
+#define TIMED(out, call) (result_time(out), result_timed(out, (call)))
+void result_time(struct result *);
+int result_timed(struct result *, int rc);
+
 void result_add(struct result *, const char *op, const bnp_rows *);
 void result_add_words(struct result *, const char *op, const void *words, uint32_t rows,
                       uint32_t cols);

@@ -69,15 +69,14 @@ static int do_mul(struct linear_run *r, struct result *out, const char **failed)
                                      { .weight = r->w, .y = added, .flags = BNP_ADD } };
     /* A weight that cannot be kept is multiplied once more instead. */
     const bnp_linear_item adopted = { .weight = r->adopted ? r->adopted : r->w, .y = again };
-    int rc = r->ops->mul(r->s->stream, r->act, 2, item, r->scratch);
-    if (!rc)
-        rc = r->ops->mul(r->s->stream, r->act, 1, &adopted, r->scratch);
     *failed = "mul";
+    int rc = TIMED(out, r->ops->mul(r->s->stream, r->act, 2, item, r->scratch));
     if (!rc) {
         result_add(out, "mul", &y);
         result_add(out, "mul with BNP_ADD", &added);
-        result_add(out, "mul of an adopted weight", &again);
     }
+    if (!rc && !(rc = TIMED(out, r->ops->mul(r->s->stream, r->act, 1, &adopted, r->scratch))))
+        result_add(out, "mul of an adopted weight", &again);
     span_free(y.mem);
     span_free(added.mem);
     span_free(again.mem);
@@ -87,7 +86,7 @@ static int do_mul(struct linear_run *r, struct result *out, const char **failed)
 static int do_gather(struct linear_run *r, struct result *out, const char **failed)
 {
     const bnp_rows y = rows_new(r->c->n_tok, r->c->w.desc.cols);
-    const int rc = r->ops->gather(r->s->stream, r->w, &y);
+    const int rc = TIMED(out, r->ops->gather(r->s->stream, r->w, &y));
     *failed = "gather";
     if (!rc)
         result_add(out, "gather", &y);
@@ -102,7 +101,7 @@ static int do_topk(struct linear_run *r, struct result *out, const char **failed
     const bnp_topk top = { .struct_size = sizeof top, .k = k, .n_tok = r->c->n_tok,
                            .id = span_new(size), .logit = span_new(size),
                            .n_exact = span_new(r->c->n_tok * 4ull) };
-    const int rc = r->ops->topk(r->s->stream, r->act, r->w, &top, r->scratch);
+    const int rc = TIMED(out, r->ops->topk(r->s->stream, r->act, r->w, &top, r->scratch));
     *failed = "topk";
     if (!rc) {
         result_add_words(out, "topk ids", top.id.base, top.n_tok, k);
@@ -121,8 +120,8 @@ static int do_step(struct linear_run *r, struct result *out, const char **failed
     for (uint32_t t = 0; t < x.n_tok; t++)
         linear_input(c, t, row_of(&x, t));
     const long n_alloc = r->s->n_alloc;
-    int rc = r->ops->act_prepare(r->s->stream, r->layout.act_kind, &x, r->act);
     *failed = "act_prepare";
+    int rc = r->ops->act_prepare(r->s->stream, r->layout.act_kind, &x, r->act);
     if (!rc)
         rc = do_mul(r, out, failed);
     if (!rc && c->w.desc.flags & BNP_W_GATHER)
@@ -143,6 +142,7 @@ int run_linear(struct sut *s, const struct linear_case *c, struct result *out, c
     if (!r.ops)
         return BNP_E_UNSUPPORTED;
     int rc = open_weight(&r, failed);
+    out->offer = r.offer;
     if (!rc && (rc = sut_step(s, c->n_tok, 0, c->seed, c->w.desc.rows)))
         *failed = "step_begin";
     if (!rc) {

@@ -2,18 +2,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/verify/ops.h"
 #include "tools/verify/ops_help.h"
 
 enum { N_POS = 64 + SUT_MAX_TOK };          /* rows of the rope table */
 
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+
+void result_time(struct result *out)
+{
+    out->since = now_us();
+}
+
+int result_timed(struct result *out, int rc)
+{
+    out->us += now_us() - out->since;
+    return rc;
+}
+
 void result_add_words(struct result *out, const char *op, const void *words, uint32_t rows,
                       uint32_t cols)
 {
     const size_t size = (size_t)rows * cols * 4;
     struct plane *p = &out->plane[out->n++];
-    *p = (struct plane){ .op = op, .rows = rows, .cols = cols, .bits = malloc(size ? size : 1) };
+    *p = (struct plane){ .op = op, .rows = rows, .cols = cols, .us = out->us,
+                         .bits = malloc(size ? size : 1) };
+    out->us = 0;
     if (!p->bits) {
         fprintf(stderr, "no memory for a result\n");
         exit(2);
@@ -70,11 +91,11 @@ static int norms(struct sut *s, const struct point_case *c, const bnp_rows *x, s
                       .weight = span_new(c->cols * 4ull) };
     const bnp_rows y = rows_new(c->n_tok, c->cols), in_place = input(c, POINT_X);
     point_weight(c, c->cols, norm.weight.base);
-    int rc = s->p->point->rmsnorm(s->stream, &norm, x, &y);
+    int rc = TIMED(out, s->p->point->rmsnorm(s->stream, &norm, x, &y));
     if (!rc) {
         result_add(out, "rmsnorm", &y);
         norm.group_cols = c->group_cols;
-        rc = s->p->point->rmsnorm(s->stream, &norm, &in_place, &in_place);
+        rc = TIMED(out, s->p->point->rmsnorm(s->stream, &norm, &in_place, &in_place));
     }
     if (!rc)
         result_add(out, "rmsnorm of groups in place", &in_place);
@@ -93,7 +114,7 @@ static int ropes(struct sut *s, const struct point_case *c, struct result *out)
     int rc = BNP_OK;
     for (rope.style = BNP_ROPE_HALVES; rope.style <= BNP_ROPE_PAIRS && !rc; rope.style++) {
         const bnp_rows x = input(c, POINT_X);
-        rc = s->p->point->rope(s->stream, &rope, &x);
+        rc = TIMED(out, s->p->point->rope(s->stream, &rope, &x));
         if (!rc)
             result_add(out, rope.style == BNP_ROPE_HALVES ? "rope halves" : "rope pairs", &x);
         span_free(x.mem);
@@ -107,7 +128,7 @@ static int glus(struct sut *s, const bnp_rows *x, const bnp_rows *y, struct resu
     int rc = BNP_OK;
     for (uint32_t f = BNP_GLU_RELU2; f <= BNP_GLU_SILU && !rc; f++) {
         const bnp_rows z = rows_new(x->n_tok, x->cols);
-        rc = s->p->point->glu(s->stream, f, x, y, &z);
+        rc = TIMED(out, s->p->point->glu(s->stream, f, x, y, &z));
         if (!rc)
             result_add(out, f == BNP_GLU_RELU2 ? "glu relu2" : "glu silu", &z);
         span_free(z.mem);
@@ -118,10 +139,10 @@ static int glus(struct sut *s, const bnp_rows *x, const bnp_rows *y, struct resu
 static int add_and_pick(struct sut *s, const bnp_rows *x, const bnp_rows *y, struct result *out)
 {
     const bnp_rows z = rows_new(x->n_tok, x->cols);
-    int rc = s->p->point->pick(s->stream, x, &z);
+    int rc = TIMED(out, s->p->point->pick(s->stream, x, &z));
     if (!rc)
         result_add(out, "pick", &z);
-    if (!rc && !(rc = s->p->point->add(s->stream, x, y)))
+    if (!rc && !(rc = TIMED(out, s->p->point->add(s->stream, x, y))))
         result_add(out, "add", y);
     span_free(z.mem);
     return rc;
@@ -134,8 +155,8 @@ int run_point(struct sut *s, const struct point_case *c, struct result *out, con
     const bnp_point_desc d = { .struct_size = sizeof d, .cols = c->cols, .max_tok = SUT_MAX_TOK,
                                .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 |
                                       BNP_POINT_SILU | BNP_POINT_ADD | BNP_POINT_PICK };
-    bnp_offer offer = { .struct_size = sizeof offer };
-    TRY("query", s->p->point->query(s->dev, &d, &offer));
+    out->offer = (bnp_offer){ .struct_size = sizeof out->offer };
+    TRY("query", s->p->point->query(s->dev, &d, &out->offer));
     TRY("step_begin", sut_step(s, c->n_tok, c->pos, c->seed, 1));
     const bnp_rows x = input(c, POINT_X), y = input(c, POINT_Y);
     const long n_alloc = s->n_alloc;

@@ -49,7 +49,12 @@ static void host_release(void *ctx, void *p)
 
 static const char *host_option(void *ctx, const char *key)
 {
-    return strcmp(key, "fault") ? NULL : ((struct sut *)ctx)->fault;
+    const struct sut_conf *c = &((struct sut *)ctx)->conf;
+    const size_t n = strlen(key);
+    for (unsigned i = 0; i < c->n_option; i++)
+        if (!strncmp(c->option[i], key, n) && c->option[i][n] == '=')
+            return c->option[i] + n + 1;
+    return NULL;
 }
 
 /* All tasks, once each, in an order that changes from call to call. */
@@ -72,20 +77,20 @@ static bool open_device(struct sut *s, uint32_t device)
     uint32_t n = 0;
     const bool able = (s->topo.isa & s->p->isa_required) == s->p->isa_required;
     if (!able || s->p->device_count(&s->host, &n) || n <= device) {
-        fprintf(stderr, "%s: %s %u; it has %u with the instruction sets given\n", s->path,
-                able ? "no device" : "needs more for device", device, n);
+        snprintf(s->why, sizeof s->why, "%s %u; it has %u with the instruction sets given",
+                 able ? "no device" : "needs more for device", device, n);
         s->absent = true;
         return false;
     }
     const bnp_limits lim = { .struct_size = sizeof lim, .max_tok = SUT_MAX_TOK,
                              .max_seq = SUT_MAX_SEQ, .max_pages = SUT_MAX_PAGES,
                              .max_out = SUT_MAX_TOK };
-    if (s->p->device_open(&s->host, device, &s->dev) ||
-        s->p->device->stream_open(s->dev, &lim, &s->stream)) {
-        fprintf(stderr, "%s: %s\n", s->path, s->why);
-        return false;
-    }
-    return true;
+    int rc = s->p->device_open(&s->host, device, &s->dev);
+    if (!rc)
+        rc = s->p->device->stream_open(s->dev, &lim, &s->stream);
+    if (rc && !s->why[0])
+        snprintf(s->why, sizeof s->why, "device %u cannot be opened: status %d", device, rc);
+    return !rc;
 }
 
 static const void *take(void *mine, size_t size, const void *theirs)
@@ -112,14 +117,14 @@ bool sut_open(struct sut *s, const char *path, const char *fault)
     return sut_open_device(s, path, fault, UINT64_MAX, 0);
 }
 
-bool sut_open_device(struct sut *s, const char *path, const char *fault, uint64_t isa,
-                     uint32_t device)
+static bool load(struct sut *s, const char *path, const struct sut_conf *conf)
 {
     static const uint8_t worker_numa[3];
-    *s = (struct sut){ .path = path, .fault = fault };
+    s->path = path;
+    s->conf = *conf;
     s->topo = (bnp_topo){ .struct_size = sizeof(bnp_topo), .n_workers = 3, .n_numa = 1,
                           .cache_line = 64, .l1d_size = 32768, .l2_size = 1 << 20,
-                          .l3_size = 1 << 25, .isa = isa_probe() & isa,
+                          .l3_size = 1 << 25, .isa = isa_probe() & conf->isa,
                           .worker_numa = worker_numa };
     s->host = (bnp_host){ .struct_size = sizeof(bnp_host), .abi_major = BNP_ABI_MAJOR,
                           .abi_minor = BNP_ABI_MINOR, .ctx = s, .topo = &s->topo, .log = host_log,
@@ -128,11 +133,37 @@ bool sut_open_device(struct sut *s, const char *path, const char *fault, uint64_
     s->dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const bnp_plugin *theirs = s->dl ? dlsym(s->dl, "bnp_plugin_v1") : NULL;
     if (!theirs) {
-        fprintf(stderr, "%s: %s\n", path, dlerror());
+        const char *why = dlerror();
+        snprintf(s->why, sizeof s->why, "%s", why ? why : "exports no bnp_plugin_v1");
         return false;
     }
     take_tables(s, theirs);
-    return open_device(s, device);
+    return conf->device == SUT_NO_DEVICE || open_device(s, conf->device);
+}
+
+bool sut_open_as(struct sut *s, const char *path, const struct sut_conf *conf)
+{
+    *s = (struct sut){ 0 };
+    return load(s, path, conf);
+}
+
+bool sut_open_device(struct sut *s, const char *path, const char *fault, uint64_t isa,
+                     uint32_t device)
+{
+    *s = (struct sut){ 0 };
+    snprintf(s->fault, sizeof s->fault, "fault=%s", fault ? fault : "");
+    s->fault_option = s->fault;
+    const struct sut_conf conf = { .option = &s->fault_option, .n_option = fault != NULL,
+                                   .isa = isa, .device = device };
+    const bool ok = load(s, path, &conf);
+    if (!ok)
+        fprintf(stderr, "%s: %s\n", path, s->why);
+    return ok;
+}
+
+unsigned long sut_scribbled(void)
+{
+    return n_scribbled;
 }
 
 bool sut_close(struct sut *s)

@@ -16,6 +16,14 @@
 #define SUT_MAX_SEQ 4
 #define SUT_MAX_PAGES 64
 
+struct sut_conf {
+    const char *const *option;  /* [n_option] "key=value" for host->option   */
+    unsigned n_option;
+    uint64_t isa;               /* those of this machine that it may see     */
+    uint32_t device;            /* its number; SUT_NO_DEVICE: none is opened */
+};
+#define SUT_NO_DEVICE UINT32_MAX
+
 struct sut {
     const char *path;
     void *dl;
@@ -27,8 +35,10 @@ struct sut {
     const bnp_plugin *p;        /* &api                                      */
     bnp_host host;
     bnp_topo topo;
-    const char *fault;          /* host->option("fault")                     */
-    char why[256];              /* the last report                           */
+    struct sut_conf conf;
+    char fault[128];            /* "fault=..." of sut_open_device            */
+    const char *fault_option;
+    char why[256];              /* the last report, or why it did not open   */
     int why_status;
     unsigned n_report;
     long n_alloc, n_live;       /* allocations made, not yet released        */
@@ -38,15 +48,19 @@ struct sut {
     uint64_t scramble;
 };
 
-/* False after a line on stderr. fault may be NULL. */
-bool sut_open(struct sut *, const char *path, const char *fault);
-/* Device number `device` of a plugin that sees only those instruction sets of
- * this machine that are in isa. absent is set when there is no such device, or
- * the plugin needs more. */
+/* False with the reason in why. absent is set when there is no such device, or
+ * the plugin needs more instruction sets. */
+bool sut_open_as(struct sut *, const char *path, const struct sut_conf *);
+/* The same, with a line on stderr. fault, which may be NULL, is the option
+ * "fault"; borrowed while the sut is open. */
 bool sut_open_device(struct sut *, const char *path, const char *fault, uint64_t isa,
                      uint32_t device);
+bool sut_open(struct sut *, const char *path, const char *fault);   /* all, its first */
 /* False when the plugin kept memory, or when anybody wrote behind a span. */
 bool sut_close(struct sut *);
+
+/* Spans so far that somebody wrote behind. */
+unsigned long sut_scribbled(void);
 
 /* Memory as the contract promises: on 64 bytes, BNP_SLACK behind it; filled
  * with NaN patterns through and through. Exits when there is none. span_free
