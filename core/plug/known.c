@@ -20,7 +20,7 @@ static const char *const family_name[N_FAMILY] = { "linear", "attention", "point
  * contract, a case or a fill changes, and for no other reason. */
 static const char *const ref_digest[N_FAMILY] = {
     [LINEAR] = "5fafb4327e17626f6e8ef64c56d6b3fb757c402b524b9ab1c29bc5788d12b97e",
-    [ATTN] = "8f3a3db9390b296464fbe8248608f494961c6bff40c8a520137daadec019013e",
+    [ATTN] = "345a7f430e499ee022725e9d0a8d26e0521bc08a063c9dc5b13e3b2f645e0d25",
     [POINT] = "71bdd27a8958dcd57e2c4e0411635d3cf49ea0aa76d6cef5fed130e3664a5fca",
 };
 
@@ -38,12 +38,14 @@ struct known {
 #define L(format_, scale_, rows_, cols_, block_, flags_, n_tok_, fill_)                     \
     { LINEAR, n_tok_, 0, fill_, { .linear = { sizeof(bnp_weight_desc), format_, scale_,     \
       BNP_ROLE_OTHER, flags_, rows_, cols_, block_, n_tok_, 0, "known" } } }
-#define A(head_, kv_, dim_, page_, window_, scale_, kv_len_, n_tok_, fill_)                 \
+#define A(kv_format_, head_, kv_, dim_, page_, window_, scale_, kv_len_, n_tok_, fill_)     \
     { ATTN, n_tok_, kv_len_, fill_, { .attn = { sizeof(bnp_attn_desc), head_, kv_, dim_,    \
-      page_, BNP_KV_F16, window_, kv_len_, n_tok_, scale_ } } }
+      page_, kv_format_, window_, kv_len_, n_tok_, scale_ } } }
 #define P(ops_, cols_, n_tok_, fill_)                                                       \
     { POINT, n_tok_, 0, fill_, { .point = { sizeof(bnp_point_desc), ops_, cols_, n_tok_ } } }
 
+#define F16 BNP_KV_F16
+#define I8 BNP_KV_I8
 #define MUL BNP_W_MUL
 #define ALL (BNP_W_MUL | BNP_W_GATHER | BNP_W_TOPK)
 #define POINT_ALL (BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 | BNP_POINT_SILU | \
@@ -89,15 +91,20 @@ static const struct known known[] = {
     L(BNP_FMT_I8, BNP_SCALE_BLOCK, 21, 80, 16, BNP_W_GATHER, 4, PROBE_RANDOM),
     L(BNP_FMT_I8, BNP_SCALE_ROW, 35, 100, 0, ALL, 2, PROBE_RANDOM),
     L(BNP_FMT_I8, BNP_SCALE_TENSOR, 35, 100, 0, ALL, 2, PROBE_RANDOM),
-    A(4, 2, 64, 16, 0, 0.125f, 150, 5, PROBE_RANDOM),
-    A(2, 1, 32, 32, 0, 0.1767767f, 70, 1, PROBE_RANDOM),
-    A(5, 1, 128, 64, 0, 0.08838835f, 40, 9, PROBE_RANDOM),
-    A(2, 2, 80, 16, 0, 0.1118034f, 33, 4, PROBE_MIXED),
-    A(2, 1, 64, 16, 20, 0.125f, 140, 7, PROBE_RANDOM),
-    A(2, 1, 64, 32, 0, 0.125f, 35, 3, PROBE_MAX),
-    A(2, 1, 64, 32, 0, 0.125f, 35, 3, PROBE_SPIKE),
-    A(2, 2, 16, 16, 0, 0.25f, 20, 3, PROBE_DENORMAL),
-    A(3, 3, 48, 16, 0, 0.1443376f, 20, 2, PROBE_ALTERNATE),
+    A(F16, 4, 2, 64, 16, 0, 0.125f, 150, 5, PROBE_RANDOM),
+    A(F16, 2, 1, 32, 32, 0, 0.1767767f, 70, 1, PROBE_RANDOM),
+    A(F16, 5, 1, 128, 64, 0, 0.08838835f, 40, 9, PROBE_RANDOM),
+    A(F16, 2, 2, 80, 16, 0, 0.1118034f, 33, 4, PROBE_MIXED),
+    A(F16, 2, 1, 64, 16, 20, 0.125f, 140, 7, PROBE_RANDOM),
+    A(F16, 2, 1, 64, 32, 0, 0.125f, 35, 3, PROBE_MAX),
+    A(F16, 2, 1, 64, 32, 0, 0.125f, 35, 3, PROBE_SPIKE),
+    A(F16, 2, 2, 16, 16, 0, 0.25f, 20, 3, PROBE_DENORMAL),
+    A(F16, 3, 3, 48, 16, 0, 0.1443376f, 20, 2, PROBE_ALTERNATE),
+    A(I8, 4, 2, 64, 16, 0, 0.125f, 150, 5, PROBE_RANDOM),
+    A(I8, 5, 1, 128, 64, 0, 0.08838835f, 40, 9, PROBE_MIXED),
+    A(I8, 2, 1, 64, 32, 20, 0.125f, 140, 7, PROBE_SPIKE),
+    A(I8, 2, 2, 80, 16, 0, 0.1118034f, 33, 4, PROBE_MAX),
+    A(I8, 2, 2, 16, 16, 0, 0.25f, 20, 3, PROBE_DENORMAL),
     P(POINT_ALL, 256, 3, PROBE_RANDOM),
     P(POINT_ALL, 2560, 2, PROBE_MIXED),
     P(POINT_ALL, 80, 7, PROBE_SPIKE),

@@ -248,19 +248,31 @@ static bool on_linear(void *arg, const struct linear_case *c)
  * times, both once per chunk, and 1 / L and the product follow:
  *   bound = (2 E + g(min(keys, 128) + chunks + 2) + g(8 + chunks)) A
  *           + keys 2^-125 max |v|
- * A being the true mean of |v|. k and v are compared as the f16 values that
- * they become. */
-static double attn_bound(uint32_t dim, uint32_t n_keys, double s, double mean, double max)
+ * A being the true mean of |v|. With int8, a score and a weight are rounded
+ * once more (the steps), and a weight may lose T / 2, which up to 127 multiplies.
+ * k and v are compared as the f16 or int8 values that they become. */
+static double attn_bound(const bnp_attn_desc *d, uint32_t n_keys, double s, double mean, double max)
 {
-    const double e = exp(g(dim + 1.0) * s + 180 * U) - 1;
+    const double step = d->kv_format == BNP_KV_I8;
+    const double e = exp(g(d->head_dim + 1.0 + step) * s + 180 * U) - 1;
     const double chunks = n_keys / BNP_ATTN_CHUNK + 2;
     const double keys = n_keys < BNP_ATTN_CHUNK ? n_keys : BNP_ATTN_CHUNK;
-    return (2 * e + g(keys + chunks + 2) + g(8 + chunks)) * mean + n_keys * 0x1p-125 * max + TINY;
+    return (2 * e + g(keys + chunks + 2 + step) + g(8 + chunks)) * mean +
+           n_keys * (0x1p-125 * max + step * 64 * TINY) + TINY;
 }
 
-static double f16_value(float x)
+/* What a k or v row is once it is stored. */
+static void stored(const bnp_attn_desc *d, const float *x, double *out)
 {
-    return (double)f16_to_f32(f16_from_f32(x));
+    for (uint32_t i = 0; i < d->n_head_kv * d->head_dim; i++) {
+        const float *head = x + i / d->head_dim * d->head_dim;
+        float m = BNP_KV_I8_MIN;
+        for (uint32_t k = 0; k < d->head_dim; k++)
+            m = fmaxf(m, fabsf(head[k]));
+        out[i] = d->kv_format == BNP_KV_I8
+                     ? (double)rintf(x[i] * (127.0f / m)) * (double)(m / 127.0f)
+                     : (double)f16_to_f32(f16_from_f32(x[i]));
+    }
 }
 
 static void judge_row(struct accuracy *a, const struct attn_case *c, const char *what, uint32_t seq,
@@ -271,14 +283,11 @@ static void judge_row(struct accuracy *a, const struct attn_case *c, const char 
     const bnp_attn_desc *d = &c->desc;
     const uint32_t from = d->window && pos >= d->window ? pos - d->window + 1 : 0;
     const uint32_t n = pos - from + 1;
-    const uint32_t width = d->n_head_kv * d->head_dim;
     for (uint32_t j = 0; j < n; j++) {
         attn_input(c, ATTN_K, seq, from + j, row);
-        for (uint32_t i = 0; i < width; i++)
-            k[j][i] = f16_value(row[i]);
+        stored(d, row, k[j]);
         attn_input(c, ATTN_V, seq, from + j, row);
-        for (uint32_t i = 0; i < width; i++)
-            v[j][i] = f16_value(row[i]);
+        stored(d, row, v[j]);
     }
     attn_input(c, ATTN_Q, seq, pos, q);
     for (uint32_t h = 0; h < d->n_head; h++) {
@@ -305,8 +314,8 @@ static void judge_row(struct accuracy *a, const struct attn_case *c, const char 
                 vmax = fmax(vmax, fabs(v[j][at + i]));
             }
             const size_t e = (size_t)h * d->head_dim + i;
-            judge(a, "attend", what, e, bits[e], o / sum,
-                  attn_bound(d->head_dim, n, size, abs / sum, vmax));
+            judge(a, d->kv_format == BNP_KV_I8 ? "attend, int8" : "attend", what, e, bits[e],
+                  o / sum, attn_bound(d, n, size, abs / sum, vmax));
         }
     }
 }
