@@ -18,7 +18,7 @@
 enum { MAX_CHUNK = 1 << 14, MAX_REP = 1000, MAX_DEPTH = 1 << 24 };
 
 static struct bench_ask ask = { .n_prompt = 512, .n_gen = 128, .n_rep = 5, .chunk = 256 };
-static const char *batches = "1", *depths = "0", *format_name = "md";
+static const char *batches = "1", *depths = "0", *format_name = "md", *kv = "f16";
 static const char *weight_cache, *timings, *commit;
 
 static const struct opt options[] = {
@@ -29,6 +29,7 @@ static const struct opt options[] = {
     { "depth", 'd', OPT_TEXT, &depths, "LIST", "tokens that are there before (default 0)" },
     { "reps", 'r', OPT_U32, &ask.n_rep, "R", "repetitions, after an untimed one (default 5)" },
     { "chunk", 0, OPT_U32, &ask.chunk, "N", "rows in a step of a prompt (default 256)" },
+    { "kv", 0, OPT_TEXT, &kv, "f16|i8", "how keys and values are kept (default f16)" },
     { "all-logits", 0, OPT_FLAG, &ask.all_logits, NULL, "compute every logit, not the largest" },
     { "weight-cache", 0, OPT_TEXT, &weight_cache, "DIR", "keep prepared weights here" },
     { "timings", 0, OPT_TEXT, &timings, "FILE", "keep here what plugins were measured at" },
@@ -81,6 +82,8 @@ static int check_ask(struct err *e)
         return err_set(e, ERR_ARG, "--reps: %u, expected 1 to %d", ask.n_rep, MAX_REP);
     if (!ask.chunk || ask.chunk > MAX_CHUNK)
         return err_set(e, ERR_ARG, "--chunk: %u, expected 1 to %d", ask.chunk, MAX_CHUNK);
+    if (strcmp(kv, "f16") && strcmp(kv, "i8"))
+        return err_set(e, ERR_ARG, "--kv: %.60s, expected f16 or i8", kv);
     return 0;
 }
 
@@ -128,6 +131,7 @@ static int load(struct loaded *l, struct err *e)
     struct forward_conf c = {
         .n_ctx = (uint32_t)n_ctx, .max_tok = ask.chunk > n_seq ? ask.chunk : n_seq,
         .max_seq = n_seq, .max_out = n_seq, .kv_tok = (uint32_t)kv_tok,
+        .kv_format = strcmp(kv, "i8") ? BNP_KV_F16 : BNP_KV_I8,
         .weight_cache = weight_cache, .weight_cache_size = UINT64_MAX,
         .route = { .timings = timings }
     };

@@ -45,6 +45,10 @@ same "multiply-adds of a prompt: one row has logits" $(((2 * 786432 * 24 + 52428
 # 512 columns of f16 a token and layer: 2 x 2 x 128 x 2 bytes; tokens 34 to 37.
 same "deeper sequences read more keys and values" "$((33 * 1024)) $((33 * 3072))" \
     "$(rows '.[4].step_bytes - .[1].step_bytes, .[5].step_bytes - .[2].step_bytes')"
+bench -p 0 -n 4 --depth 33 -r 1 --kv i8 -o json > "$top/i8.json"
+same "int8 keys and values are fewer bytes" "i8 true" \
+    "$(jq -r --slurpfile f16 "$top/rows.json" \
+        '.[0] | "\(.type_kv) \(.step_bytes < $f16[0][4].step_bytes)"' "$top/i8.json")"
 same "a share is part over whole" true \
     "$(rows 'all(.[]; (.read_gbs / .machine_read_gbs / .of_read - 1 | fabs) < 1e-6 and
         (.int8_gmacs / .machine_int8_gmacs / .of_int8 - 1 | fabs) < 1e-6 and
@@ -99,6 +103,7 @@ refused "missing file" 1 "cannot open: No such file" bench -m /nonexistent
 refused "nothing to measure" 2 "nothing to measure" bench -m "$m" -p 0 -n 0
 refused "no repetition" 2 "reps: 0" bench -m "$m" -r 0
 refused "no rows" 2 "chunk: 0" bench -m "$m" --chunk 0
+refused "unknown keys and values" 2 "kv: q4, expected f16 or i8" bench -m "$m" --kv q4
 refused "unknown format" 2 "expected md, csv, json or jsonl" bench -m "$m" -o xml
 for list in 0 '1,' ,1 1,,2 1,x 99999 -1 '1 2' ''; do
     refused "batches \"$list\"" 2 "batch: $list, expected up to 16 whole numbers" bench -m "$m" -b "$list"
