@@ -2,7 +2,8 @@
  *
  * What decides is the extreme: codes all 2 or 3 with activations all 127 are
  * what breaks 16-bit sums, and random numbers never get near it. So every
- * shape is tried with every pair of fills. */
+ * shape is tried with every pair of fills. Three activations of 5 make 15, the
+ * largest low digit of a sum that a kernel keeps as 31 * high + low. */
 #include "tests/parity/tern_check.h"
 
 #include <stdio.h>
@@ -17,10 +18,10 @@
 #define ACT_GAP 192u            /* between the activations of two tokens     */
 
 enum codes { CODES_RANDOM, CODES_0, CODES_2, CODES_3, N_CODES };
-enum acts { ACTS_RANDOM, ACTS_MAX, ACTS_MIN, ACTS_ALTERNATE, ACTS_ZERO, N_ACTS };
+enum acts { ACTS_RANDOM, ACTS_MAX, ACTS_MIN, ACTS_ALTERNATE, ACTS_5, ACTS_ZERO, N_ACTS };
 
 static const char *const codes_name[] = { "random", "all 0", "all 2", "all 3" };
-static const char *const acts_name[] = { "random", "127", "-127", "+-127", "0" };
+static const char *const acts_name[] = { "random", "127", "-127", "+-127", "5", "0" };
 
 struct room {                   /* one shape: a panel and its activations    */
     const struct tern *t;
@@ -79,6 +80,7 @@ static int8_t act_of(enum acts a, uint64_t seed, uint32_t col, uint64_t n)
     case ACTS_MAX: return 127;
     case ACTS_MIN: return -127;
     case ACTS_ALTERNATE: return col & 1 ? -127 : 127;
+    case ACTS_5: return 5;
     default: return 0;
     }
 }
@@ -135,7 +137,8 @@ static bool unpacks(struct room *r)
     return ok;
 }
 
-static int32_t plain(const struct room *r, uint32_t row, const int8_t *q, uint32_t first, uint32_t n)
+static int32_t plain(const struct room *r, uint32_t row, const int8_t *q, uint32_t first,
+                     uint32_t n)
 {
     const int8_t *w = r->w + (size_t)row * r->cols + first;
     int32_t acc = 0;
