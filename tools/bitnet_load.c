@@ -6,6 +6,7 @@
 
 #include "core/base/path.h"
 #include "core/plug/isa.h"
+#include "core/plug/timings.h"
 #include "tools/bitnet.h"
 
 int load_path(char path[PATH_MAX], struct err *e)
@@ -145,9 +146,11 @@ int load_forward_conf(struct loaded *l, struct forward_conf *c, struct err *e)
 int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
                  struct err *e)
 {
+    char timings[PATH_MAX];
     const uint32_t most = l->model->hp.n_ctx;
     struct forward_conf c = { .n_ctx = n_ctx < most ? n_ctx : most, .max_tok = max_tok,
-                              .max_seq = 1, .max_out = max_out };
+                              .max_seq = 1, .max_out = max_out,
+                              .route = { .timings = timings_path(NULL, timings) } };
     return load_forward_conf(l, &c, e);
 }
 

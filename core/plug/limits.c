@@ -1,9 +1,11 @@
 /* limits.c - reading memory as fast as it comes.
  *
  * Every worker reads a slice of its own, which it was the first to touch, from
- * one end to the other: as a kernel streams the weights of one token. The best
- * of many passes counts, half of them with prefetches, which some processors
- * need to keep enough lines on their way. */
+ * one end to the other, a window at a time: as a kernel streams the weights of
+ * one layer after the other. The best of many windows counts, because a busy
+ * neighbour can only add time and leaves short windows alone the soonest; half
+ * of them are read with prefetches, which some processors need to keep enough
+ * lines on their way. */
 #include "core/plug/limits.h"
 
 #include <stdatomic.h>
@@ -18,13 +20,15 @@
 #define BLOCK     256u                    /* bytes of one turn of the loop     */
 #define AHEAD     2048u                   /* bytes that prefetches lead by     */
 #define BUDGET_S  0.15
-#define PASSES    64u
+#define WINDOWS   16u                     /* of a slice                        */
+#define READS     1024u                   /* windows read, at most             */
 
 typedef uint64_t lane __attribute__((vector_size(16)));
 
 struct reading {
     char *p;
-    uint64_t slice;                       /* bytes of one worker, of BLOCK     */
+    uint64_t slice, window;               /* bytes of one worker, of one read  */
+    uint64_t from;                        /* where the window starts           */
     bool ahead;
     _Atomic uint64_t sum;                 /* so that no load can be left out   */
 };
@@ -36,13 +40,13 @@ static void touch(void *arg, uint32_t task, uint32_t worker)
     memset(r->p + task * r->slice, 1, r->slice);
 }
 
-static void read_slice(void *arg, uint32_t task, uint32_t worker)
+static void read_window(void *arg, uint32_t task, uint32_t worker)
 {
     struct reading *r = arg;
     (void)worker;
-    const char *p = r->p + task * r->slice;
+    const char *p = r->p + task * r->slice + r->from;
     lane sum[BLOCK / sizeof(lane)] = { { 0 } };
-    for (uint64_t at = 0; at < r->slice; at += BLOCK) {
+    for (uint64_t at = 0; at < r->window; at += BLOCK) {
         const lane *v = (const lane *)(const void *)(p + at);
         for (unsigned i = 0; r->ahead && i < BLOCK; i += 64)
             __builtin_prefetch(p + at + AHEAD + i);
@@ -72,16 +76,17 @@ static uint64_t read_size(const struct plug *plug)
     return size < room ? size : room;
 }
 
-/* Seconds of the fastest pass. */
-static double fastest_pass(struct plug *plug, struct reading *r)
+/* Seconds of the fastest window. */
+static double fastest(struct plug *plug, struct reading *r)
 {
     const uint32_t n = plug->topo.abi.n_workers;
     double best = 0, spent = 0;
     workers_run(plug->workers, n, BNP_PAR_STATIC, touch, r);
-    for (unsigned i = 0; i < PASSES && (i < 4 || spent < BUDGET_S); i++) {
-        r->ahead = i % 2 != 0;
+    for (unsigned i = 0; i < READS && (i < 4 * WINDOWS || spent < BUDGET_S); i++) {
+        r->ahead = i / WINDOWS % 2 != 0;
+        r->from = i % WINDOWS * r->window;
         const double start = now_s();
-        workers_run(plug->workers, n, BNP_PAR_STATIC, read_slice, r);
+        workers_run(plug->workers, n, BNP_PAR_STATIC, read_window, r);
         const double took = now_s() - start;
         spent += took;
         best = i && best < took ? best : took;
@@ -94,12 +99,13 @@ double limits_read_gbs(struct plug *plug)
     const uint32_t n = plug->topo.abi.n_workers;
     if (plug->limits.read_gbs > 0)
         return plug->limits.read_gbs;
-    struct reading r = { .slice = read_size(plug) / n / BLOCK * BLOCK };
+    struct reading r = { .window = read_size(plug) / n / WINDOWS / BLOCK * BLOCK };
+    r.slice = r.window * WINDOWS;
     r.p = r.slice ? plug_mem_alloc(plug, r.slice * n, BNP_ALIGN) : NULL;
     if (!r.p)
         return 0;
-    const double s = fastest_pass(plug, &r);
+    const double s = fastest(plug, &r);
     plug_mem_free(plug, r.p);
-    plug->limits.read_gbs = s > 0 ? (double)(r.slice * n) / s * 1e-9 : 0;
+    plug->limits.read_gbs = s > 0 ? (double)(r.window * n) / s * 1e-9 : 0;
     return plug->limits.read_gbs;
 }

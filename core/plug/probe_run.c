@@ -11,8 +11,10 @@
 #include "core/base/f16.h"
 #include "core/plug/hostsvc.h"
 
-#define MAX_REPS 256u
-#define WAIT_NS  UINT64_C(60000000000)
+#define MIN_CALLS 4u              /* of a row count, if the budget allows      */
+#define MAX_CALLS 256u
+#define DISTURBED 4.0
+#define WAIT_NS   UINT64_C(60000000000)
 
 /* How much of the budget is spent when the counts up to each are done. One row
  * is short and needs the most repetitions, many rows are long and need few. */
@@ -206,21 +208,25 @@ static int timed(int (*once)(void *ctx), void *ctx, double *us)
     return rc;
 }
 
-/* The best of the repetitions: whatever else ran meanwhile can only add. The
- * first call warms up, unless there is time for it alone. */
+/* The best of the calls: whatever else ran meanwhile can only add. What is
+ * spent is counted without it too, calls times the best, so that a busy moment
+ * does not eat the budget; it may make all of this four times as long. */
 static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx), void *ctx)
 {
-    const double end = share[i] * c->budget_us;
-    double best = 0, us;
-    int rc = timed(once, ctx, &best);
-    c->spent_us += best;
-    for (uint32_t n = 0; !rc && n < MAX_REPS && c->spent_us < end; n++) {
-        rc = timed(once, ctx, &us);
-        c->spent_us += us;
-        best = n && best < us ? best : us;
-    }
+    const double end = share[i] * c->budget_us, start = now_us();
+    double best = 0, us, spent = 0;
+    uint32_t n = 0;
+    do {
+        const int rc = timed(once, ctx, &us);
+        if (rc)
+            return rc;
+        best = n++ && best < us ? best : us;
+        spent = c->spent_us + best * n;
+    } while (n < MAX_CALLS && (n < MIN_CALLS || spent < end) && spent + best <= c->budget_us &&
+             now_us() - start < DISTURBED * c->budget_us);
+    c->spent_us = spent;
     c->us[i] = best > 0 ? best : 1e-3;        /* under the clock's resolution  */
-    return rc;
+    return 0;
 }
 
 int run_clock(struct probe_run *r, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),

@@ -78,6 +78,7 @@ int route_open(struct route **out, struct plug *plug, const struct route_opts *o
     r->pin[ROUTE_POINT] = keep(r, opts->pin_point);
     r->opts.exclude = keep(r, opts->exclude);
     r->last = &r->first;
+    r->opts.timings = NULL;                       /* not kept, but opened: */
     const int rc = opts->timings ? timings_open(&r->timings, opts->timings, e) : 0;
     if (rc) {
         route_close(r);

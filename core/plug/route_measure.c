@@ -58,14 +58,15 @@ void route_release_cold(struct route *r)
     r->cold = (bnp_span){ 0 };
 }
 
-/* Somewhat more than twice the last caches, so that nothing of a copy is left
- * when its turn comes again. Without memory the calls share one weight. */
+/* Four times the last caches, so that little of a copy is left when its turn
+ * comes again, also where a cache replaces at random. Without memory the calls
+ * share one weight. */
 static void get_cold(struct route *r)
 {
     const uint64_t caches = last_caches(r), room = cgroup_memory("") / 8;
     if (r->cold.base)
         return;
-    uint64_t size = caches ? caches > COLD_MAX ? COLD_MAX : 2 * caches + caches / 4 : COLD_DEFAULT;
+    uint64_t size = caches ? caches > COLD_MAX ? COLD_MAX : 4 * caches : COLD_DEFAULT;
     size = size > COLD_MAX ? COLD_MAX : size;
     size = (size < room ? size : room) / COLD_ALIGN * COLD_ALIGN;
     void *base = size ? plug_mem_alloc(r->plug, size, COLD_ALIGN) : NULL;

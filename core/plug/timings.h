@@ -28,7 +28,7 @@ struct timings_value {
 
 struct timings;
 
-/* What plugins.timings says as a path: "" is `timings` in the user's folder of
+/* What plugins.timings says as a path: "" (or NULL) is `timings` in the user's folder of
  * caches, "off" is none. NULL: nothing is to be kept, or there is no such
  * folder. */
 const char *timings_path(const char *conf, char out[PATH_MAX]);

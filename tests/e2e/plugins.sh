@@ -15,8 +15,6 @@ tool=$build/bin/bitnet-plugins
 ref=$build/lib/bitnet/plugins/scalar-ref.so
 test_plugin() { echo "$build/tests/plugins/$1/$1.so"; }
 faulty=$(test_plugin faulty)
-export XDG_CACHE_HOME=$top/cache
-unset CACHE_DIRECTORY
 
 run()
 {

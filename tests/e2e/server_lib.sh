@@ -6,6 +6,8 @@
 bitnetd=$build/bin/bitnetd
 bitnet=$build/bin/bitnet
 top=$(mktemp -d) || exit 2
+export XDG_CACHE_HOME=$top/cache       # nothing is kept in the user's own
+unset CACHE_DIRECTORY
 pid=
 url=
 n_failed=0

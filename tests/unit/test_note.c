@@ -67,6 +67,36 @@ static void expect_refused(int code, const char *text)
     ck_assert_uint_eq((unsigned char)got.raw.id[0], 0);
 }
 
+/* A linker's note, put where the second bitnet note would be. */
+static void put_build_id(uint32_t size)
+{
+    const Elf64_Nhdr h = { .n_namesz = 4, .n_descsz = size, .n_type = NT_GNU_BUILD_ID };
+    char *at = (char *)&image.note[1];
+    memset(at, 0xab, sizeof image.note[1]);
+    memcpy(at, &h, sizeof h);
+    memcpy(at + sizeof h, "GNU", 4);
+    image.seg[1].p_filesz = sizeof h + 4 + size;
+    image.head.e_phnum = 2;
+}
+
+START_TEST(note_builds_are_told_apart)
+{
+    char digest[65];
+    put_build_id(20);
+    ck_assert_msg(!read_image(), "%s", err.text);
+    ck_assert_str_eq(got.build, "abababababababababababababababababababab");
+    put_build_id(33);                             /* longer than any: not believed */
+    ck_assert_int_eq(read_image(), 0);
+    ck_assert_uint_eq(strlen(got.build), 64);
+    strcpy(digest, got.build);
+    ck_assert_int_eq(read_image(), 0);
+    ck_assert_str_eq(got.build, digest);          /* the same bytes, the same name */
+    ((char *)&image.note[1])[40] ^= 1;
+    ck_assert_int_eq(read_image(), 0);
+    ck_assert_str_ne(got.build, digest);
+}
+END_TEST
+
 START_TEST(note_is_read_whole)
 {
     ck_assert_int_eq(read_image(), 0);
@@ -230,6 +260,7 @@ int main(void)
     TCase *c = tcase_create("note");
     tcase_add_checked_fixture(c, build, NULL);
     tcase_set_timeout(c, 60);
+    tcase_add_test(c, note_builds_are_told_apart);
     tcase_add_test(c, note_is_read_whole);
     tcase_add_test(c, note_of_another_major_is_still_read);
     tcase_add_test(c, note_same_bytes_in_two_segments_are_one_note);
