@@ -136,7 +136,7 @@ DENSE_INLINE void dense_fetch(uint32_t format, const struct dense_call *c,
 }
 
 /* sum is [n_tok] rows, DENSE_ROWS floats apart. */
-static void dense_finish(const struct dense_call *c, const float *sum)
+static __attribute__((noinline)) void dense_finish(const struct dense_call *c, const float *sum)
 {
     for (uint32_t t = 0; t < c->n_tok; t++, sum += DENSE_ROWS) {
         float *y = c->y + t * c->y_stride;
@@ -240,8 +240,9 @@ DENSE_INLINE void dense_run(const float *block, uint32_t n, const float *x, size
             vf_store(sum + t * DENSE_ROWS + v * VL, s[t][v]);
 }
 
-/* The number of tokens is a constant in each branch: the sums are registers. */
-static inline void dense_run_any(const float *block, uint32_t n, const float *x, size_t x_stride,
+/* The number of tokens is a constant in each branch: the sums are registers.
+ * Once for all formats. */
+static __attribute__((noinline)) void dense_run_any(const float *block, uint32_t n, const float *x, size_t x_stride,
                                  float *sum, uint32_t n_tok)
 {
     switch (n_tok) {
@@ -254,14 +255,16 @@ static inline void dense_run_any(const float *block, uint32_t n, const float *x,
     }
 }
 
-DENSE_INLINE void dense_many(uint32_t format, const struct dense_call *c,
-                             const struct dense_rows *rows)
+/* Several tokens; fill is dense_fill for the call's format. */
+static void dense_many(const struct dense_call *c, const struct dense_rows *rows,
+                       void (*fill)(const struct dense_call *, const struct dense_rows *, uint32_t,
+                                    uint32_t, float *))
 {
     float *block = (float *)(void *)c->scratch, *sum = block + DENSE_COLS * DENSE_ROWS;
     memset(sum, 0, (size_t)c->n_tok * DENSE_ROWS * sizeof *sum);
     for (uint32_t col = 0, n; col < c->cols; col += n) {
         n = c->cols - col < DENSE_COLS ? c->cols - col : DENSE_COLS;
-        dense_fill(format, c, rows, col, n, block);
+        fill(c, rows, col, n, block);
         for (uint32_t t = 0, n_tok; t < c->n_tok; t += n_tok) {
             n_tok = c->n_tok - t < DENSE_TOK ? c->n_tok - t : DENSE_TOK;
             for (uint32_t r = 0; r < c->n_rows; r += DENSE_VECS * VL)
@@ -272,24 +275,42 @@ DENSE_INLINE void dense_many(uint32_t format, const struct dense_call *c,
     dense_finish(c, sum);
 }
 
-DENSE_INLINE void dense_mul_as(uint32_t format, const struct dense_call *c)
-{
-    struct dense_rows rows;
-    dense_find_rows(c, &rows);
-    if (c->n_tok == 1)
-        dense_one(format, c, &rows);
-    else
-        dense_many(format, c, &rows);
-}
+#define DENSE_FORMAT(name, format)                                                \
+    static void dense_one_##name(const struct dense_call *c,                      \
+                                 const struct dense_rows *rows)                   \
+    {                                                                             \
+        dense_one(format, c, rows);                                               \
+    }                                                                             \
+    static void dense_fill_##name(const struct dense_call *c,                     \
+                                  const struct dense_rows *rows, uint32_t first,  \
+                                  uint32_t n, float *block)                       \
+    {                                                                             \
+        dense_fill(format, c, rows, first, n, block);                             \
+    }
+
+DENSE_FORMAT(f32, BNP_FMT_F32)
+DENSE_FORMAT(f16, BNP_FMT_F16)
+DENSE_FORMAT(bf16, BNP_FMT_BF16)
+DENSE_FORMAT(i8, BNP_FMT_I8)
 
 static void dense_mul(const struct dense_call *c)
 {
-    switch (c->format) {
-    case BNP_FMT_F32: dense_mul_as(BNP_FMT_F32, c); break;
-    case BNP_FMT_F16: dense_mul_as(BNP_FMT_F16, c); break;
-    case BNP_FMT_BF16: dense_mul_as(BNP_FMT_BF16, c); break;
-    default: dense_mul_as(BNP_FMT_I8, c); break;
-    }
+    static const struct {
+        void (*one)(const struct dense_call *, const struct dense_rows *);
+        void (*fill)(const struct dense_call *, const struct dense_rows *, uint32_t, uint32_t,
+                     float *);
+    } as[] = {
+        [BNP_FMT_F32] = { dense_one_f32, dense_fill_f32 },
+        [BNP_FMT_F16] = { dense_one_f16, dense_fill_f16 },
+        [BNP_FMT_BF16] = { dense_one_bf16, dense_fill_bf16 },
+        [BNP_FMT_I8] = { dense_one_i8, dense_fill_i8 },
+    };
+    struct dense_rows rows;
+    dense_find_rows(c, &rows);
+    if (c->n_tok == 1)
+        as[c->format].one(c, &rows);
+    else
+        dense_many(c, &rows, as[c->format].fill);
 }
 
 static void dense_row(uint32_t format, const uint8_t *w, const float *scale, uint32_t block_cols,

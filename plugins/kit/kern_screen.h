@@ -164,30 +164,6 @@ SCREEN_INLINE void screen_put(int32_t *acc, screen_acc v)
     vst1q_s32(acc + 4, vpaddq_s32(v.val[2], v.val[3]));
 }
 
-#else
-
-#define SCREEN_VEC 16u
-#define SCREEN_TOK 1u
-#define SCREEN_VECS(n_tok) 1u
-typedef struct { int32_t v[SCREEN_VEC / 2]; } screen_acc;
-
-SCREEN_INLINE screen_acc screen_none(void)
-{
-    return (screen_acc){ { 0 } };
-}
-
-SCREEN_INLINE screen_acc screen_add(screen_acc acc, const int8_t *w, const int16_t *x)
-{
-    for (uint32_t r = 0; r < SCREEN_VEC / 2; r++)
-        acc.v[r] += w[2 * r] * x[0] + w[2 * r + 1] * x[1];
-    return acc;
-}
-
-SCREEN_INLINE void screen_put(int32_t *acc, screen_acc v)
-{
-    memcpy(acc, v.v, sizeof v.v);
-}
-
 #endif
 
 #define SCREEN_AHEAD 2048       /* bytes of a panel, fetched early           */
@@ -241,10 +217,8 @@ static void screen_dot(const struct screen_call *c)
     case 4: screen_tokens(c, t, 4); break;
     case 3: screen_tokens(c, t, 3); break;
 #endif
-#if SCREEN_TOK > 1
     case 2: screen_tokens(c, t, 2); break;
     case 1: screen_tokens(c, t, 1); break;
-#endif
     default: break;
     }
 }
