@@ -304,5 +304,5 @@ void conf_print_defaults(struct buf *out)
         buf_addf(out, "# %s\n%s =%s%s\n", k->comment, k->key, *k->def ? " " : "", k->def);
     }
     buf_addf(out, "\n# Options of one plugin go into a section of its own; its documentation names\n"
-                  "# them:\n#\n#   [plugin:org.bitnetd.cpu-avx2]\n#   variant = avx2\n");
+                  "# them:\n#\n#   [plugin:org.bitnetd.cpu-avx2]\n#   variant = avx2 2-bit\n");
 }
