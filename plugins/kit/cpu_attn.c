@@ -367,6 +367,24 @@ static void unit_end(const struct attend *t, struct unit *u)
     u->done = true;
 }
 
+struct place {                  /* a chunk of a round                        */
+    uint32_t unit, chunk;
+};
+
+/* The first chunk from `at` on that costs lo..hi-1 belong to; unit is n_unit
+ * when there is none. */
+static struct place place_from(const struct attend *t, uint64_t lo, uint64_t hi, struct place at)
+{
+    for (; at.unit < t->n_unit; at = (struct place){ at.unit + 1, 0 }) {
+        const struct unit *u = &t->unit[at.unit];
+        const uint32_t from = chunk_from(u, lo);
+        at.chunk = at.chunk > from ? at.chunk : from;
+        if (at.chunk < chunk_from(u, hi))
+            break;
+    }
+    return at;
+}
+
 /* A worker's share of a round's chunks, by cost. The chunk after the one at
  * hand is looked up early, so that it can be fetched. */
 static void attend_part(void *arg, uint32_t worker, uint32_t n_workers)
@@ -374,18 +392,17 @@ static void attend_part(void *arg, uint32_t worker, uint32_t n_workers)
     struct attend *t = arg;
     const uint64_t lo = t->cost * worker / n_workers, hi = t->cost * (worker + 1) / n_workers;
     struct attn_chunk chunk[2];
-    for (uint32_t k = 0; k < t->n_unit; k++) {
-        struct unit *u = &t->unit[k];
-        const uint32_t from = chunk_from(u, lo), to = chunk_from(u, hi);
-        if (from < to)
-            chunk_find(t, u, from, &chunk[from % 2]);
-        for (uint32_t i = from; i < to; i++) {
-            struct attn_chunk *next = i + 1 < to ? &chunk[(i + 1) % 2] : NULL;
-            if (next)
-                chunk_find(t, u, i + 1, next);
-            chunk_run(t, u, i, &chunk[i % 2], next);
-        }
-        if (from == 0 && to == u->n_chunk)
+    struct place at = place_from(t, lo, hi, (struct place){ 0, 0 }), next;
+    if (at.unit < t->n_unit)
+        chunk_find(t, &t->unit[at.unit], at.chunk, &chunk[0]);
+    for (uint32_t i = 0; at.unit < t->n_unit; i = !i, at = next) {
+        struct unit *u = &t->unit[at.unit];
+        next = place_from(t, lo, hi, (struct place){ at.unit, at.chunk + 1 });
+        const bool more = next.unit < t->n_unit;
+        if (more)
+            chunk_find(t, &t->unit[next.unit], next.chunk, &chunk[!i]);
+        chunk_run(t, u, at.chunk, &chunk[i], more ? &chunk[!i] : NULL);
+        if (at.chunk + 1 == u->n_chunk && chunk_from(u, lo) == 0)
             unit_end(t, u);
     }
 }

@@ -26,10 +26,11 @@ ATTN_INLINE vf attn_load(uint32_t format, const char *p)
                                : vf_load_f16((const uint16_t *)(const void *)p);
 }
 
-static inline void attn_fetch(const char *p, uint32_t size)
+/* Into the second cache, a line at a time between the sums: in a burst they
+ * would fill the queue that loads wait in, and nothing would overlap. */
+ATTN_INLINE void attn_fetch(const char *p)
 {
-    for (uint32_t i = 0; i < size; i += 64)
-        __builtin_prefetch(p + i, 0, 2);
+    __builtin_prefetch(p, 0, 2);
 }
 
 /* ------------------------------------------------------------------ scores */
@@ -37,15 +38,19 @@ static inline void attn_fetch(const char *p, uint32_t size)
 /* Vectors of keys in a pass for n queries: eight sums at least. */
 #define ATTN_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
 
+/* Blocks that such a pass takes part of, at most. */
+#define ATTN_KEY_BLOCKS(n) ((ATTN_KEY_VECS(n) * VL + ATTN_BLOCK - 1) / ATTN_BLOCK)
+
 /* Scores of n queries for the keys of one pass, key j on; keys of blocks
- * outside the chunk are replaced by others and mean nothing. */
+ * outside the chunk are replaced by others and mean nothing. The values of the
+ * same blocks are fetched, if they are wanted. */
 ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, uint32_t n,
-                                  const struct attn_query *query, uint32_t j,
+                                  const struct attn_query *query, uint32_t j, bool fetch,
                                   float (*s)[BNP_ATTN_CHUNK])
 {
     const uint32_t n_vec = ATTN_KEY_VECS(n), elem = attn_elem(format), dim = c->head_dim;
     const struct attn_block *block[8] = { 0 };
-    const char *k[8] = { 0 };
+    const char *k[8] = { 0 }, *ahead[8] = { 0 };
     const float *q[ATTN_GROUP] = { 0 };
     vf acc[ATTN_GROUP][8];
     for (uint32_t v = 0; v < n_vec; v++) {
@@ -54,6 +59,10 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
         block[v] = &c->chunk->block[b];
         k[v] = block[v]->k + at % ATTN_BLOCK * elem;
     }
+    for (uint32_t b = 0; b < ATTN_KEY_BLOCKS(n); b++) {
+        const struct attn_block *same = block[b * ATTN_BLOCK / VL];
+        ahead[b] = fetch ? same->v : same->k;
+    }
     for (uint32_t h = 0; h < n; h++) {
         q[h] = query[h].q;
         for (uint32_t v = 0; v < n_vec; v++)
@@ -61,6 +70,8 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
     }
     for (uint32_t i = 0; i < dim; i++) {
         vf key[8];
+        for (uint32_t b = 0; b < ATTN_KEY_BLOCKS(n); b++)
+            attn_fetch(ahead[b] + (size_t)i * (ATTN_BLOCK * elem));
         for (uint32_t v = 0; v < n_vec; v++)
             key[v] = attn_load(format, k[v] + (size_t)i * (ATTN_BLOCK * elem));
         for (uint32_t h = 0; h < n; h++) {
@@ -82,19 +93,24 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
 
 /* ------------------------------------------------------------------ values */
 
-/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on. */
+/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on, and
+ * fetches as much of a block of K from ahead on. */
 ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
-                                   const struct attn_query *query, const char *v, uint32_t i,
+                                   const struct attn_query *query, const char *v,
+                                   const char *ahead, uint32_t i,
                                    const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)
 {
-    const uint32_t elem = attn_elem(format);
+    const uint32_t elem = attn_elem(format), size = n_vec * VL * elem;
     vf acc[ATTN_GROUP][8];
     for (uint32_t h = 0; h < n; h++)
         for (uint32_t k = 0; k < n_vec; k++)
             acc[h][k] = vf_load(query[h].part + ATTN_O + i + k * VL);
     v += ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
-    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem) {
+    ahead += (size_t)i * ATTN_BLOCK * elem;
+    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem, ahead += size) {
         vf by[ATTN_GROUP];
+        for (uint32_t k = 0; k < size; k += 64)
+            attn_fetch(ahead + k);
         for (uint32_t h = 0; h < n; h++)
             by[h] = vf_set1(p[h][j]);
         for (uint32_t k = 0; k < n_vec; k++) {
@@ -112,15 +128,17 @@ ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, 
  * lanes of part mean nothing. */
 ATTN_INLINE void attn_values_pass(const struct attn_call *c, uint32_t format, uint32_t n,
                                   const struct attn_query *query, const float (*p)[BNP_ATTN_CHUNK],
-                                  uint32_t from, uint32_t to)
+                                  uint32_t from, uint32_t to, bool fetch)
 {
-    const uint32_t dim = c->head_dim, wide = n == 1 ? 8 : n == 2 ? 4 : 2;
-    const char *v = c->chunk->block[from / ATTN_BLOCK].v;
+    const uint32_t dim = c->head_dim, wide = n == 1 ? 8 : n == 2 ? 4 : 2, b = from / ATTN_BLOCK;
+    const char *v = c->chunk->block[b].v;
+    const char *ahead = fetch && c->next && b >= c->next->first && b < c->next->end
+                            ? c->next->block[b].k : v;
     uint32_t i = 0;
     for (; i + wide * VL <= dim; i += wide * VL)
-        attn_values_strip(format, n, wide, dim, query, v, i, p, from, to);
+        attn_values_strip(format, n, wide, dim, query, v, ahead, i, p, from, to);
     for (; i < dim; i += 2 * VL)
-        attn_values_strip(format, n, 2, dim, query, v, i, p, from, to);
+        attn_values_strip(format, n, 2, dim, query, v, ahead, i, p, from, to);
 }
 
 /* ------------------------------------------------------- one of each count */
@@ -128,16 +146,16 @@ ATTN_INLINE void attn_values_pass(const struct attn_call *c, uint32_t format, ui
 /* Functions of their own, so that a loop has the registers to itself. */
 #define ATTN_PASSES(name, format, n)                                                          \
     static __attribute__((noinline)) void attn_scores_##name##n(                              \
-        const struct attn_call *c, const struct attn_query *query, uint32_t j,                \
+        const struct attn_call *c, const struct attn_query *query, uint32_t j, bool fetch,    \
         float (*s)[BNP_ATTN_CHUNK])                                                           \
     {                                                                                         \
-        attn_scores_pass(c, format, n, query, j, s);                                          \
+        attn_scores_pass(c, format, n, query, j, fetch, s);                                   \
     }                                                                                         \
     static __attribute__((noinline)) void attn_values_##name##n(                              \
         const struct attn_call *c, const struct attn_query *query,                            \
-        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)                         \
+        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch)             \
     {                                                                                         \
-        attn_values_pass(c, format, n, query, p, from, to);                                   \
+        attn_values_pass(c, format, n, query, p, from, to, fetch);                            \
     }
 ATTN_PASSES(f16_, BNP_KV_F16, 1)
 ATTN_PASSES(f16_, BNP_KV_F16, 2)
@@ -149,10 +167,10 @@ ATTN_PASSES(i8_, BNP_KV_I8, 3)
 ATTN_PASSES(i8_, BNP_KV_I8, 4)
 
 static const struct attn_pass {
-    void (*scores)(const struct attn_call *, const struct attn_query *, uint32_t j,
+    void (*scores)(const struct attn_call *, const struct attn_query *, uint32_t j, bool fetch,
                    float (*s)[BNP_ATTN_CHUNK]);
     void (*values)(const struct attn_call *, const struct attn_query *,
-                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to);
+                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch);
     uint32_t step;              /* keys of a pass over K                     */
 } attn_pass[2][ATTN_GROUP] = {
     { { attn_scores_f16_1, attn_values_f16_1, ATTN_KEY_VECS(1) * VL },
@@ -240,13 +258,8 @@ static void attn_scores(const struct attn_call *c, uint32_t n, const struct attn
                         uint32_t from, uint32_t to, bool fetch, float (*s)[BNP_ATTN_CHUNK])
 {
     const struct attn_pass *pass = attn_pass_of(c, n);
-    const uint32_t size = ATTN_BLOCK * c->head_dim * attn_elem(c->format);
-    uint32_t fetched = c->chunk->first;
-    for (uint32_t j = from / pass->step * pass->step; j < to; j += pass->step) {
-        for (; fetch && fetched < c->chunk->end && fetched * ATTN_BLOCK < j + pass->step; fetched++)
-            attn_fetch(c->chunk->block[fetched].v, size);
-        pass->scores(c, query, j, s);
-    }
+    for (uint32_t j = from / pass->step * pass->step; j < to; j += pass->step)
+        pass->scores(c, query, j, fetch, s);
 }
 
 /* Adds keys from..to-1, which all n queries see. */
@@ -254,13 +267,10 @@ static void attn_values(const struct attn_call *c, uint32_t n, const struct attn
                         const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch)
 {
     const struct attn_pass *pass = attn_pass_of(c, n);
-    const uint32_t size = ATTN_BLOCK * c->head_dim * attn_elem(c->format);
     for (uint32_t j = from, stop; j < to; j = stop) {
-        const uint32_t b = j / ATTN_BLOCK, end = (b + 1) * ATTN_BLOCK;
+        const uint32_t end = (j / ATTN_BLOCK + 1) * ATTN_BLOCK;
         stop = end < to ? end : to;
-        if (fetch && c->next && b >= c->next->first && b < c->next->end)
-            attn_fetch(c->next->block[b].k, size);
-        pass->values(c, query, p, j, stop);
+        pass->values(c, query, p, j, stop, fetch);
     }
 }
 
