@@ -179,7 +179,7 @@ static void run_open(struct run *r, struct head *h)
                                  .read_scales = read_scales, .rows = in_place ? h->rows : NULL,
                                  .row_stride = h->row_size };
     bnp_offer offer = { .struct_size = sizeof offer };
-    uint64_t size;
+    uint64_t size = 0;
     int rc;
     *r = (struct run){ .layout = { .struct_size = sizeof r->layout } };
     if ((rc = ops->query(sut.dev, &h->desc, &offer)) ||
