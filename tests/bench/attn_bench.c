@@ -192,9 +192,9 @@ int main(int argc, char **argv)
     struct bench b = { .d = { .struct_size = sizeof b.d, .n_head = 20, .n_head_kv = 5,
                               .head_dim = 128, .page_tok = PAGE, .max_kv = MAX_CTX,
                               .max_tok = MAX_TOK, .scale = 0.08838835f } };
-    const struct plug_opts o = { .dir = argv[1], .n_threads = argc > 3 ? (uint32_t)atoi(argv[3]) : 0,
-                                 .bind = true, .isa_mask = UINT64_MAX, .only = argv[2],
-                                 .no_test = true };
+    const struct plug_opts o = { .dir = argv[1], .only = argv[2], .bind = true,
+                                 .isa_mask = UINT64_MAX, .no_test = true,
+                                 .n_threads = argc > 3 ? (uint32_t)atoi(argv[3]) : 0 };
     const int rounds = argc > 4 ? atoi(argv[4]) : 5;
     struct err e = { 0 };
     if (plug_open(&b.plug, &o, &e)) {
