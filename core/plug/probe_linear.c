@@ -250,6 +250,8 @@ static int make_copies(struct linear_run *l)
     const struct hostsvc *host = r->dev->plugin->host;
     const uint64_t size = l->layout.size, align = l->layout.align;
     const uint64_t stride = (size + align - 1) / align * align;
+    if (!cold.size)
+        return 0;
     char *to = (char *)cold.base + cold.offset;
     const uint64_t lost = (align - (uintptr_t)to % align) % align;
     if (!l->layout.layout_id || !ops->adopt || !(r->dev->info.flags & BNP_DEV_HOST_MEM) ||
