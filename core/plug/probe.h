@@ -38,8 +38,9 @@ struct probe_clock {
     uint32_t n_tok[PROBE_N_CLASS];    /* ascending                             */
     double budget_us;             /* for all of them                           */
     bnp_span cold;                /* host memory for copies of the weight: the */
-                                  /* calls take turns on them, so each reads   */
-                                  /* from memory; size 0: always the same one  */
+                                  /* calls take turns on the first half, so    */
+                                  /* each reads from memory, and not what was  */
+                                  /* written last; size 0: always the same one */
     double us[PROBE_N_CLASS];     /* out: one call; 0: not yet                 */
     bool guessed[PROBE_N_CLASS];
     double spent_us;              /* out                                       */

@@ -10,7 +10,9 @@
 
 #define STORAGE_MAX (UINT64_C(1) << 40)
 #define ALIGN_MAX   (UINT64_C(2) << 20)
-#define COPY_MAX    256u          /* of a weight; smaller ones live in caches  */
+#define COPY_MAX    256u          /* of a weight, RUN_CALLS at most; smaller   */
+                                  /* ones live in caches                       */
+_Static_assert(COPY_MAX <= RUN_CALLS, "a copy has one turn");
 
 struct synth {                    /* where weights come from: [any thread]     */
     const bnp_weight_desc *d;
@@ -227,7 +229,7 @@ struct copying {
     const struct linear_run *l;
     char *to;
     uint64_t stride;
-    uint32_t n_slice;
+    uint32_t n_slice, n_copy;     /* the first half of the copies is used      */
 };
 
 static void copy_slice(void *arg, uint32_t task, uint32_t worker)
@@ -236,7 +238,7 @@ static void copy_slice(void *arg, uint32_t task, uint32_t worker)
     const uint64_t size = c->l->layout.size, step = (size / c->n_slice + 64) & ~UINT64_C(63);
     const uint64_t at = step * task;
     (void)worker;
-    for (uint32_t i = 0; i < c->l->n_copy && at < size; i++)
+    for (uint32_t i = 0; i < c->n_copy && at < size; i++)
         memcpy(c->to + i * c->stride + at, (const char *)c->l->storage.base + at,
                size - at < step ? size - at : step);
 }
@@ -255,14 +257,14 @@ static int make_copies(struct linear_run *l)
     char *to = (char *)cold.base + cold.offset;
     const uint64_t lost = (align - (uintptr_t)to % align) % align;
     if (!l->layout.layout_id || !ops->adopt || !(r->dev->info.flags & BNP_DEV_HOST_MEM) ||
-        cold.size < lost || (cold.size - lost) / stride < 2)
+        cold.size < lost || (cold.size - lost) / stride < 4)
         return 0;
     const uint64_t n = (cold.size - lost) / stride;
     l->copy = calloc(COPY_MAX, sizeof *l->copy);
     if (!l->copy)
         return err_set(r->e, ERR_NOMEM, "probe: no memory for %u weights", COPY_MAX);
-    l->n_copy = n < COPY_MAX ? (uint32_t)n : COPY_MAX;
-    struct copying c = { .l = l, .to = to + lost, .stride = stride,
+    l->n_copy = n / 2 < COPY_MAX ? (uint32_t)(n / 2) : COPY_MAX;
+    struct copying c = { .l = l, .to = to + lost, .stride = stride, .n_copy = 2 * l->n_copy,
                          .n_slice = host->abi.topo->n_workers };
     workers_run(host->workers, c.n_slice, BNP_PAR_STATIC, copy_slice, &c);
     for (uint32_t i = 0; i < l->n_copy; i++) {

@@ -13,6 +13,7 @@
 #include "core/plug/probe.h"
 
 #define RUN_SPANS 32
+#define RUN_CALLS 256u            /* timed calls of one row count              */
 
 struct probe_run {
     struct dev *dev;

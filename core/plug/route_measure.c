@@ -58,8 +58,9 @@ void route_release_cold(struct route *r)
     r->cold = (bnp_span){ 0 };
 }
 
-/* Four times the last caches, so that little of a copy is left when its turn
- * comes again, also where a cache replaces at random. Without memory the calls
+/* Four times the last caches: twice for the copies that take turns, so that
+ * little of one is left when its turn comes again, and as much for those that
+ * are written after them and push them out (probe.h). Without memory the calls
  * share one weight. */
 static void get_cold(struct route *r)
 {
