@@ -38,8 +38,13 @@ for file in bin/bitnetd bin/bitnet bin/bitnet-plugins lib/bitnet/plugins/scalar-
     share/man/man8/bitnetd.8; do
     t "installs $file" test -s "$prefix/$file"
 done
-only_release_plugins() { [ "$(cd "$prefix/lib/bitnet/plugins" && echo *)" = scalar-ref.so ]; }
-t "installs no plugin that computes nothing" only_release_plugins
+case $(uname -m) in
+    x86_64) plugins='cpu-avx2.so cpu-avx512.so scalar-ref.so' ;;
+    aarch64) plugins='cpu-neon.so scalar-ref.so' ;;
+    *) plugins=scalar-ref.so ;;
+esac
+release_plugins() { [ "$(cd "$prefix/lib/bitnet/plugins" && echo *)" = "$plugins" ]; }
+t "installs the plugins of this processor's family and no other" release_plugins
 
 for page in "$prefix"/share/man/man*/*; do
     t "${page##*/} is clean for mandoc" mandoc -T lint -W warning "$page"
