@@ -14,7 +14,7 @@ one()                               # one "NAME<tab>COMMAND"
 {
     local name=${1%%$'\t'*} command=${1#*$'\t'} out
     # shellcheck disable=SC2086 # our own test programs, without blanks
-    if out=$(CK_DEFAULT_TIMEOUT=600 valgrind -q --error-exitcode=99 --leak-check=full \
+    if out=$(CK_DEFAULT_TIMEOUT=600 valgrind -q --error-exitcode=99 --suppressions=tests/valgrind.supp --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite $command 2>&1 < /dev/null); then
         echo "ok valgrind $name"
     else
