@@ -94,7 +94,7 @@ static bool dechunk(const char *p, const char *end, struct buf *out)
 
 const char *http_header(const struct http_answer *a, const char *name)
 {
-    static char value[256];
+    static _Thread_local char value[256];   /* clients run on several threads */
     char line[64];
     snprintf(line, sizeof line, "\r\n%s:", name);
     const char *at = a->head.p ? strcasestr(a->head.p, line) : NULL;
