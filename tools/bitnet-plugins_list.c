@@ -194,9 +194,9 @@ static void mark_active(struct plug *plug, const struct conf *conf)
     bnp_offer offer;
     if (route_open(&route, plug, &ro, NULL))
         return;
-    (void)route_linear(route, &w, &dev, &offer, NULL);
-    (void)route_attn(route, &a, &dev, &offer, NULL);
-    (void)route_point(route, &p, &dev, &offer, NULL);
+    (void)route_linear(route, 0, &w, &dev, &offer, NULL);
+    (void)route_attn(route, 0, &a, &dev, &offer, NULL);
+    (void)route_point(route, 0, &p, &dev, &offer, NULL);
     route_settle(route);
     route_close(route);
 }

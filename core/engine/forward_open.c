@@ -102,9 +102,10 @@ static int ask(struct forward *f, struct err *err)
     struct forward_state *s = f->state;
     struct err more = { 0 };
     int rc = weights_plan(&s->weights, f->model, f->plug, f->route, &f->limits, err);
-    int rc_attn = route_attn(f->route, &s->attn, &s->attn_dev, &s->attn_offer, rc ? &more : err);
+    int rc_attn = route_attn(f->route, 0, &s->attn, &s->attn_dev, &s->attn_offer,
+                             rc ? &more : err);
     rc = rc ? rc : rc_attn;
-    int rc_point = route_point(f->route, &s->point, &s->point_dev, &s->point_offer,
+    int rc_point = route_point(f->route, 0, &s->point, &s->point_dev, &s->point_offer,
                                rc ? &more : err);
     rc = rc ? rc : rc_point;
     route_settle(f->route);

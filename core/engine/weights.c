@@ -111,11 +111,16 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static int32_t layer_of(const struct weights *ws, const struct weight *w)
+{
+    return w < ws->embd ? (int32_t)((w - ws->w) / W_LAYER_N) : -1;
+}
+
 /* Asks the chosen device what the matrix will take. Its answers are a
  * plugin's: checked. */
 static int place(struct weights *ws, struct weight *w, struct route *route, struct err *err)
 {
-    int rc = route_linear(route, &w->desc, &w->dev, &w->offer, err);
+    int rc = route_linear(route, layer_of(ws, w), &w->desc, &w->dev, &w->offer, err);
     if (rc)
         return err_prefix(err, "%s", w->name);
     const struct bnp_linear_ops *ops = w->dev->linear;

@@ -252,32 +252,77 @@ static const char *shape_of(struct route *r, enum route_family f, const union ro
     return kept;
 }
 
-/* The answer that was given before, or a new one. */
-static int answer(struct route *r, enum route_family f, const union route_desc *d, struct dev **dev,
-                  bnp_offer *offer, struct err *e)
+/* The question as it was put before, or put now. NULL: no memory. */
+static struct question *find(struct route *r, enum route_family f, const union route_desc *d,
+                             struct err *e)
 {
     struct question *q = r->first;
     while (q && (q->q.family != f || memcmp(&q->q.d, d, sizeof *d)))
         q = q->next;
+    if (q)
+        return q;
+    uint32_t n_tok[PROBE_N_CLASS];
+    q = arena_alloc(&r->arena, 1, sizeof *q);
     if (!q) {
-        uint32_t n_tok[PROBE_N_CLASS];
-        q = arena_alloc(&r->arena, 1, sizeof *q);
-        if (!q)
-            return err_set(e, ERR_NOMEM, "route: no memory for a question");
-        q->q.family = f;
-        q->q.d = *d;
-        q->q.shape = shape_of(r, f, d);
-        q->q.n_class = route_classes(f, d, n_tok);
-        *r->last = q;
-        r->last = &q->next;
+        err_set(e, ERR_NOMEM, "route: no memory for a question");
+        return NULL;
     }
-    q->q.n_asked++;
-    if (!q->dev || q->dev->disabled) {
-        q->dev = NULL;
-        const int rc = choose(r, q, e);
-        if (rc)
-            return rc;
+    q->q.family = f;
+    q->q.d = *d;
+    q->q.shape = shape_of(r, f, d);
+    q->q.n_class = route_classes(f, d, n_tok);
+    *r->last = q;
+    r->last = &q->next;
+    return q;
+}
+
+/* A use that was wanted is counted when it is wanted, not again when answered. */
+static void count_use(struct question *q)
+{
+    q->q.n_asked = q->n_want > q->n_answer ? q->n_want : q->n_answer;
+}
+
+static int want(struct route *r, enum route_family f, const union route_desc *d, struct err *e)
+{
+    struct question *q = find(r, f, d, e);
+    if (!q)
+        return ERR_NOMEM;
+    q->n_want++;
+    count_use(q);
+    return 0;
+}
+
+static int decide(struct route *r, struct question *q, struct err *e)
+{
+    if (q->dev && !q->dev->disabled)
+        return 0;
+    q->dev = NULL;
+    return choose(r, q, e);
+}
+
+int route_decide(struct route *r, struct err *e)
+{
+    int rc = 0;
+    for (struct question *q = r->first; q; q = q->next) {
+        struct err more = { 0 };
+        const int rc_one = decide(r, q, rc ? &more : e);
+        rc = rc ? rc : rc_one;
     }
+    return rc;
+}
+
+/* The answer that was given before, or a new one. */
+static int answer(struct route *r, enum route_family f, const union route_desc *d, struct dev **dev,
+                  bnp_offer *offer, struct err *e)
+{
+    struct question *q = find(r, f, d, e);
+    if (!q)
+        return ERR_NOMEM;
+    q->n_answer++;
+    count_use(q);
+    const int rc = decide(r, q, e);
+    if (rc)
+        return rc;
     *dev = q->dev;
     *offer = q->offer;
     return 0;
@@ -289,38 +334,86 @@ static int bad_desc(struct err *e, enum route_family f, const char *what)
                    what);
 }
 
-int route_linear(struct route *r, const struct bnp_weight_desc *d, struct dev **dev,
-                 struct bnp_offer *offer, struct err *e)
+/* Descriptions are compared as bytes: unused ones are zero, a name is no part. */
+static int as_linear(const struct bnp_weight_desc *d, union route_desc *q, struct err *e)
 {
-    union route_desc q;
     if (!d->rows || !d->cols || !d->max_tok)
         return bad_desc(e, ROUTE_LINEAR, "rows, cols or max_tok");
-    memset(&q, 0, sizeof q);
-    q.linear = *d;
-    q.linear.name = NULL;
-    return answer(r, ROUTE_LINEAR, &q, dev, offer, e);
+    memset(q, 0, sizeof *q);
+    q->linear = *d;
+    q->linear.name = NULL;
+    return 0;
 }
 
-int route_attn(struct route *r, const struct bnp_attn_desc *d, struct dev **dev,
+static int as_attn(const struct bnp_attn_desc *d, union route_desc *q, struct err *e)
+{
+    if (!d->max_kv || !d->max_tok)
+        return bad_desc(e, ROUTE_ATTN, "max_kv or max_tok");
+    memset(q, 0, sizeof *q);
+    q->attn = *d;
+    return 0;
+}
+
+static int as_point(const struct bnp_point_desc *d, union route_desc *q, struct err *e)
+{
+    if (!d->cols || !d->max_tok)
+        return bad_desc(e, ROUTE_POINT, "cols or max_tok");
+    memset(q, 0, sizeof *q);
+    q->point = *d;
+    return 0;
+}
+
+int route_want_linear(struct route *r, int32_t layer, const struct bnp_weight_desc *d,
+                      struct err *e)
+{
+    union route_desc q;
+    (void)layer;
+    const int rc = as_linear(d, &q, e);
+    return rc ? rc : want(r, ROUTE_LINEAR, &q, e);
+}
+
+int route_want_attn(struct route *r, int32_t layer, const struct bnp_attn_desc *d, struct err *e)
+{
+    union route_desc q;
+    (void)layer;
+    const int rc = as_attn(d, &q, e);
+    return rc ? rc : want(r, ROUTE_ATTN, &q, e);
+}
+
+int route_want_point(struct route *r, int32_t layer, const struct bnp_point_desc *d,
+                     struct err *e)
+{
+    union route_desc q;
+    (void)layer;
+    const int rc = as_point(d, &q, e);
+    return rc ? rc : want(r, ROUTE_POINT, &q, e);
+}
+
+int route_linear(struct route *r, int32_t layer, const struct bnp_weight_desc *d,
+                 struct dev **dev, struct bnp_offer *offer, struct err *e)
+{
+    union route_desc q;
+    (void)layer;
+    const int rc = as_linear(d, &q, e);
+    return rc ? rc : answer(r, ROUTE_LINEAR, &q, dev, offer, e);
+}
+
+int route_attn(struct route *r, int32_t layer, const struct bnp_attn_desc *d, struct dev **dev,
                struct bnp_offer *offer, struct err *e)
 {
     union route_desc q;
-    if (!d->max_kv || !d->max_tok)
-        return bad_desc(e, ROUTE_ATTN, "max_kv or max_tok");
-    memset(&q, 0, sizeof q);
-    q.attn = *d;
-    return answer(r, ROUTE_ATTN, &q, dev, offer, e);
+    (void)layer;
+    const int rc = as_attn(d, &q, e);
+    return rc ? rc : answer(r, ROUTE_ATTN, &q, dev, offer, e);
 }
 
-int route_point(struct route *r, const struct bnp_point_desc *d, struct dev **dev,
+int route_point(struct route *r, int32_t layer, const struct bnp_point_desc *d, struct dev **dev,
                 struct bnp_offer *offer, struct err *e)
 {
     union route_desc q;
-    if (!d->cols || !d->max_tok)
-        return bad_desc(e, ROUTE_POINT, "cols or max_tok");
-    memset(&q, 0, sizeof q);
-    q.point = *d;
-    return answer(r, ROUTE_POINT, &q, dev, offer, e);
+    (void)layer;
+    const int rc = as_point(d, &q, e);
+    return rc ? rc : answer(r, ROUTE_POINT, &q, dev, offer, e);
 }
 
 void route_each(const struct route *r, route_visit *visit, void *ctx)

@@ -36,6 +36,8 @@ struct route_opts {
     bool strict;                  /* scalar-ref is no fallback unless pinned   */
                                   /* or the only plugin installed              */
     const char *pin_linear, *pin_attn, *pin_point;   /* plugin ids, or NULL    */
+    const char *layers;           /* "0-14:org.x#0 15:org.y": pins of layers,  */
+                                  /* for all families, or NULL                 */
     const char *exclude;          /* parity failed: not this plugin, or NULL   */
     const char *timings;          /* file of measurements (timings.h), or NULL */
     bool measure_all;             /* also where there is no choice, to show it */
@@ -83,14 +85,26 @@ struct route;
 int route_open(struct route **out, struct plug *, const struct route_opts *, struct err *);
 void route_close(struct route *);
 
-/* The device for it, and its offer. ERR_PLUGIN when there is no candidate; the
- * text names each device and why it is none. */
-int route_linear(struct route *, const struct bnp_weight_desc *, struct dev **, struct bnp_offer *,
-                 struct err *);
-int route_attn(struct route *, const struct bnp_attn_desc *, struct dev **, struct bnp_offer *,
-               struct err *);
-int route_point(struct route *, const struct bnp_point_desc *, struct dev **, struct bnp_offer *,
-                struct err *);
+/* Registers a question, or one use more of it. Layer -1: outside the layers
+ * (embedding, output norm, head). ERR_ARG, ERR_NOMEM. */
+int route_want_linear(struct route *, int32_t layer, const struct bnp_weight_desc *, struct err *);
+int route_want_attn(struct route *, int32_t layer, const struct bnp_attn_desc *, struct err *);
+int route_want_point(struct route *, int32_t layer, const struct bnp_point_desc *, struct err *);
+
+/* After the last want: decides every question that has no answer, or whose
+ * device was lost. Questions without a candidate do not keep the others from
+ * being decided; the error is the first one's. */
+int route_decide(struct route *, struct err *);
+
+/* The device for it, and its offer: as decided, or, for a question that nobody
+ * wanted, decided now. ERR_PLUGIN when there is no candidate; the text names
+ * each device and why it is none. */
+int route_linear(struct route *, int32_t layer, const struct bnp_weight_desc *, struct dev **,
+                 struct bnp_offer *, struct err *);
+int route_attn(struct route *, int32_t layer, const struct bnp_attn_desc *, struct dev **,
+               struct bnp_offer *, struct err *);
+int route_point(struct route *, int32_t layer, const struct bnp_point_desc *, struct dev **,
+                struct bnp_offer *, struct err *);
 
 /* After the last question for now: gives back the memory that measuring took,
  * and keeps new measurements in the file. */

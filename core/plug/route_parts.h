@@ -9,6 +9,7 @@
 struct question {
     struct question *next;
     struct route_question q;
+    uint32_t n_want, n_answer;    /* uses registered, answers given            */
     struct dev *dev;              /* the answer, NULL: none yet                */
     bnp_offer offer;
 };

@@ -170,7 +170,7 @@ static void open_route(struct route_opts o)
 static int ask(void)
 {
     chosen = NULL;
-    return route_linear(route, &weight, &chosen, &offer, &err);
+    return route_linear(route, 0, &weight, &chosen, &offer, &err);
 }
 
 static void expect_chosen(unsigned i)
@@ -216,10 +216,10 @@ START_TEST(route_decoding_and_prompts_count)
     linear[2].query = no_query;
     w.max_tok = 8;
     open_route((struct route_opts){ 0 });
-    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
     ck_assert_str_eq(chosen->plugin->note.raw.id, SLOW_ID);
     w.max_tok = 1;
-    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
     ck_assert_str_eq(chosen->plugin->note.raw.id, QUICK_ID);
 }
 END_TEST
@@ -376,9 +376,9 @@ END_TEST
 START_TEST(route_every_family_has_an_answer)
 {
     open_route((struct route_opts){ 0 });
-    ck_assert_int_eq(route_attn(route, &attention, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_attn(route, 0, &attention, &chosen, &offer, &err), 0);
     ck_assert_uint_gt(offer.scratch_size, 0);
-    ck_assert_int_eq(route_point(route, &pointwise, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_point(route, 0, &pointwise, &chosen, &offer, &err), 0);
     expect_explained("attention  2 heads on 1 of 32, kv f16, pages of 16");
     expect_explained("pointwise  64 wide: rmsnorm rope relu2 silu add pick");
 }
@@ -394,7 +394,7 @@ START_TEST(route_the_reference_is_not_preferred_on_equal_time)
     for (unsigned i = 0; i < 3; i++) {            /* equal, by less than a fifth, by more */
         linear[2].mul = mul[i];
         open_route((struct route_opts){ 0 });
-        ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+        ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
         ck_assert_str_eq(chosen->plugin->note.raw.id, i == 2 ? PLUG_REF_ID : QUICK_ID);
         if (i < 2)
             expect_explained("not clearly faster, as the reference has to be: ");
@@ -408,13 +408,13 @@ START_TEST(route_equal_questions_are_measured_once)
     open_route((struct route_opts){ 0 });
     for (int i = 0; i < 30; i++) {
         w.name = i % 2 ? "x" : "y";
-        ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+        ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
         linear[0].query = no_query;               /* nobody asks again */
     }
     expect_explained("x30 ");
     linear[0].query = plug->ref->linear->query;
     w.rows = 65;
-    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
     expect_explained("x1 ");
 }
 END_TEST
@@ -524,7 +524,7 @@ START_TEST(route_large_weights_are_measured_in_part)
     w.cols = 4096;
     linear[0].mul = linear[1].mul = linear[2].mul = idle_mul;
     open_route((struct route_opts){ 0 });
-    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), 0);
+    ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
     route_each(route, see, &q);
     /* 8 MiB of 1 KiB rows take the 4 ms that a call waits. */
     ck_assert_double_eq_tol(q->candidate[1].time[0].us, 4001 * 60000 / 8192.0, 30);
@@ -542,9 +542,9 @@ START_TEST(route_empty_descriptions_are_refused)
     a.max_tok = 0;
     p.cols = 0;
     open_route((struct route_opts){ 0 });
-    ck_assert_int_eq(route_linear(route, &w, &chosen, &offer, &err), ERR_ARG);
-    ck_assert_int_eq(route_attn(route, &a, &chosen, &offer, &err), ERR_ARG);
-    ck_assert_int_eq(route_point(route, &p, &chosen, &offer, &err), ERR_ARG);
+    ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), ERR_ARG);
+    ck_assert_int_eq(route_attn(route, 0, &a, &chosen, &offer, &err), ERR_ARG);
+    ck_assert_int_eq(route_point(route, 0, &p, &chosen, &offer, &err), ERR_ARG);
     street.n_dev = 0;
     ck_assert_int_eq(ask(), ERR_PLUGIN);
     ck_assert_ptr_nonnull(strstr(err.text, "there is no device at all"));
