@@ -74,6 +74,15 @@ int probe_attn(struct dev *, const struct bnp_attn_desc *, uint32_t kv_len, stru
 int probe_point(struct dev *, const struct bnp_point_desc *, struct probe *, struct buf *out,
                 struct err *);
 
+/* Microseconds of a step without work, and of such a step with one copy of few
+ * and of many bytes, into and out of a device that has memory of its own. */
+#define PROBE_COPY_SMALL (4u << 10)
+#define PROBE_COPY_LARGE (4u << 20)
+struct probe_copies {
+    double wait_us, in_us[2], out_us[2];
+};
+int probe_copies(struct dev *, struct probe_copies *out, struct err *);
+
 /* Where two results differ first, in f32 elements; -1: nowhere. For an offer
  * below EXACT the bound decides instead. */
 int64_t probe_diff(const struct buf *want, const struct buf *got, const struct bnp_offer *,

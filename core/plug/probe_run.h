@@ -55,6 +55,11 @@ int run_end(struct probe_run *);                                    /* and waits
 int run_clock(struct probe_run *, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),
               void *ctx);
 
+/* The best of up to RUN_BEST calls of once(ctx), three at least, as long as
+ * the budget lasts. */
+#define RUN_BEST 32u
+int run_best(double budget_us, int (*once)(void *ctx), void *ctx, double *us);
+
 /* The i-th number of a seed, and the i-th value of a fill: the same on every
  * machine, in any order. */
 uint64_t probe_number(uint64_t seed, uint64_t i);

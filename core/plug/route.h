@@ -16,7 +16,14 @@
  * a batch of eight, two read in pieces of 64 rows and two in pieces of 512.
  * scalar-ref's cost counts a quarter more than it is: it wins only when clearly
  * faster. Costs within 2 % are equal, and the first of equals wins, in the
- * order of the registry. */
+ * order of the registry.
+ *
+ * Places. All devices that compute on host memory share one place; a device
+ * with memory of its own is one. The residual stream, and with it the pointwise
+ * family, has a home place; what another place does costs crossings there and
+ * back. So for a given home every question's choice is its own: least cost plus
+ * crossings; and the home is the place with the least sum of those over all
+ * uses. Layers with a pin of their own have a home of their own. */
 #ifndef BITNET_PLUG_ROUTE_H
 #define BITNET_PLUG_ROUTE_H
 
@@ -35,7 +42,9 @@ struct route_opts {
     uint32_t min_det;             /* BNP_DET_*: the floor                      */
     bool strict;                  /* scalar-ref is no fallback unless pinned   */
                                   /* or the only plugin installed              */
-    const char *pin_linear, *pin_attn, *pin_point;   /* plugin ids, or NULL    */
+    /* A pin is a plugin's id, or one device of it, "org.x#1"; NULL: none. It
+     * binds until all it means were lost while serving; strict: even then. */
+    const char *pin_linear, *pin_attn, *pin_point;
     const char *layers;           /* "0-14:org.x#0 15:org.y": pins of layers,  */
                                   /* for all families, or NULL                 */
     const char *exclude;          /* parity failed: not this plugin, or NULL   */
@@ -60,6 +69,7 @@ struct route_candidate {
     struct route_time time[PROBE_N_CLASS];
     uint64_t weight_size;         /* bytes, prepared, all rows; linear only    */
     double cost;                  /* microseconds; 0: not measured             */
+    double crossing;              /* the same, of copies from home and back    */
     const char *why;              /* why it is not fit, or lost; "" if it won  */
 };
 
@@ -73,6 +83,8 @@ struct route_question {
     enum route_family family;
     union route_desc d;           /* without its name, unused bytes zero       */
     const char *shape;            /* "2560x2560 t2/tensor"                     */
+    const char *pin;              /* which device it must be, or NULL          */
+    const char *layers_pin;       /* the pin of its layers, or NULL            */
     uint32_t n_asked;
     uint32_t n_class;             /* row counts that count                     */
     unsigned n;                   /* candidates, in the registry's order       */
@@ -80,8 +92,17 @@ struct route_question {
     const struct route_candidate *chosen;    /* NULL: missing                  */
 };
 
+struct route_home {               /* a place where the pointwise family could be */
+    const struct dev *dev;        /* whose memory it is; NULL: the host's      */
+    char name[160];
+    const char *layers_pin;       /* the pin of the layers it is for, or NULL  */
+    double cost;                  /* of a step with all its crossings          */
+    bool chosen;
+};
+
 struct route;
 
+/* ERR_ARG: opts->layers is not what it should be, or min_det. */
 int route_open(struct route **out, struct plug *, const struct route_opts *, struct err *);
 void route_close(struct route *);
 
@@ -93,11 +114,12 @@ int route_want_point(struct route *, int32_t layer, const struct bnp_point_desc 
 
 /* After the last want: decides every question that has no answer, or whose
  * device was lost. Questions without a candidate do not keep the others from
- * being decided; the error is the first one's. */
+ * being decided; the error is the first one's. ERR_PLUGIN too when opts->layers
+ * names a device that is not there, ERR_ARG a layer that nobody wanted. */
 int route_decide(struct route *, struct err *);
 
 /* The device for it, and its offer: as decided, or, for a question that nobody
- * wanted, decided now. ERR_PLUGIN when there is no candidate; the text names
+ * wanted, decided now, with the home chosen so far. ERR_PLUGIN when there is no candidate; the text names
  * each device and why it is none. */
 int route_linear(struct route *, int32_t layer, const struct bnp_weight_desc *, struct dev **,
                  struct bnp_offer *, struct err *);
@@ -117,5 +139,9 @@ void route_explain(const struct route *, struct buf *out);
 typedef void route_visit(void *ctx, const struct route_question *);
 void route_each(const struct route *, route_visit *, void *ctx);
 const char *route_family_name(enum route_family);
+/* The places that could be home, host memory first. None before a pointwise
+ * question was decided. */
+typedef void route_home_visit(void *ctx, const struct route_home *);
+void route_each_home(const struct route *, route_home_visit *, void *ctx);
 
 #endif

@@ -25,6 +25,9 @@
  * what a stopwatch on a busy machine gets wrong. */
 #define REF_MARGIN 0.8
 
+/* Of a waited call, at least this much is work. */
+#define LEAST_WORK 0.1
+
 static const uint32_t class_rows[PROBE_N_CLASS] = { 1, 8, 64, 512 };
 static const double class_share[PROBE_N_CLASS] = { 1, 1, 2, 2 };
 
@@ -162,21 +165,20 @@ static void add_cpuinfo(struct buf *b)
     free(text);
 }
 
-/* Everything that a time depends on. False without memory. */
-static bool key_of(const struct route *r, const struct route_question *q,
-                   const struct route_candidate *c, uint8_t key[TIMINGS_KEY])
+bool route_key(const struct route *r, const struct dev *d, uint32_t what, const void *desc, size_t n,
+               uint8_t key[TIMINGS_KEY])
 {
     const struct topo *t = &r->plug->topo;
-    const struct note *n = &c->dev->plugin->note;
+    const struct note *note = &d->plugin->note;
     struct buf b = { 0 };
-    buf_addf(&b, "times of 1\n%s %s %s\n#%u %.64s\n%s\n%u %u %ju %ju\n", n->build, n->raw.id,
-             n->raw.version, c->dev->index, c->dev->info.name, t->cpu_name, t->abi.n_workers,
+    buf_addf(&b, "times of 1\n%s %s %s\n#%u %.64s\n%s\n%u %u %ju %ju\n", note->build, note->raw.id,
+             note->raw.version, d->index, d->info.name, t->cpu_name, t->abi.n_workers,
              t->abi.n_numa, (uintmax_t)t->abi.isa, (uintmax_t)last_caches(r));
     if (t->abi.n_workers)
         buf_add(&b, t->worker_cpu, t->abi.n_workers * sizeof t->worker_cpu[0]);
     add_cpuinfo(&b);
-    buf_addf(&b, "\n%u ", (unsigned)q->family);
-    buf_add(&b, &q->d, sizeof q->d);
+    buf_addf(&b, "\n%u ", (unsigned)what);
+    buf_add(&b, desc, n);
     if (!b.failed)
         crypto_generichash(key, TIMINGS_KEY, (const unsigned char *)b.p, b.n, NULL, 0);
     const bool ok = !b.failed;
@@ -197,7 +199,7 @@ static int time_one(struct route *r, const struct route_question *q, struct rout
                     struct timings_value *v, struct err *e)
 {
     uint8_t key[TIMINGS_KEY];
-    const bool keeps = r->timings && key_of(r, q, c, key);
+    const bool keeps = r->timings && route_key(r, c->dev, q->family, &q->d, sizeof q->d, key);
     c->kept = keeps && !r->opts.measure_anew && timings_find(r->timings, key, v) &&
               is_whole(q, v);
     if (c->kept)
@@ -210,12 +212,27 @@ static int time_one(struct route *r, const struct route_question *q, struct rout
 
 /* -------------------------------------------------------------------- the cost */
 
-static double cost(const struct route_question *q, const struct route_candidate *c)
+double route_cost(uint32_t n_class, const double us[PROBE_N_CLASS])
 {
-    double us = 0;
-    for (uint32_t i = 0; i < q->n_class; i++)
-        us += class_share[i] * c->time[i].us / c->time[i].n_tok;
-    return route_is_ref(c->dev) ? us / REF_MARGIN : us;
+    double cost = 0;
+    for (uint32_t i = 0; i < n_class; i++)
+        cost += class_share[i] * us[i] / class_rows[i];
+    return cost;
+}
+
+/* A device with memory of its own was waited for in every call, as a step waits
+ * only where something crosses, and that is in the crossing's price. */
+static double cost(struct route *r, const struct route_question *q,
+                   const struct route_candidate *c)
+{
+    const struct crossing *x = route_place(c->dev) ? route_cross(r, c->dev) : NULL;
+    double us[PROBE_N_CLASS];
+    for (uint32_t i = 0; i < q->n_class; i++) {
+        const double least = c->time[i].us * LEAST_WORK, busy = x ? c->time[i].us - x->wait_us : 0;
+        us[i] = !x ? c->time[i].us : busy > least ? busy : least;
+    }
+    const double sum = route_cost(q->n_class, us);
+    return route_is_ref(c->dev) ? sum / REF_MARGIN : sum;
 }
 
 void route_measure(struct route *r, struct route_question *q, struct route_candidate *c)
@@ -237,6 +254,6 @@ void route_measure(struct route *r, struct route_question *q, struct route_candi
                                                 .guessed = v.guessed >> k & 1 };
         c[i].weight_size = v.weight_size;
         c[i].cold = v.cold != 0;
-        c[i].cost = cost(q, &c[i]);
+        c[i].cost = cost(r, q, &c[i]);
     }
 }
