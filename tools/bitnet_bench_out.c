@@ -121,8 +121,8 @@ static void add_model(json_t *j, const struct loaded *l)
     number(j, "kv_mib", (double)f->mem.kv / 1048576);
     add_layer_devices(j, f->state, m->hp.n_layer);
     add_device(j, "plugin_head", f->state->weights.head->dev);
-    add_device(j, "plugin_attn", f->state->attn_dev);
-    add_device(j, "plugin_point", f->state->point_dev);
+    add_device(j, "plugin_attn", f->state->layer[0].attn);
+    add_device(j, "plugin_point", f->state->layer[0].point);
 }
 
 static void add_run(json_t *j, const struct bench_run *u)

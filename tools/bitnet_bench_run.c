@@ -15,7 +15,6 @@
 #include "core/model/wtype.h"
 
 enum { WARM_STEPS = 8 };
-#define WAIT_NS UINT64_C(60000000000)
 
 static double now_s(void)
 {
@@ -67,7 +66,8 @@ struct bench_cost bench_cost(const struct forward *f)
     if (c.head_rest >= rows_size(head))
         c.head_rest -= rows_size(head);
     c.head_macs = (double)head->desc.rows * head->desc.cols;
-    c.kv_tok = (double)f->state->pool_size * n / f->conf.kv_tok;
+    for (uint32_t i = 0; i < n; i++)
+        c.kv_tok += (double)f->state->layer[i].page_size / f->conf.page_tok;
     return c;
 }
 
@@ -202,46 +202,45 @@ static int generate(struct bench *b, uint32_t pos, uint32_t n_seq, uint32_t step
 
 /* ------------------------------------------------------------------ filling */
 
-static int copy_page(struct bench *b, bnp_stream *stream, uint32_t dst, uint32_t src,
-                     struct err *e)
+static int copy_page(struct bench *b, const struct layer_devs *l, bnp_stream *stream, uint32_t dst,
+                     uint32_t src, struct err *e)
 {
-    struct forward_state *s = b->f->state;
-    const struct bnp_attn_ops *ops = s->attn_dev->attn;
-    const uint64_t size = s->pool_size / b->f->kv.n_page;
-    for (uint32_t i = 0; i < b->f->model->hp.n_layer; i++) {
-        char *pool = (char *)s->pool[i].base + s->pool[i].offset;
-        const int st = ops->copy_page ? ops->copy_page(stream, &s->attn, s->pool[i], dst, src,
-                                                       b->f->conf.page_tok) : BNP_OK;
-        if (st)
-            return plug_fail(s->attn_dev->plugin, st, "copy_page", e);
-        if (!ops->copy_page)
-            memcpy(pool + dst * size, pool + src * size, size);
+    const struct bnp_attn_ops *ops = l->attn->attn;
+    char *pool = (char *)l->pool.base + l->pool.offset;
+    if (ops->copy_page) {
+        const int st = ops->copy_page(stream, &b->f->state->attn, l->pool, dst, src,
+                                      b->f->conf.page_tok);
+        return st ? plug_fail(l->attn->plugin, st, "copy_page", e) : 0;
     }
+    if (workmem_private(l->attn))
+        return err_set(e, ERR_UNSUPPORTED, "%s: cannot copy pages (no attn.copy_page), and its "
+                       "memory is its own: bench one sequence", l->attn->plugin->note.raw.id);
+    memcpy(pool + dst * l->page_size, pool + src * l->page_size, l->page_size);
     return 0;
 }
 
-/* Sequence 0's pages into those of the others, within one step of the device
- * that attends. A last page that is not full is copied whole: what lies behind
- * its tokens is never read. */
+/* Sequence 0's pages of one layer into those of the others, within one step of
+ * the device that attends. A last page that is not full is copied whole: what
+ * lies behind its tokens is never read. */
+static int copy_layer(struct bench *b, const struct layer_devs *at, uint32_t n_page, struct err *e)
+{
+    struct lane *l = lane_of(b->f->state, at->attn);
+    int st = lane_begin(l, &b->b.step), rc = 0;
+    for (uint32_t q = 1; q < b->max_seq && !rc && !st; q++)
+        for (uint32_t i = 0; i < n_page && !rc; i++)
+            rc = copy_page(b, at, l->stream, (uint32_t)b->seq[q].page[i],
+                           (uint32_t)b->seq[0].page[i], e);
+    const int st_end = lane_end(l), st_wait = lane_wait(l);
+    st = st ? st : st_end ? st_end : st_wait;
+    return rc ? rc : st ? plug_fail(at->attn->plugin, st, "copying pages", e) : 0;
+}
+
 static int copy_pages(struct bench *b, uint32_t depth, struct err *e)
 {
-    struct forward_state *s = b->f->state;
-    const struct bnp_device_ops *ops = s->attn_dev->ops;
-    struct lane *l = s->lane;
-    while (l->dev != s->attn_dev)
-        l++;
-    int st = ops->step_begin(l->stream, &b->b.step), rc = 0;
-    if (st)
-        return plug_fail(s->attn_dev->plugin, st, "step_begin", e);
-    for (uint32_t q = 1; q < b->max_seq && !rc; q++)
-        for (uint32_t i = 0; i < kv_pages_for(&b->f->kv, depth) && !rc; i++)
-            rc = copy_page(b, l->stream, (uint32_t)b->seq[q].page[i],
-                           (uint32_t)b->seq[0].page[i], e);
-    uint64_t ticket;
-    st = ops->step_end(l->stream, &ticket);
-    if (!st && !(s->attn_dev->info.flags & BNP_DEV_SYNC))
-        st = ops->wait(l->stream, ticket, WAIT_NS);
-    return rc ? rc : st ? plug_fail(s->attn_dev->plugin, st, "step_end", e) : 0;
+    int rc = 0;
+    for (uint32_t i = 0; i < b->f->model->hp.n_layer && !rc; i++)
+        rc = copy_layer(b, &b->f->state->layer[i], kv_pages_for(&b->f->kv, depth), e);
+    return rc;
 }
 
 int bench_fill(struct bench *b, uint32_t depth, struct err *e)

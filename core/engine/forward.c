@@ -5,92 +5,95 @@
  * that the route chose for it (forward_op.c). */
 #include "core/engine/forward.h"
 
+#include <assert.h>
+
 #include "core/engine/forward_parts.h"
 
-/* x += Wo norm(attention(rope(Wq h), rope(Wk h), Wv h)), h = norm(x) */
-static int attention(struct run *r, const bnp_rows *x)
+static struct part tok_rows(const struct run *r, enum area a)
 {
-    struct forward_state *s = r->s;
-    const uint32_t i = (uint32_t)r->layer, n = r->step->n_tok;
-    const bnp_rows h = work_rows(s->work.h, n), q = work_rows(s->work.q, n);
-    const bnp_rows k = work_rows(s->work.k, n), v = work_rows(s->work.v, n);
+    return (struct part){ a, 0, r->step->n_tok };
+}
+
+/* x += Wo norm(attention(rope(Wq h), rope(Wk h), Wv h)), h = norm(x) */
+static int attention(struct run *r, struct part x)
+{
+    const struct weights *ws = &r->s->weights;
+    const uint32_t i = (uint32_t)r->layer;
+    const struct part h = tok_rows(r, AREA_H), q = tok_rows(r, AREA_Q);
+    const struct part k = tok_rows(r, AREA_K), v = tok_rows(r, AREA_V);
     struct weight *const qkv[] = {
-        weights_at(&s->weights, i, W_Q), weights_at(&s->weights, i, W_K),
-        weights_at(&s->weights, i, W_V)
+        weights_at(ws, i, W_Q), weights_at(ws, i, W_K), weights_at(ws, i, W_V)
     };
-    struct weight *const out[] = { weights_at(&s->weights, i, W_OUT) };
+    struct weight *const out[] = { weights_at(ws, i, W_OUT) };
     int rc;
 
-    if ((rc = op_norm(r, "attn_norm", weights_norm(&s->weights, i, N_ATTN), x, &h)) ||
-        (rc = op_mul(r, &h, 3, qkv, (const bnp_rows *const[]){ &q, &k, &v }, 0)) ||
-        (rc = op_rope(r, "rope of q", &q)) ||
-        (rc = op_rope(r, "rope of k", &k)) ||
-        (rc = op_append(r, &k, &v)) ||
-        (rc = op_attend(r, &q, &q)))
+    if ((rc = op_norm(r, "attn_norm", weights_norm(ws, i, N_ATTN), x, h)) ||
+        (rc = op_mul(r, h, 3, qkv, (const struct part[]){ q, k, v }, 0)) ||
+        (rc = op_rope(r, q, k)) ||
+        (rc = op_attend(r, q, k, v, q)))
         return rc;
-    if (s->weights.model->hp.sub_norm &&
-        (rc = op_norm(r, "attn_sub_norm", weights_norm(&s->weights, i, N_ATTN_SUB), &q, &q)))
+    if (ws->model->hp.sub_norm &&
+        (rc = op_norm(r, "attn_sub_norm", weights_norm(ws, i, N_ATTN_SUB), q, q)))
         return rc;
-    return op_mul(r, &q, 1, out, &x, BNP_ADD);
+    return op_mul(r, q, 1, out, &x, BNP_ADD);
 }
 
 /* x += Wdown norm(glu(Wgate h, Wup h)), h = norm(x) */
-static int feed_forward(struct run *r, const bnp_rows *x)
+static int feed_forward(struct run *r, struct part x)
 {
-    struct forward_state *s = r->s;
-    const uint32_t i = (uint32_t)r->layer, n = r->step->n_tok;
-    const bnp_rows h = work_rows(s->work.h, n);
-    const bnp_rows gate = work_rows(s->work.gate, n), up = work_rows(s->work.up, n);
-    struct weight *const gate_up[] = {
-        weights_at(&s->weights, i, W_GATE), weights_at(&s->weights, i, W_UP)
-    };
-    struct weight *const down[] = { weights_at(&s->weights, i, W_DOWN) };
+    const struct weights *ws = &r->s->weights;
+    const uint32_t i = (uint32_t)r->layer;
+    const struct part h = tok_rows(r, AREA_H);
+    const struct part gate = tok_rows(r, AREA_GATE), up = tok_rows(r, AREA_UP);
+    struct weight *const gate_up[] = { weights_at(ws, i, W_GATE), weights_at(ws, i, W_UP) };
+    struct weight *const down[] = { weights_at(ws, i, W_DOWN) };
     int rc;
 
-    if ((rc = op_norm(r, "ffn_norm", weights_norm(&s->weights, i, N_FFN), x, &h)) ||
-        (rc = op_mul(r, &h, 2, gate_up, (const bnp_rows *const[]){ &gate, &up }, 0)) ||
-        (rc = op_glu(r, &gate, &up, &gate)))
+    if ((rc = op_norm(r, "ffn_norm", weights_norm(ws, i, N_FFN), x, h)) ||
+        (rc = op_mul(r, h, 2, gate_up, (const struct part[]){ gate, up }, 0)) ||
+        (rc = op_glu(r, gate, up, gate)))
         return rc;
-    if (s->weights.model->hp.sub_norm &&
-        (rc = op_norm(r, "ffn_sub_norm", weights_norm(&s->weights, i, N_FFN_SUB), &gate, &gate)))
+    if (ws->model->hp.sub_norm &&
+        (rc = op_norm(r, "ffn_sub_norm", weights_norm(ws, i, N_FFN_SUB), gate, gate)))
         return rc;
-    return op_mul(r, &gate, 1, down, &x, BNP_ADD);
+    return op_mul(r, gate, 1, down, &x, BNP_ADD);
 }
 
 /* logits = Whead norm(x), for the rows that want them: all, or the largest */
-static int head(struct run *r, const bnp_rows *x)
+static int head(struct run *r, struct part x)
 {
     struct forward_state *s = r->s;
     const uint32_t n = r->step->n_out;
-    const bnp_rows pick = work_rows(s->work.pick, n), full = work_rows(s->work.pick, s->n_full);
-    const bnp_rows logits = work_rows(s->work.logits, s->n_full), *y = &logits;
-    bnp_rows top = work_rows(s->work.pick, n - s->n_full);
+    const struct part pick = { AREA_PICK, 0, n }, full = { AREA_PICK, 0, s->n_full };
+    const struct part top = { AREA_PICK, s->n_full, n - s->n_full };
+    const struct part logits = { AREA_LOGITS, 0, s->n_full };
     int rc;
 
     if (n == 0)
         return 0;
-    if ((rc = op_pick(r, x, &pick)) ||
-        (rc = op_norm(r, "output_norm", s->weights.output_norm, &pick, &pick)))
+    if ((rc = op_pick(r, x, pick)) ||
+        (rc = op_norm(r, "output_norm", s->weights.output_norm, pick, pick)))
         return rc;
-    if (full.n_tok && (rc = op_mul(r, &full, 1, &s->weights.head, &y, 0)))
+    if (full.n && (rc = op_mul(r, full, 1, &s->weights.head, &logits, 0)))
         return rc;
-    top.mem.offset += s->n_full * top.stride;
-    top.mem.size -= s->n_full * top.stride;
-    return top.n_tok ? op_topk(r, &top, s->top_k) : 0;
+    if (top.n && (rc = op_topk(r, top, s->top_k)))
+        return rc;
+    return op_out(r, (full.n ? 1u << AREA_LOGITS : 0) |
+                     (top.n ? 1u << AREA_TOP_ID | 1u << AREA_TOP_LOGIT | 1u << AREA_TOP_EXACT : 0));
 }
 
 static int pass(struct run *r)
 {
-    const bnp_rows x = work_rows(r->s->work.x, r->step->n_tok);
+    const struct part x = tok_rows(r, AREA_X);
     const uint32_t n_layer = r->s->weights.model->hp.n_layer;
-    int rc = op_gather(r, &x);
+    int rc = op_gather(r, x);
     for (uint32_t i = 0; i < n_layer && !rc; i++) {
         r->layer = (int32_t)i;
-        if (!(rc = attention(r, &x)))
-            rc = feed_forward(r, &x);
+        if (!(rc = attention(r, x)))
+            rc = feed_forward(r, x);
     }
     r->layer = -1;
-    return rc ? rc : head(r, &x);
+    return rc ? rc : head(r, x);
 }
 
 /* Rows of sequence q stand on pages that exist and are its own to write. */
@@ -116,7 +119,8 @@ static int check(const struct forward *f, const struct bnp_step *s, struct err *
 {
     const uint32_t n_vocab = f->model->hp.n_vocab;
     if (!f->state->ready)
-        return err_set(err, ERR_ARG, "forward: opened dry, no weight is prepared");
+        return err_set(err, ERR_ARG, "forward: opened dry, or without a device now: no weight is "
+                       "prepared");
     if (!s->n_tok || s->n_tok > f->limits.max_tok || s->n_seq > f->limits.max_seq ||
         s->n_out > f->limits.max_out || s->max_pages > f->limits.max_pages)
         return err_set(err, ERR_ARG, "step: %u rows, %u sequences, %u outputs, expected at most "
@@ -167,46 +171,85 @@ static struct bnp_step order_outputs(const struct forward *f, const struct batch
     return step;
 }
 
-static void count_outputs(struct forward *f, uint32_t n_out)
+/* Bytes of every area that the step uses. */
+static void size_areas(struct forward_state *s, const struct bnp_step *step)
+{
+    const uint32_t n_top = step->n_out - s->n_full;
+    for (enum area a = 0; a < AREA_PICK; a++)
+        s->size[a] = step->n_tok * s->work.area[a].stride;
+    s->size[AREA_PICK] = step->n_out * s->work.area[AREA_PICK].stride;
+    s->size[AREA_LOGITS] = s->n_full * s->work.area[AREA_LOGITS].stride;
+    s->size[AREA_TOP_ID] = (uint64_t)n_top * s->top_k * sizeof(int32_t);
+    s->size[AREA_TOP_LOGIT] = (uint64_t)n_top * s->top_k * sizeof(float);
+    s->size[AREA_TOP_EXACT] = n_top * sizeof(uint32_t);
+}
+
+static const void *host_area(const struct forward *f, enum area a)
 {
     const struct forward_state *s = f->state;
-    const bnp_span span = s->work.top_exact;
-    const uint32_t *exact = (const uint32_t *)(const void *)((const char *)span.base + span.offset);
+    const bnp_span span = work_span(&s->work, &s->place[PLACE_HOST].work, a, 0);
+    return (const char *)span.base + span.offset;
+}
+
+static void count_outputs(struct forward *f)
+{
+    const struct forward_state *s = f->state;
+    const uint32_t *exact = host_area(f, AREA_TOP_EXACT);
     f->head.n_full += s->n_full;
-    f->head.n_top += n_out - s->n_full;
-    for (uint32_t i = 0; i < n_out - s->n_full; i++)
+    f->head.n_top += s->n_out - s->n_full;
+    for (uint32_t i = 0; i < s->n_out - s->n_full; i++)
         f->head.n_exact += exact[i];
 }
 
-int forward_run(struct forward *f, const struct batch *b, struct err *err)
+int forward_submit(struct forward *f, const struct batch *b, struct err *err)
 {
+    struct forward_state *s = f->state;
+    assert(!s->submitted);
     int rc = check(f, &b->step, err);
     if (rc)
         return rc;
     const struct bnp_step step = order_outputs(f, b);
-    struct run r = { .s = f->state, .step = &step, .err = err, .layer = -1 };
+    struct run r = { .s = s, .cross = &f->cross, .step = &step, .err = err, .layer = -1 };
+    size_areas(s, &step);
+    s->n_out = step.n_out;
     rc = op_begin(&r);
     if (!rc)
         rc = pass(&r);
     rc = op_end(&r, rc);
+    if (rc)
+        return op_wait(&r, rc);
+    s->submitted = true;
+    return 0;
+}
+
+int forward_finish(struct forward *f, struct err *err)
+{
+    struct forward_state *s = f->state;
+    assert(s->submitted);
+    s->submitted = false;
+    struct run r = { .s = s, .cross = &f->cross, .err = err, .layer = -1 };
+    const int rc = op_wait(&r, 0);
     if (!rc)
-        count_outputs(f, step.n_out);
+        count_outputs(f);
     return rc;
+}
+
+int forward_run(struct forward *f, const struct batch *b, struct err *err)
+{
+    const int rc = forward_submit(f, b, err);
+    return rc ? rc : forward_finish(f, err);
 }
 
 struct forward_out forward_out(const struct forward *f, uint32_t i)
 {
     const struct forward_state *s = f->state;
-    const struct work *w = &s->work;
     const uint32_t at = s->out_at[i];
     if (at < s->n_full)
         return (struct forward_out){ .logits = f->logits + at * f->logits_stride };
     const size_t first = (size_t)(at - s->n_full) * s->top_k;
     return (struct forward_out){
-        .id = (const int32_t *)(const void *)((const char *)w->top_id.base + w->top_id.offset) +
-              first,
-        .top = (const float *)(const void *)((const char *)w->top_logit.base +
-                                             w->top_logit.offset) + first,
+        .id = (const int32_t *)host_area(f, AREA_TOP_ID) + first,
+        .top = (const float *)host_area(f, AREA_TOP_LOGIT) + first,
         .k = s->top_k,
     };
 }

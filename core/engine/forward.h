@@ -3,8 +3,9 @@
  * forward_open chooses devices, checks the memory table against the limits,
  * prepares every weight, and allocates all that a step needs. forward_run is
  * the forward pass: straight-line code to read beside the paper. After an
- * error in forward_run the step's sequences may be run again; nothing of the
- * step is kept. Engine thread only (open and close: main thread). */
+ * error the step's sequences may be run again; nothing of the step is kept.
+ * After ERR_DEVICE forward_recover goes on without the device. Engine thread
+ * only (open and close: main thread). */
 #ifndef BITNET_ENGINE_FORWARD_H
 #define BITNET_ENGINE_FORWARD_H
 
@@ -40,8 +41,22 @@ struct forward_conf {
     void *progress_ctx;
 };
 
-struct mem_plan {                 /* bytes                                     */
+struct mem_place {                /* a device's own memory, bytes              */
+    char name[160];               /* "org.x#1 (its name)"                      */
+    uint64_t weights, kv, work, rope, total;
+    uint64_t limit;               /* 0: the device does not say                */
+};
+
+struct mem_plan {                 /* the host's memory, bytes                  */
     uint64_t weights, kv, work, rope, total, limit;
+    struct mem_place *place;      /* [n_place] memory of devices besides       */
+    uint32_t n_place;
+};
+
+struct forward_cross {            /* copies between places of memory           */
+    uint64_t n_in, n_out;         /* to, from a device's own memory            */
+    uint64_t in_size, out_size;   /* bytes                                     */
+    uint64_t n_wait;              /* times a step stood still for one          */
 };
 
 struct head_count {               /* outputs of steps                          */
@@ -68,6 +83,7 @@ struct forward {
     uint64_t logits_stride;       /*   f32 elements, when it wanted all: else  */
                                   /*   see forward_out                         */
     struct head_count head;       /* since open                                */
+    struct forward_cross cross;   /* since open                                */
     struct forward_state *state;  /* weights, streams, work memory             */
 };
 
@@ -76,8 +92,18 @@ int forward_open(struct forward **out, struct model *, struct plug *, const stru
 void forward_close(struct forward *);
 
 /* Logits of the rows in b->step.out_row: all of them, or where b->out_k allows
- * it, and the head's device can, the largest. */
+ * it, and the head's device can, the largest. submit hands the step to its
+ * devices, and returns when all is submitted (or, after an error, when nothing
+ * is under way any more); after 0, finish waits for it, and makes its outputs
+ * valid. run: both. */
+int forward_submit(struct forward *, const struct batch *b, struct err *);
+int forward_finish(struct forward *, struct err *);
 int forward_run(struct forward *, const struct batch *b, struct err *);
+/* After ERR_DEVICE, no step under way: asks the route again without lost
+ * devices, and prepares anew what lay on them. *kv_lost: so did keys and values,
+ * all of them have to be computed again from the tokens. ERR_DEVICE: nobody can
+ * take over, and no step may run any more. */
+int forward_recover(struct forward *, bool *kv_lost, struct err *);
 /* Output i of the last step, in the order of its out_row; until the next. */
 struct forward_out forward_out(const struct forward *, uint32_t i);
 

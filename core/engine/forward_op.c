@@ -1,17 +1,27 @@
 /* forward_op.c - handing one op to one device.
  *
  * Every call of a plugin in a step goes through here, so that order between
- * devices, full queues, and the wording of errors are each said once. Only
- * step_end gives a ticket; to wait for an asynchronous lane in mid-step is
- * therefore to end its step, wait, and begin the same step again. */
+ * devices, what has to be copied, full queues, and the wording of errors are
+ * each said once.
+ *
+ * Order: devices on the host's memory read what others wrote, so an
+ * asynchronous one is waited for before any other of them, or a copy, touches
+ * that memory. A device with memory of its own reads only what was brought
+ * there, in the order of its queue, and is waited for when something is fetched
+ * from it. */
 #include "core/engine/forward_parts.h"
 
+#include <assert.h>
 #include <stdio.h>
 
-/* Hardware that needs longer for one step is lost. */
-#define WAIT_NS UINT64_C(60000000000)
-
 enum { MUL_MAX = 3 };             /* matrices on one input: q, k, v            */
+
+#define BIT(area) (1u << (area))
+
+static const char *const area_name[AREA_N] = {
+    "x", "h", "q", "k", "v", "gate", "up", "picked rows", "logits", "top ids", "top logits",
+    "top counts"
+};
 
 static int fail(struct run *r, struct dev *d, int status, const char *what)
 {
@@ -25,150 +35,300 @@ static int fail(struct run *r, struct dev *d, int status, const char *what)
     return plug_fail(d->plugin, status, where, r->err);
 }
 
-static bool asynchronous(const struct lane *l)
-{
-    return !(l->dev->info.flags & BNP_DEV_SYNC);
-}
+/* ------------------------------------------------------ order between lanes */
 
 static int begin(struct run *r, struct lane *l)
 {
-    int st = l->dev->ops->step_begin(l->stream, r->step);
-    if (st)
-        return fail(r, l->dev, st, "step_begin");
-    l->in_step = true;
-    return 0;
+    const int st = l->in_step ? BNP_OK : lane_begin(l, r->step);
+    return st ? fail(r, l->dev, st, "step_begin") : 0;
 }
 
 /* Ends the lane's step; its work is done and visible afterwards. */
-static int end(struct run *r, struct lane *l)
+static int drain(struct run *r, struct lane *l)
 {
-    uint64_t ticket;
-    if (!l->in_step)
-        return 0;
-    l->in_step = false;
-    int st = l->dev->ops->step_end(l->stream, &ticket);
-    if (!st && asynchronous(l))
-        st = l->dev->ops->wait(l->stream, ticket, WAIT_NS);
+    int st = lane_end(l);
+    if (!st)
+        st = lane_wait(l);
     return st ? fail(r, l->dev, st, "step_end") : 0;
 }
 
-/* The lane of d, ready for an op that may read what any lane wrote. */
-static int enter(struct run *r, const struct dev *d, struct lane **out)
-{
-    struct lane *l = r->s->lane;
-    while (l->dev != d)
-        l++;
-    *out = l;
-    int rc = 0;
-    if (r->last && r->last != l && asynchronous(r->last))
-        rc = end(r, r->last);
-    r->last = l;
-    return rc || l->in_step ? rc : begin(r, l);
-}
-
 /* A full queue: wait until it is empty. */
-static int drain(struct run *r, struct lane *l)
+static int make_room(struct run *r, struct lane *l)
 {
-    int rc = end(r, l);
+    const int rc = drain(r, l);
     return rc ? rc : begin(r, l);
 }
 
-/* Runs call, an expression in l->stream, on device d; a busy queue once more. */
-#define SUBMIT(r, d, what, call)                                             \
+/* Runs call, an expression in l->stream, on lane l; a busy queue once more. */
+#define CALL(r, l, what, call)                                               \
     do {                                                                     \
-        struct lane *l;                                                      \
-        int rc_ = enter((r), (d), &l);                                       \
-        if (rc_)                                                             \
-            return rc_;                                                      \
         int st_ = (call);                                                    \
         if (st_ == BNP_E_BUSY) {                                             \
-            if ((rc_ = drain((r), l)))                                       \
+            const int rc_ = make_room((r), (l));                             \
+            if (rc_)                                                         \
                 return rc_;                                                  \
             st_ = (call);                                                    \
         }                                                                    \
         if (st_)                                                             \
-            return fail((r), (d), st_, (what));                              \
+            return fail((r), (l)->dev, st_, (what));                         \
     } while (0)
 
-int op_begin(struct run *r)
+/* l (NULL: a copy) may touch the host's memory. */
+static int host_turn(struct run *r, const struct lane *l)
 {
-    for (uint32_t i = 0; i < r->s->n_lane; i++) {
-        struct lane *l = &r->s->lane[i];
-        l->in_step = false;
-        if (l->dev->disabled)
-            return err_set(r->err, ERR_DEVICE, "%s: device %s is lost: restart bitnetd",
-                           l->dev->plugin->note.raw.id, l->dev->info.name);
-        int rc = begin(r, l);
-        if (rc)
+    struct lane *busy = r->s->host_busy;
+    if (!busy || busy == l)
+        return 0;
+    r->s->host_busy = NULL;
+    return drain(r, busy);
+}
+
+/* ------------------------------------------------------------------- copies */
+
+static uint64_t place_bit(uint32_t place)
+{
+    return UINT64_C(1) << place;
+}
+
+static bnp_span span_of(const struct forward_state *s, uint32_t place, enum area a, uint64_t size)
+{
+    return work_span(&s->work, &s->place[place].work, a, size);
+}
+
+static void *host_at(const struct forward_state *s, enum area a)
+{
+    const bnp_span span = span_of(s, PLACE_HOST, a, s->size[a]);
+    return (char *)span.base + span.offset;
+}
+
+/* A lane where the area is valid, which is not the host's memory. */
+static struct lane *owner(struct forward_state *s, enum area a)
+{
+    struct lane *l = s->lane;
+    assert(s->valid[a] && !(s->valid[a] & place_bit(PLACE_HOST)));
+    while (!(s->valid[a] & place_bit(l->place)))
+        l++;
+    return l;
+}
+
+/* Submits copies to the host of those areas that are not valid there; they are
+ * when the lanes in *from (bits) are drained. */
+static int fetch(struct run *r, uint32_t areas, uint64_t *from)
+{
+    struct forward_state *s = r->s;
+    *from = 0;
+    for (enum area a = 0; a < AREA_N; a++) {
+        if (!(areas & BIT(a)) || (s->valid[a] & place_bit(PLACE_HOST)))
+            continue;
+        struct lane *l = owner(s, a);
+        int rc = host_turn(r, NULL);
+        if (rc || (rc = begin(r, l)))
             return rc;
+        CALL(r, l, area_name[a], l->dev->ops->copy_out(l->stream, host_at(s, a),
+                                                       span_of(s, l->place, a, s->size[a])));
+        s->valid[a] |= place_bit(PLACE_HOST);
+        *from |= place_bit((uint32_t)(l - s->lane));
+        r->cross->n_out++;
+        r->cross->out_size += s->size[a];
     }
     return 0;
 }
 
-int op_end(struct run *r, int rc)
+static int fetch_now(struct run *r, uint32_t areas)
+{
+    uint64_t from;
+    int rc = fetch(r, areas, &from);
+    for (uint32_t i = 0; i < r->s->n_lane && !rc; i++)
+        if (from & place_bit(i)) {
+            rc = drain(r, &r->s->lane[i]);
+            r->cross->n_wait++;
+        }
+    return rc;
+}
+
+/* Makes areas valid at l's place. */
+static int bring(struct run *r, struct lane *l, uint32_t areas)
+{
+    struct forward_state *s = r->s;
+    const uint64_t here = place_bit(l->place);
+    for (enum area a = 0; a < AREA_N; a++)
+        if (s->valid[a] & here)
+            areas &= ~BIT(a);
+    int rc = areas ? fetch_now(r, areas) : 0;
+    if (rc || l->place == PLACE_HOST || !areas)
+        return rc;
+    if ((rc = host_turn(r, NULL)) || (rc = begin(r, l)))
+        return rc;
+    for (enum area a = 0; a < AREA_N; a++) {
+        if (!(areas & BIT(a)))
+            continue;
+        CALL(r, l, area_name[a], l->dev->ops->copy_in(l->stream,
+                                                      span_of(s, l->place, a, s->size[a]),
+                                                      host_at(s, a)));
+        s->valid[a] |= here;
+        r->cross->n_in++;
+        r->cross->in_size += s->size[a];
+    }
+    return 0;
+}
+
+/* The lane of d, ready for ops that read and write these areas. */
+static int enter(struct run *r, struct dev *d, uint32_t reads, uint32_t writes, struct lane **out)
+{
+    struct forward_state *s = r->s;
+    struct lane *l = *out = lane_of(s, d);
+    int rc = l->place == PLACE_HOST ? host_turn(r, l) : 0;
+    if (rc || (rc = bring(r, l, reads)) || (rc = begin(r, l)))
+        return rc;
+    if (l->place == PLACE_HOST && lane_async(l))
+        s->host_busy = l;
+    for (enum area a = 0; a < AREA_N; a++)
+        if (writes & BIT(a))
+            s->valid[a] = place_bit(l->place);
+    return 0;
+}
+
+static bnp_rows rows(const struct run *r, const struct lane *l, struct part p)
+{
+    return work_rows(&r->s->work, &r->s->place[l->place].work, p.area, p.first, p.n);
+}
+
+/* --------------------------------------------------------- the whole step */
+
+int op_begin(struct run *r)
+{
+    struct forward_state *s = r->s;
+    s->host_busy = NULL;
+    for (enum area a = 0; a < AREA_N; a++)
+        s->valid[a] = 0;
+    for (uint32_t i = 0; i < s->n_lane; i++) {
+        const struct dev *d = s->lane[i].dev;
+        if (d->disabled)
+            return err_set(r->err, ERR_DEVICE, "%s: device %s is lost, and a step needs it",
+                           d->plugin->note.raw.id, d->info.name);
+    }
+    return 0;
+}
+
+/* What is said after the first error is not kept. */
+static int each_lane(struct run *r, int rc, int (*call)(struct lane *), const char *what)
 {
     struct run quiet = *r;
-    quiet.err = NULL;             /* the first error is the one to tell */
+    quiet.err = NULL;
     for (uint32_t i = 0; i < r->s->n_lane; i++) {
         struct lane *l = &r->s->lane[i];
         if (l->dev->disabled)
             continue;
-        int rc_end = end(rc ? &quiet : r, l);
-        rc = rc ? rc : rc_end;
+        const int st = call(l);
+        const int rc_one = st ? fail(rc ? &quiet : r, l->dev, st, what) : 0;
+        rc = rc ? rc : rc_one;
     }
     return rc;
 }
 
-int op_gather(struct run *r, const bnp_rows *y)
+int op_end(struct run *r, int rc)
+{
+    return each_lane(r, rc, lane_end, "step_end");
+}
+
+int op_wait(struct run *r, int rc)
+{
+    r->s->host_busy = NULL;
+    return each_lane(r, rc, lane_wait, "step_end");
+}
+
+int op_out(struct run *r, uint32_t areas)
+{
+    uint64_t from;
+    return fetch(r, areas, &from);
+}
+
+/* ----------------------------------------------------------------- the ops */
+
+int op_gather(struct run *r, struct part y)
 {
     const struct weight *w = r->s->weights.embd;
-    SUBMIT(r, w->dev, "embedding", w->dev->linear->gather(l->stream, w->handle, y));
+    struct lane *l;
+    const int rc = enter(r, w->dev, 0, BIT(y.area), &l);
+    if (rc)
+        return rc;
+    const bnp_rows to = rows(r, l, y);
+    CALL(r, l, "embedding", w->dev->linear->gather(l->stream, w->handle, &to));
     return 0;
 }
 
-int op_norm(struct run *r, const char *what, bnp_span weight, const bnp_rows *x, const bnp_rows *y)
+int op_norm(struct run *r, const char *what, bnp_span weight, struct part x, struct part y)
 {
-    struct dev *d = r->s->point_dev;
+    struct dev *d = run_layer(r)->point;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(x.area), BIT(y.area), &l);
+    if (rc)
+        return rc;
+    const bnp_span all = r->s->place[l->place].norm;
     const struct bnp_norm norm = {
-        .struct_size = sizeof norm, .eps = r->s->weights.model->hp.eps, .weight = weight
+        .struct_size = sizeof norm, .eps = r->s->weights.model->hp.eps,
+        .weight = { all.base, all.offset + weight.offset, weight.size }
     };
-    SUBMIT(r, d, what, d->point->rmsnorm(l->stream, &norm, x, y));
+    const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
+    CALL(r, l, what, d->point->rmsnorm(l->stream, &norm, &from, &to));
     return 0;
 }
 
-int op_rope(struct run *r, const char *what, const bnp_rows *x)
+int op_rope(struct run *r, struct part q, struct part k)
 {
-    struct dev *d = r->s->point_dev;
-    SUBMIT(r, d, what, d->point->rope(l->stream, &r->s->rope, x));
+    struct dev *d = run_layer(r)->point;
+    const uint32_t both = BIT(q.area) | BIT(k.area);
+    struct lane *l;
+    const int rc = enter(r, d, both, both, &l);
+    if (rc)
+        return rc;
+    struct bnp_rope rope = r->s->rope;
+    const bnp_rows q_rows = rows(r, l, q), k_rows = rows(r, l, k);
+    rope.table = r->s->place[l->place].rope;
+    rope.table.size = r->s->rope.table.size;
+    CALL(r, l, "rope of q", d->point->rope(l->stream, &rope, &q_rows));
+    CALL(r, l, "rope of k", d->point->rope(l->stream, &rope, &k_rows));
     return 0;
 }
 
-int op_glu(struct run *r, const bnp_rows *gate, const bnp_rows *up, const bnp_rows *y)
+int op_glu(struct run *r, struct part gate, struct part up, struct part y)
 {
-    struct dev *d = r->s->point_dev;
-    SUBMIT(r, d, "glu", d->point->glu(l->stream, r->s->weights.model->hp.glu, gate, up, y));
+    struct dev *d = run_layer(r)->point;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(gate.area) | BIT(up.area), BIT(y.area), &l);
+    if (rc)
+        return rc;
+    const bnp_rows g = rows(r, l, gate), u = rows(r, l, up), to = rows(r, l, y);
+    CALL(r, l, "glu", d->point->glu(l->stream, r->s->weights.model->hp.glu, &g, &u, &to));
     return 0;
 }
 
-int op_pick(struct run *r, const bnp_rows *x, const bnp_rows *y)
+int op_pick(struct run *r, struct part x, struct part y)
 {
-    struct dev *d = r->s->point_dev;
-    SUBMIT(r, d, "pick", d->point->pick(l->stream, x, y));
+    struct dev *d = run_layer(r)->point;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(x.area), BIT(y.area), &l);
+    if (rc)
+        return rc;
+    const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
+    CALL(r, l, "pick", d->point->pick(l->stream, &from, &to));
     return 0;
 }
 
-int op_append(struct run *r, const bnp_rows *k, const bnp_rows *v)
+int op_attend(struct run *r, struct part q, struct part k, struct part v, struct part out)
 {
-    struct dev *d = r->s->attn_dev;
-    SUBMIT(r, d, "append", d->attn->append(l->stream, &r->s->attn, r->s->pool[r->layer], k, v));
-    return 0;
-}
-
-int op_attend(struct run *r, const bnp_rows *q, const bnp_rows *out)
-{
-    struct dev *d = r->s->attn_dev;
-    SUBMIT(r, d, "attend", d->attn->attend(l->stream, &r->s->attn, r->s->pool[r->layer], q, out,
-                                           r->s->work.scratch));
+    const struct forward_state *s = r->s;
+    const struct layer_devs *at = run_layer(r);
+    struct dev *d = at->attn;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(q.area) | BIT(k.area) | BIT(v.area), BIT(out.area), &l);
+    if (rc)
+        return rc;
+    const bnp_rows q_rows = rows(r, l, q), k_rows = rows(r, l, k), v_rows = rows(r, l, v);
+    const bnp_rows to = rows(r, l, out);
+    const bnp_span scratch = work_scratch(&s->place[l->place].work);
+    CALL(r, l, "append", d->attn->append(l->stream, &s->attn, at->pool, &k_rows, &v_rows));
+    CALL(r, l, "attend", d->attn->attend(l->stream, &s->attn, at->pool, &q_rows, &to, scratch));
     return 0;
 }
 
@@ -179,40 +339,33 @@ static bool shares(const struct weight *a, const struct weight *b)
 }
 
 /* w[0] and the others of w that share its input. */
-static int mul_group(struct run *r, const bnp_rows *x, uint32_t n, struct weight *const *w,
-                     const bnp_rows *const *y, uint32_t flags)
+static int mul_group(struct run *r, struct part x, uint32_t n, struct weight *const *w,
+                     const struct part *y, uint32_t flags)
 {
     struct dev *d = w[0]->dev;
-    const struct work *work = &r->s->work;
+    uint32_t writes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        writes |= shares(w[0], w[i]) ? BIT(y[i].area) : 0;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(x.area) | (flags & BNP_ADD ? writes : 0), writes, &l);
+    if (rc)
+        return rc;
+    const struct work_mem *m = &r->s->place[l->place].work;
+    const bnp_span act = work_act(m), scratch = work_scratch(m);
+    const bnp_rows from = rows(r, l, x);
     bnp_linear_item item[MUL_MAX];
     uint32_t n_item = 0;
     for (uint32_t i = 0; i < n; i++)
         if (shares(w[0], w[i]))
-            item[n_item++] = (bnp_linear_item){ w[i]->handle, *y[i], flags, 0 };
-    SUBMIT(r, d, w[0]->tensor,
-           d->linear->act_prepare(l->stream, w[0]->layout.act_kind, x, work->act));
-    SUBMIT(r, d, w[0]->tensor,
-           d->linear->mul(l->stream, work->act, n_item, item, work->scratch));
+            item[n_item++] = (bnp_linear_item){ w[i]->handle, rows(r, l, y[i]), flags, 0 };
+    CALL(r, l, w[0]->tensor,
+         d->linear->act_prepare(l->stream, w[0]->layout.act_kind, &from, act));
+    CALL(r, l, w[0]->tensor, d->linear->mul(l->stream, act, n_item, item, scratch));
     return 0;
 }
 
-int op_topk(struct run *r, const bnp_rows *x, uint32_t k)
-{
-    const struct weight *w = r->s->weights.head;
-    const struct work *work = &r->s->work;
-    struct dev *d = w->dev;
-    const bnp_topk top = { .struct_size = sizeof top, .k = k, .n_tok = x->n_tok,
-                           .id = work->top_id, .logit = work->top_logit,
-                           .n_exact = work->top_exact };
-    SUBMIT(r, d, w->tensor,
-           d->linear->act_prepare(l->stream, w->layout.act_kind, x, work->act));
-    SUBMIT(r, d, w->tensor,
-           d->linear->topk(l->stream, work->act, w->handle, &top, work->scratch));
-    return 0;
-}
-
-int op_mul(struct run *r, const bnp_rows *x, uint32_t n, struct weight *const *w,
-           const bnp_rows *const *y, uint32_t flags)
+int op_mul(struct run *r, struct part x, uint32_t n, struct weight *const *w, const struct part *y,
+           uint32_t flags)
 {
     for (uint32_t i = 0; i < n; i++) {
         bool done = false;
@@ -222,5 +375,30 @@ int op_mul(struct run *r, const bnp_rows *x, uint32_t n, struct weight *const *w
         if (rc)
             return rc;
     }
+    return 0;
+}
+
+int op_topk(struct run *r, struct part x, uint32_t k)
+{
+    const struct forward_state *s = r->s;
+    const struct weight *w = s->weights.head;
+    struct dev *d = w->dev;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(x.area), BIT(AREA_TOP_ID) | BIT(AREA_TOP_LOGIT) |
+                         BIT(AREA_TOP_EXACT), &l);
+    if (rc)
+        return rc;
+    const struct work_mem *m = &s->place[l->place].work;
+    const bnp_rows from = rows(r, l, x);
+    const bnp_topk top = {
+        .struct_size = sizeof top, .k = k, .n_tok = x.n,
+        .id = work_span(&s->work, m, AREA_TOP_ID, s->size[AREA_TOP_ID]),
+        .logit = work_span(&s->work, m, AREA_TOP_LOGIT, s->size[AREA_TOP_LOGIT]),
+        .n_exact = work_span(&s->work, m, AREA_TOP_EXACT, s->size[AREA_TOP_EXACT])
+    };
+    CALL(r, l, w->tensor,
+         d->linear->act_prepare(l->stream, w->layout.act_kind, &from, work_act(m)));
+    CALL(r, l, w->tensor,
+         d->linear->topk(l->stream, work_act(m), w->handle, &top, work_scratch(m)));
     return 0;
 }

@@ -1,18 +1,16 @@
-/* forward_open.c - from a model and devices to something that can step.
+/* forward_open.c - from a model and devices to something that can step, and
+ * back to that when a device was lost.
  *
  * In this order: limits from the configuration, devices by the route, the
- * memory plan, and only then memory: weights, KV, work, streams. A half-built
+ * memory plan, and only then memory: streams, weights, KV, work. A half-built
  * forward is closed by forward_close like a whole one. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/log.h"
 #include "core/engine/forward_parts.h"
 #include "core/engine/memplan.h"
-#include "core/engine/rope.h"
-#include "core/engine/wcache.h"
-#include "core/plug/cgroup.h"
 
 /* ------------------------------------------------------- limits and choice */
 
@@ -79,167 +77,74 @@ static void describe(struct forward *f)
     };
 }
 
-/* A lane for d, unless it has one. */
-static int add_lane(struct forward_state *s, struct dev *d, struct err *err)
-{
-    for (uint32_t i = 0; i < s->n_lane; i++)
-        if (s->lane[i].dev == d)
-            return 0;
-    if (!(d->info.flags & BNP_DEV_HOST_MEM))
-        return err_set(err, ERR_PLUGIN, "%s: device %s does not compute on host memory, which "
-                       "this engine needs", d->plugin->note.raw.id, d->info.name);
-    if (!(d->info.flags & BNP_DEV_SYNC) && !d->ops->wait)
-        return err_set(err, ERR_PLUGIN, "%s: device %s is asynchronous and has no wait",
-                       d->plugin->note.raw.id, d->info.name);
-    s->lane[s->n_lane++].dev = d;
-    return 0;
-}
-
-/* A device for everything. All is asked even after a failure, so that the
- * table of what is missing is whole; err tells the first. */
-static int ask(struct forward *f, struct err *err)
+/* Room for as many lanes and places as there are devices. */
+static int open_tables(struct forward *f, struct err *err)
 {
     struct forward_state *s = f->state;
-    struct err more = { 0 };
-    int rc = weights_plan(&s->weights, f->model, f->plug, f->route, &f->limits, err);
-    int rc_attn = route_attn(f->route, 0, &s->attn, &s->attn_dev, &s->attn_offer,
-                             rc ? &more : err);
-    rc = rc ? rc : rc_attn;
-    int rc_point = route_point(f->route, 0, &s->point, &s->point_dev, &s->point_offer,
-                               rc ? &more : err);
-    rc = rc ? rc : rc_point;
-    route_settle(f->route);
-    if (rc == ERR_PLUGIN && f->conf.missing)
-        route_explain(f->route, f->conf.missing);
-    return rc;
-}
-
-static int choose(struct forward *f, struct err *err)
-{
-    struct forward_state *s = f->state;
-    int rc = route_open(&f->route, f->plug, &f->conf.route, err);
-    if (rc || (rc = ask(f, err)))
-        return rc;
-    s->lane = calloc(f->plug->n_dev, sizeof *s->lane);
-    if (!s->lane)
-        return err_set(err, ERR_NOMEM, "forward: no memory for %u streams", f->plug->n_dev);
-    for (uint32_t i = 0; i < s->weights.n && !rc; i++)
-        rc = add_lane(s, s->weights.w[i].dev, err);
-    if (rc || (rc = add_lane(s, s->attn_dev, err)))
-        return rc;
-    return add_lane(s, s->point_dev, err);
-}
-
-/* ------------------------------------------------------------------ memory */
-
-static int plan(struct forward *f, struct err *err)
-{
-    struct forward_state *s = f->state;
-    struct mem_plan *m = &f->mem;
-    const uint32_t n_page = f->conf.kv_tok / f->conf.page_tok;
-    uint64_t page_size = 0, scratch = s->weights.scratch_size;
-    int st = s->attn_dev->attn->page_size(s->attn_dev->d, &s->attn, &page_size);
-    if (st)
-        return plug_fail(s->attn_dev->plugin, st, "page_size", err);
-    scratch = s->attn_offer.scratch_size > scratch ? s->attn_offer.scratch_size : scratch;
-    int rc = work_plan(&s->work, &f->model->hp, &f->limits, s->weights.act_size, scratch, err);
-    if (rc)
-        return rc;
-    if (__builtin_mul_overflow(page_size, n_page, &s->pool_size) ||
-        __builtin_mul_overflow(s->pool_size, f->model->hp.n_layer, &m->kv))
-        return err_set(err, ERR_PLUGIN, "%s: a KV page of %" PRIu64 " bytes",
-                       s->attn_dev->plugin->note.raw.id, page_size);
+    const uint32_t n_dev = f->plug->n_dev, n_layer = f->model->hp.n_layer;
+    describe(f);
+    s->mem_fixed = f->conf.max_mem != 0;
     s->rope.table.size = (uint64_t)f->conf.n_ctx * s->rope.n_rot * sizeof(float);
-    m->weights = s->weights.weight_size + s->weights.norm_size;
-    m->work = s->work.size;
-    m->rope = s->rope.table.size;
-    m->limit = f->conf.max_mem ? f->conf.max_mem : cgroup_memory("");
-    rc = memplan_check(m, f->conf.max_mem != 0, err);
-    f->conf.max_mem = m->limit;
+    s->lane = calloc((size_t)n_dev + 1, sizeof *s->lane);
+    s->place = calloc((size_t)n_dev + 1, sizeof *s->place);
+    s->layer = calloc((size_t)n_layer + 1, sizeof *s->layer);
+    f->mem.place = calloc((size_t)n_dev + 1, sizeof *f->mem.place);
+    if (!s->lane || !s->place || !s->layer || !f->mem.place)
+        return err_set(err, ERR_NOMEM, "forward: no memory for %u devices and %u layers", n_dev,
+                       n_layer);
+    s->outside = &s->layer[n_layer];
+    s->n_place = 1;
+    return weights_open(&s->weights, f->model, f->plug, &f->limits, err);
+}
+
+/* ------------------------------------------------------- devices and memory */
+
+/* In normal mode the model is served without a device that has no room for it,
+ * or that was lost while it was prepared. */
+static bool may_do_without(const struct forward *f, int rc)
+{
+    const struct dev *d = f->state->failed;
+    if (!d || f->conf.route.strict)
+        return false;
+    return d->disabled || (workmem_private(d) && (rc == ERR_NOMEM || rc == ERR_LIMIT));
+}
+
+static int settle_once(struct forward *f, struct err *err)
+{
+    f->state->failed = NULL;
+    int rc = place_choose(f, err);
+    if (rc || (rc = place_plan(f, err)) || f->conf.dry)
+        return rc;
+    return place_provide(f, err);
+}
+
+/* Ends: every round but the last has a device less. */
+static int settle(struct forward *f, bool *kv_lost, struct err *err)
+{
+    int rc;
+    while ((rc = settle_once(f, err)) && may_do_without(f, rc)) {
+        log_warn("%s: served without this device", err->text);
+        f->state->failed->disabled = true;
+        *kv_lost |= place_drop(f, f->state->failed);
+    }
+    f->state->ready = !rc && !f->conf.dry;
     return rc;
 }
 
-static int open_rope(struct forward *f, struct err *err)
-{
-    struct bnp_rope *rope = &f->state->rope;
-    rope->table.base = plug_mem_alloc(f->plug, rope->table.size, BNP_ALIGN);
-    if (!rope->table.base)
-        return err_set(err, ERR_NOMEM, "rope: no memory for %u positions: lower engine.n_ctx",
-                       rope->n_pos);
-    return rope_fill(rope->table.base, rope->n_pos, rope->n_rot, f->model->hp.rope_base,
-                     f->model->rope_factor, err);
-}
-
-static int open_kv(struct forward *f, struct err *err)
+int forward_recover(struct forward *f, bool *kv_lost, struct err *err)
 {
     struct forward_state *s = f->state;
-    const uint32_t n_layer = f->model->hp.n_layer;
-    int rc = kv_open(&f->kv, f->conf.kv_tok / f->conf.page_tok, f->conf.page_tok, err);
-    if (rc)
-        return rc;
-    s->pool = calloc(n_layer, sizeof *s->pool);
-    for (uint32_t i = 0; s->pool && i < n_layer; i++) {
-        s->pool[i] = (bnp_span){ plug_mem_alloc(f->plug, s->pool_size, BNP_ALIGN), 0,
-                                 s->pool_size };
-        if (!s->pool[i].base)
-            break;
-    }
-    if (!s->pool || !s->pool[n_layer - 1].base)
-        return err_set(err, ERR_NOMEM, "KV: no memory for %u layers of %" PRIu64 " bytes: lower "
-                       "engine.kv_tok, or engine.n_ctx", n_layer, s->pool_size);
-    return 0;
-}
-
-static int open_streams(struct forward *f, struct err *err)
-{
-    struct forward_state *s = f->state;
-    for (uint32_t i = 0; i < s->n_lane; i++) {
-        struct dev *d = s->lane[i].dev;
-        int st = d->ops->stream_open(d->d, &f->limits, &s->lane[i].stream);
-        if (st) {
-            s->lane[i].stream = NULL;
-            return plug_fail(d->plugin, st, "stream_open", err);
-        }
-    }
-    return 0;
-}
-
-/* A cache that cannot be had costs time and nothing else. */
-static int load_weights(struct forward *f, struct err *err)
-{
-    struct weights *w = &f->state->weights;
     struct err why = { 0 };
-    if (f->conf.weight_cache &&
-        wcache_open(&w->cache, f->plug, f->conf.weight_cache, f->conf.weight_cache_size,
-                    w->weight_size, &why))
-        log_warn("%s", why.text);
-    int rc = weights_load(w, f->conf.progress, f->conf.progress_ctx, err);
-    wcache_close(w->cache);
-    w->cache = NULL;
-    return rc;
-}
-
-static int open_outputs(struct forward *f, struct err *err)
-{
-    struct forward_state *s = f->state;
-    s->out_row = calloc(f->limits.max_out, sizeof *s->out_row);
-    s->out_at = calloc(f->limits.max_out, sizeof *s->out_at);
-    return s->out_row && s->out_at ? 0 : err_set(err, ERR_NOMEM, "forward: no memory for %u "
-                                                 "outputs", f->limits.max_out);
-}
-
-static int build(struct forward *f, struct err *err)
-{
-    struct forward_state *s = f->state;
-    int rc = load_weights(f, err);
-    if (rc || (rc = open_rope(f, err)) || (rc = open_kv(f, err)) ||
-        (rc = work_alloc(&s->work, f->plug, err)) || (rc = open_outputs(f, err)) ||
-        (rc = open_streams(f, err)))
-        return rc;
-    f->logits = (const float *)((char *)s->work.logits.mem.base + s->work.logits.mem.offset);
-    f->logits_stride = s->work.logits.stride / sizeof(float);
-    s->ready = true;
-    return 0;
+    assert(!s->submitted);
+    *kv_lost = false;
+    s->ready = false;
+    if (f->conf.route.strict)
+        return err_set(err, ERR_DEVICE, "a device is lost, and strict mode uses no other that was "
+                       "not held against %s at the start: restart bitnetd", PLUG_REF_ID);
+    for (uint32_t i = s->n_lane; i-- > 0;)
+        if (s->lane[i].dev->disabled)
+            *kv_lost |= place_drop(f, s->lane[i].dev);
+    return settle(f, kv_lost, &why) ? err_set(err, ERR_DEVICE, "%s", why.text) : 0;
 }
 
 /* ---------------------------------------------------------- open and close */
@@ -259,19 +164,17 @@ int forward_open(struct forward **out, struct model *m, struct plug *plug,
     f->plug = plug;
     f->conf = *conf;
     f->state = s;
+    struct err why = { 0 };       /* settle needs the text of what it mends */
+    bool kv_lost = false;
     int rc = settle_conf(f, err);
-    if (!rc) {
-        describe(f);
-        rc = choose(f, err);
-    }
-    if (!rc)
-        rc = plan(f, err);
-    if (!rc && !conf->dry)
-        rc = build(f, err);
+    if (!rc && !(rc = open_tables(f, err)) && (rc = settle(f, &kv_lost, &why)) && err)
+        *err = why;
     if (rc) {
         forward_close(f);
         return rc;
     }
+    f->conf.progress = NULL;      /* the caller's, for this call only */
+    f->conf.missing = NULL;
     *out = f;
     return 0;
 }
@@ -280,22 +183,9 @@ void forward_close(struct forward *f)
 {
     if (!f)
         return;
-    struct forward_state *s = f->state;
-    for (uint32_t i = 0; i < s->n_lane; i++)
-        if (s->lane[i].stream)
-            s->lane[i].dev->ops->stream_close(s->lane[i].stream);
-    weights_free(&s->weights);
-    for (uint32_t i = 0; s->pool && i < f->model->hp.n_layer; i++)
-        plug_mem_free(f->plug, s->pool[i].base);
-    plug_mem_free(f->plug, s->rope.table.base);
-    work_free(&s->work, f->plug);
-    kv_close(&f->kv);
+    place_close(f);
     route_close(f->route);
-    free(s->out_row);
-    free(s->out_at);
-    free(s->pool);
-    free(s->lane);
-    free(s);
+    free(f->state);
     free(f);
 }
 

@@ -27,6 +27,18 @@ int memplan_check(struct mem_plan *m, bool fixed, struct err *err)
                    fixed ? ", or raise engine.max_mem_mib" : "");
 }
 
+int memplan_check_place(struct mem_place *m, struct err *err)
+{
+    m->total = add(add(m->weights, m->kv), add(m->work, m->rope));
+    if (!m->limit || m->total <= m->limit)
+        return 0;
+    return err_set(err, ERR_LIMIT, "%s: %.1f MiB needed (weights %.1f, KV %.1f, work %.1f, rope "
+                   "%.1f), the device has %.1f MiB: pin less to it, or lower engine.kv_tok or "
+                   "engine.row_budget", m->name, (double)m->total / MIB, (double)m->weights / MIB,
+                   (double)m->kv / MIB, (double)m->work / MIB, (double)m->rope / MIB,
+                   (double)m->limit / MIB);
+}
+
 void memplan_print(const struct mem_plan *m, struct buf *out)
 {
     const struct {

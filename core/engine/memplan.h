@@ -11,11 +11,14 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 
+struct mem_place;
 struct mem_plan;
 
 /* Sets total from the parts. ERR_LIMIT when it exceeds plan->limit; fixed
  * says that the limit is the configuration's. */
 int memplan_check(struct mem_plan *, bool fixed, struct err *);
+/* The same for one device's own memory, whose limit may be unknown. */
+int memplan_check_place(struct mem_place *, struct err *);
 void memplan_print(const struct mem_plan *, struct buf *out);
 
 #endif

@@ -152,23 +152,41 @@ static void judge_weights(struct check *c)
     }
 }
 
+/* Each device that attends in some layer. */
 static void judge_attention(struct check *c)
 {
     const struct forward_state *st = c->f->state;
-    struct subject s = { .family = "attn", .dev = st->attn_dev, .offer = &st->attn_offer,
-                         .max_tok = st->attn.max_tok, .probe = probe_attention, .f = c->f };
-    snprintf(s.shape, sizeof s.shape, "%u/%u heads of %u, pages of %u", st->attn.n_head,
-             st->attn.n_head_kv, st->attn.head_dim, st->attn.page_tok);
-    judge(c, &s);
+    for (uint32_t i = 0; i < c->f->model->hp.n_layer; i++) {
+        struct subject s = { .family = "attn", .dev = st->layer[i].attn,
+                             .offer = &st->layer[i].attn_offer, .max_tok = st->attn.max_tok,
+                             .probe = probe_attention, .f = c->f };
+        uint32_t first = 0;
+        while (st->layer[first].attn != s.dev)
+            first++;
+        if (first < i)
+            continue;
+        snprintf(s.shape, sizeof s.shape, "%u/%u heads of %u, pages of %u", st->attn.n_head,
+                 st->attn.n_head_kv, st->attn.head_dim, st->attn.page_tok);
+        judge(c, &s);
+    }
 }
 
+/* The last entry is for what is outside the layers. */
 static void judge_pointwise(struct check *c)
 {
     const struct forward_state *st = c->f->state;
-    struct subject s = { .family = "point", .dev = st->point_dev, .offer = &st->point_offer,
-                         .max_tok = st->point.max_tok, .probe = probe_pointwise, .f = c->f };
-    snprintf(s.shape, sizeof s.shape, "up to %u columns", st->point.cols);
-    judge(c, &s);
+    for (uint32_t i = 0; i <= c->f->model->hp.n_layer; i++) {
+        struct subject s = { .family = "point", .dev = st->layer[i].point,
+                             .offer = &st->layer[i].point_offer, .max_tok = st->point.max_tok,
+                             .probe = probe_pointwise, .f = c->f };
+        uint32_t first = 0;
+        while (st->layer[first].point != s.dev)
+            first++;
+        if (first < i)
+            continue;
+        snprintf(s.shape, sizeof s.shape, "up to %u columns", st->point.cols);
+        judge(c, &s);
+    }
 }
 
 int strict_check(struct forward *f, struct buf *table, struct err *err)

@@ -22,6 +22,7 @@
 
 #include "core/base/file.h"
 #include "core/base/log.h"
+#include "core/engine/workmem.h"
 
 #define MAGIC  UINT64_C(0x3177746e74696200)        /* "\0bitntw1" */
 #define CHUNK  ((uint64_t)4 << 20)                 /* bytes                    */
@@ -172,8 +173,8 @@ static bool read_file(struct wcache *c, int fd, const struct weight *w)
 
 static bool cacheable(const struct weight *w)
 {
-    return w->layout.layout_id && w->dev->linear->adopt && n_chunk(w->layout.size) < UINT32_MAX &&
-           n_chunk(w->src->t->size) < UINT32_MAX;
+    return w->layout.layout_id && !workmem_private(w->dev) && w->dev->linear->adopt &&
+           n_chunk(w->layout.size) < UINT32_MAX && n_chunk(w->src->t->size) < UINT32_MAX;
 }
 
 bool wcache_load(struct wcache *c, const struct weight *w)

@@ -4,7 +4,8 @@
  * tensor, its description, the plugin and the layout. A file carries a hash of
  * its own content, checked chunk by chunk while it is read; whatever does not
  * fit is removed and made again. The folder must be private: prepared bytes go
- * to a plugin unchecked. Main thread, while weights are loaded. */
+ * to a plugin unchecked. What lies in a device's own memory is not kept.
+ * The thread that loads weights. */
 #ifndef BITNET_ENGINE_WCACHE_H
 #define BITNET_ENGINE_WCACHE_H
 

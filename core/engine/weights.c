@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/engine/wcache.h"
+#include "core/engine/workmem.h"
 
 static const struct {
     enum model_slot tensor;
@@ -106,11 +107,6 @@ static uint64_t round_up(uint64_t v, uint64_t to)        /* to: a power of two *
     return (v + to - 1) & ~(to - 1);
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int32_t layer_of(const struct weights *ws, const struct weight *w)
 {
     return w < ws->embd ? (int32_t)((w - ws->w) / W_LAYER_N) : -1;
@@ -118,11 +114,8 @@ static int32_t layer_of(const struct weights *ws, const struct weight *w)
 
 /* Asks the chosen device what the matrix will take. Its answers are a
  * plugin's: checked. */
-static int place(struct weights *ws, struct weight *w, struct route *route, struct err *err)
+static int place(struct weight *w, struct err *err)
 {
-    int rc = route_linear(route, layer_of(ws, w), &w->desc, &w->dev, &w->offer, err);
-    if (rc)
-        return err_prefix(err, "%s", w->name);
     const struct bnp_linear_ops *ops = w->dev->linear;
     size_t stride;
     if (wsrc_rows(w->src, &stride))     /* not for the route: its stopwatch has rows of its own */
@@ -139,19 +132,30 @@ static int place(struct weights *ws, struct weight *w, struct route *route, stru
         return err_set(err, ERR_PLUGIN, "%s: layout of %s asks for %llu bytes on a boundary of "
                        "%llu, expected a power of two up to 2 MiB", w->dev->plugin->note.raw.id,
                        w->name, (unsigned long long)w->layout.size, (unsigned long long)align);
-    w->layout.align = max_u64(align, BNP_ALIGN);
-    uint64_t act = 0;
+    w->layout.align = align > BNP_ALIGN ? align : BNP_ALIGN;
+    w->act_size = 0;
     if (w->desc.flags & BNP_W_MUL) {
-        st = ops->act_size(w->dev->d, w->layout.act_kind, w->desc.cols, w->desc.max_tok, &act);
+        st = ops->act_size(w->dev->d, w->layout.act_kind, w->desc.cols, w->desc.max_tok,
+                           &w->act_size);
         if (st) {
             plug_fail(w->dev->plugin, st, "act_size", err);
             return err_prefix(err, "%s", w->name);
         }
     }
-    ws->weight_size += round_up(w->layout.size + BNP_SLACK, w->layout.align);
-    ws->act_size = max_u64(ws->act_size, act);
-    ws->scratch_size = max_u64(ws->scratch_size, w->offer.scratch_size);
     return 0;
+}
+
+static int ask(struct weights *ws, struct weight *w, struct route *route, struct err *err)
+{
+    w->desc.flags &= ~(uint32_t)BNP_W_IN_PLACE;    /* as it was wanted */
+    int rc = route_linear(route, layer_of(ws, w), &w->desc, &w->dev, &w->offer, err);
+    if (rc) {
+        w->dev = NULL;
+        return err_prefix(err, "%s", w->name);
+    }
+    if ((rc = place(w, err)))
+        w->dev = NULL;
+    return rc;
 }
 
 static uint64_t norm_room(const struct wsrc *src)        /* bytes, slack included */
@@ -159,34 +163,65 @@ static uint64_t norm_room(const struct wsrc *src)        /* bytes, slack include
     return src->t ? round_up((uint64_t)src->cols * sizeof(float), BNP_ALIGN) + BNP_SLACK : 0;
 }
 
-int weights_plan(struct weights *ws, const struct model *m, struct plug *plug, struct route *route,
+/* A place of its own in norm_mem for each. */
+static void plan_norm(struct weights *ws, const struct wsrc *src, bnp_span *out)
+{
+    if (src->t)
+        *out = (bnp_span){ NULL, ws->norm_size, (uint64_t)src->cols * sizeof(float) };
+    ws->norm_size += norm_room(src);
+}
+
+int weights_open(struct weights *ws, const struct model *m, struct plug *plug,
                  const struct bnp_limits *l, struct err *err)
 {
     *ws = (struct weights){ .model = m, .plug = plug };
     int rc = describe_all(ws, l, err);
-    for (uint32_t i = 0; i < ws->n && (!rc || rc == ERR_PLUGIN); i++) {
-        struct err more = { 0 };      /* asked after a failure too: for the route's table */
-        int rc_place = place(ws, &ws->w[i], route, rc ? &more : err);
-        rc = rc ? rc : rc_place;
-    }
-    ws->norm_size = norm_room(&m->output_norm);
+    if (rc)
+        return rc;
+    plan_norm(ws, &m->output_norm, &ws->output_norm);
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         for (unsigned s = 0; s < N_LAYER_N; s++)
-            ws->norm_size += norm_room(&m->layer[i].t[norm_of[s]]);
+            plan_norm(ws, &m->layer[i].t[norm_of[s]], &ws->norm[(uint64_t)i * N_LAYER_N + s]);
+    return 0;
+}
+
+int weights_want(struct weights *ws, struct route *route, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < ws->n && !rc; i++)
+        rc = route_want_linear(route, layer_of(ws, &ws->w[i]), &ws->w[i].desc, err);
     return rc;
+}
+
+int weights_ask(struct weights *ws, struct route *route, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < ws->n && (!rc || rc == ERR_PLUGIN); i++) {
+        struct err more = { 0 };
+        int rc_ask = ws->w[i].dev ? 0 : ask(ws, &ws->w[i], route, rc ? &more : err);
+        rc = rc ? rc : rc_ask;
+    }
+    return rc;
+}
+
+uint64_t weights_size(const struct weights *ws, const struct dev *d)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < ws->n; i++) {
+        const struct weight *w = &ws->w[i];
+        if (d ? w->dev == d : !workmem_private(w->dev))
+            size += round_up(w->layout.size + BNP_SLACK, w->layout.align);
+    }
+    return size;
 }
 
 /* ------------------------------------------------------------------- load */
 
-static int load_norm(struct weights *ws, const struct wsrc *src, uint64_t *used, bnp_span *out,
-                     struct err *err)
+static int load_norm(struct weights *ws, const struct wsrc *src, bnp_span at, struct err *err)
 {
     if (!src->t)
         return 0;
-    *out = (bnp_span){ ws->norm_mem, *used, (uint64_t)src->cols * sizeof(float) };
-    *used += norm_room(src);
-    void *dst = (char *)out->base + out->offset;
-    if (wsrc_read_f32(src, 0, dst))
+    if (wsrc_read_f32(src, 0, (void *)((char *)ws->norm_mem.base + at.offset)))
         return err_set(err, ERR_DATA, "%s: %s cannot be read as f32", gguf_name(ws->model->file),
                        src->name);
     gguf_drop(ws->model->file, src->t, 0, src->t->size);
@@ -196,32 +231,32 @@ static int load_norm(struct weights *ws, const struct wsrc *src, uint64_t *used,
 static int load_norms(struct weights *ws, struct err *err)
 {
     const struct model *m = ws->model;
-    uint64_t used = 0;
-    ws->norm_mem = plug_mem_alloc(ws->plug, ws->norm_size, BNP_ALIGN);
-    if (!ws->norm_mem)
-        return err_set(err, ERR_NOMEM, "weights: no memory for norms, %llu bytes",
-                       (unsigned long long)ws->norm_size);
-    int rc = load_norm(ws, &m->output_norm, &used, &ws->output_norm, err);
+    int rc = workmem_get(ws->plug, NULL, BNP_MEM_WEIGHT, ws->norm_size, BNP_ALIGN, "norms",
+                         &ws->norm_mem, err);
+    if (!rc)
+        rc = load_norm(ws, &m->output_norm, ws->output_norm, err);
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         for (unsigned s = 0; s < N_LAYER_N && !rc; s++)
-            rc = load_norm(ws, &m->layer[i].t[norm_of[s]], &used,
-                           &ws->norm[(uint64_t)i * N_LAYER_N + s], err);
+            rc = load_norm(ws, &m->layer[i].t[norm_of[s]], weights_norm(ws, i, s), err);
     return rc;
 }
 
 static int load_one(struct weights *ws, struct weight *w, struct err *err)
 {
-    const uint64_t size = w->layout.size;
-    w->storage = (bnp_span){ plug_mem_alloc(ws->plug, size, w->layout.align), 0, size };
-    if (!w->storage.base)
-        return err_set(err, ERR_NOMEM, "%s: no memory for its %llu bytes", w->name,
-                       (unsigned long long)size);
+    int rc = workmem_get(ws->plug, w->dev, BNP_MEM_WEIGHT, w->layout.size, w->layout.align,
+                         w->name, &w->storage, err);
+    if (rc)
+        return rc;
     const struct bnp_linear_ops *ops = w->dev->linear;
     const struct bnp_weight_src src = weights_src(w->src);
     const bool kept = ws->cache && wcache_load(ws->cache, w);
     int st = kept ? ops->adopt(w->dev->d, &w->desc, w->storage, &w->handle)
                   : ops->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
+    if (!st && !w->handle)
+        st = BNP_E_INTERNAL;
     if (st) {
+        if (st == BNP_E_DEVICE)
+            w->dev->disabled = true;
         w->handle = NULL;
         plug_fail(w->dev->plugin, st, kept ? "adopt" : "prepare", err);
         return err_prefix(err, "%s", w->name);
@@ -236,29 +271,46 @@ int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t
                  void *progress_ctx, struct err *err)
 {
     uint64_t all = 0, done = 0;
+    ws->failed = NULL;
     for (uint32_t i = 0; i < ws->n; i++)
-        all += ws->w[i].src->t->size;
-    int rc = load_norms(ws, err);
+        all += ws->w[i].handle ? 0 : ws->w[i].src->t->size;
+    int rc = ws->norm_mem.base ? 0 : load_norms(ws, err);
     for (uint32_t i = 0; i < ws->n && !rc; i++) {
-        rc = load_one(ws, &ws->w[i], err);
-        done += ws->w[i].src->t->size;
+        struct weight *w = &ws->w[i];
+        if (w->handle)
+            continue;
+        if ((rc = load_one(ws, w, err)))
+            ws->failed = w->dev;
+        done += w->src->t->size;
         if (progress && !rc)
             progress(progress_ctx, done, all);
     }
     return rc;
 }
 
-void weights_free(struct weights *ws)
+static void release(struct weights *ws, struct weight *w)
+{
+    if (w->handle)
+        w->dev->linear->release(w->handle);
+    w->handle = NULL;
+    workmem_put(ws->plug, w->dev, &w->storage);
+}
+
+void weights_drop(struct weights *ws, struct dev *d)
 {
     for (uint32_t i = 0; i < ws->n; i++) {
-        struct weight *w = &ws->w[i];
-        if (w->handle)
-            w->dev->linear->release(w->handle);
-        if (w->storage.base)
-            plug_mem_free(ws->plug, w->storage.base);
+        if (ws->w[i].dev != d)
+            continue;
+        release(ws, &ws->w[i]);
+        ws->w[i].dev = NULL;
     }
-    if (ws->norm_mem)
-        plug_mem_free(ws->plug, ws->norm_mem);
+}
+
+void weights_free(struct weights *ws)
+{
+    for (uint32_t i = 0; i < ws->n; i++)
+        release(ws, &ws->w[i]);
+    workmem_put(ws->plug, NULL, &ws->norm_mem);
     free(ws->w);
     free(ws->norm);
     *ws = (struct weights){ 0 };

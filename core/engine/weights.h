@@ -1,8 +1,11 @@
 /* weights.h - every matrix and norm vector of the model, where it computes.
  *
- * The only room that knows both a GGUF tensor and a device. Two passes:
- * weights_plan asks the route and the plugins (nothing is read, sizes are
- * known), weights_load allocates, prepares, and lets the file's pages go. */
+ * The only room that knows both a GGUF tensor and a device. In this order:
+ * weights_open describes (nothing is read, sizes are known), weights_want and
+ * weights_ask put it to the route and the plugins, weights_load allocates,
+ * prepares, and lets the file's pages go. The last three concern what has no
+ * device, or no handle: weights_drop takes both from what lay on a device, and
+ * they may be called again. */
 #ifndef BITNET_ENGINE_WEIGHTS_H
 #define BITNET_ENGINE_WEIGHTS_H
 
@@ -26,8 +29,9 @@ struct weight {                   /* one matrix on its device                  *
     struct bnp_weight_desc desc;  /* desc.name is name                         */
     struct bnp_offer offer;
     struct bnp_weight_layout layout;
-    struct dev *dev;
-    bnp_span storage;
+    struct dev *dev;              /* NULL: none yet                            */
+    uint64_t act_size;            /* its prepared input                        */
+    bnp_span storage;             /* the device's memory                       */
     bnp_weight *handle;
 };
 
@@ -37,22 +41,29 @@ struct weights {
     struct weight *w;             /* [n] layer by layer, then embd, then head  */
     uint32_t n;
     struct weight *embd, *head;   /* the same one when the head is tied        */
-    bnp_span *norm;               /* [n_layer * N_LAYER_N]; size 0: none       */
-    bnp_span output_norm;
+    bnp_span *norm;               /* [n_layer * N_LAYER_N] within a copy of    */
+    bnp_span output_norm;         /*   norm_mem; base NULL; size 0: none       */
     struct wcache *cache;         /* prepared weights of earlier starts, or    */
                                   /* NULL; set before weights_load             */
-    void *norm_mem;
-    uint64_t norm_size, weight_size;      /* bytes in memory                   */
-    uint64_t act_size;            /* the largest prepared activation           */
-    uint64_t scratch_size;        /* the largest offer                         */
+    bnp_span norm_mem;            /* all norms, in the host's memory           */
+    uint64_t norm_size;           /* bytes                                     */
+    struct dev *failed;           /* the device that weights_load failed on    */
 };
 
-int weights_plan(struct weights *, const struct model *, struct plug *, struct route *,
-                 const struct bnp_limits *, struct err *);
+int weights_open(struct weights *, const struct model *, struct plug *, const struct bnp_limits *,
+                 struct err *);
+int weights_want(struct weights *, struct route *, struct err *);
+/* Asks for all even after one has no device, for the route's table; the error
+ * is the first one's. */
+int weights_ask(struct weights *, struct route *, struct err *);
 /* progress (may be NULL) counts bytes of the file. */
 int weights_load(struct weights *, void (*progress)(void *, uint64_t done, uint64_t all),
                  void *progress_ctx, struct err *);
+/* What lies on d is released, and has no device any more. */
+void weights_drop(struct weights *, struct dev *d);
 void weights_free(struct weights *);
+/* Bytes that prepared matrices take on d, NULL: on all of the host's memory. */
+uint64_t weights_size(const struct weights *, const struct dev *d);
 
 static inline struct weight *weights_at(const struct weights *ws, uint32_t layer, unsigned slot)
 {

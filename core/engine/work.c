@@ -1,72 +1,77 @@
 /* work.c - lays the areas out one behind the other. */
 #include "core/engine/work.h"
 
-/* An area of size bytes behind all others. w->size sticks at UINT64_MAX. */
-static bnp_span take(struct work *w, uint64_t size)
+/* A span of size bytes behind *end, which sticks at UINT64_MAX. */
+static bnp_span take(uint64_t *end, uint64_t size)
 {
-    bnp_span s = { .offset = w->size, .size = size };
-    uint64_t room = BNP_SLACK + BNP_ALIGN - 1, end;
+    const bnp_span s = { .offset = *end, .size = size };
+    uint64_t room = BNP_SLACK + BNP_ALIGN - 1, next;
     if (__builtin_add_overflow(size, room, &room) ||
-        __builtin_add_overflow(w->size, room & ~(uint64_t)(BNP_ALIGN - 1), &end))
-        end = UINT64_MAX;
-    w->size = w->size == UINT64_MAX ? UINT64_MAX : end;
+        __builtin_add_overflow(*end, room & ~(uint64_t)(BNP_ALIGN - 1), &next))
+        next = UINT64_MAX;
+    *end = *end == UINT64_MAX ? UINT64_MAX : next;
     return s;
 }
 
-static bnp_rows take_rows(struct work *w, uint32_t n, uint32_t cols)
+static void take_rows(struct work *w, enum area area, uint32_t n, uint32_t cols)
 {
     bnp_rows r = { .n_tok = n, .cols = cols };
     r.stride = ((uint64_t)cols * sizeof(float) + BNP_ALIGN - 1) & ~(uint64_t)(BNP_ALIGN - 1);
     uint64_t size = UINT64_MAX;
     if (__builtin_mul_overflow(r.stride, n, &size))
         size = UINT64_MAX;
-    r.mem = take(w, size);
-    return r;
+    r.mem = take(&w->size, size);
+    w->area[area] = r;
+}
+
+static int too_large(uint32_t max_tok, struct err *err)
+{
+    return err_set(err, ERR_LIMIT, "work memory: a step of %u rows does not fit 64 bits: lower "
+                   "engine.row_budget", max_tok);
 }
 
 int work_plan(struct work *w, const struct hparams *hp, const struct bnp_limits *l,
-              uint64_t act_size, uint64_t scratch_size, struct err *err)
+              struct err *err)
 {
     *w = (struct work){ 0 };
-    w->x = take_rows(w, l->max_tok, hp->n_embd);
-    w->h = take_rows(w, l->max_tok, hp->n_embd);
-    w->q = take_rows(w, l->max_tok, hp->n_head * hp->head_dim);
-    w->k = take_rows(w, l->max_tok, hp->n_head_kv * hp->head_dim);
-    w->v = take_rows(w, l->max_tok, hp->n_head_kv * hp->head_dim);
-    w->gate = take_rows(w, l->max_tok, hp->n_ff);
-    w->up = take_rows(w, l->max_tok, hp->n_ff);
-    w->pick = take_rows(w, l->max_out, hp->n_embd);
-    w->logits = take_rows(w, l->max_out, hp->n_vocab);
-    w->top_id = take(w, (uint64_t)l->max_out * WORK_TOP * sizeof(int32_t));
-    w->top_logit = take(w, (uint64_t)l->max_out * WORK_TOP * sizeof(float));
-    w->top_exact = take(w, (uint64_t)l->max_out * sizeof(uint32_t));
-    w->act = take(w, act_size);
-    w->scratch = take(w, scratch_size);
-    if (w->size == UINT64_MAX)
-        return err_set(err, ERR_LIMIT, "work memory: a step of %u rows does not fit 64 bits: "
-                       "lower engine.row_budget", l->max_tok);
-    return 0;
+    take_rows(w, AREA_X, l->max_tok, hp->n_embd);
+    take_rows(w, AREA_H, l->max_tok, hp->n_embd);
+    take_rows(w, AREA_Q, l->max_tok, hp->n_head * hp->head_dim);
+    take_rows(w, AREA_K, l->max_tok, hp->n_head_kv * hp->head_dim);
+    take_rows(w, AREA_V, l->max_tok, hp->n_head_kv * hp->head_dim);
+    take_rows(w, AREA_GATE, l->max_tok, hp->n_ff);
+    take_rows(w, AREA_UP, l->max_tok, hp->n_ff);
+    take_rows(w, AREA_PICK, l->max_out, hp->n_embd);
+    w->head_at = w->size;
+    take_rows(w, AREA_LOGITS, l->max_out, hp->n_vocab);
+    take_rows(w, AREA_TOP_ID, l->max_out, WORK_TOP);
+    take_rows(w, AREA_TOP_LOGIT, l->max_out, WORK_TOP);
+    take_rows(w, AREA_TOP_EXACT, 1, l->max_out);
+    return w->size == UINT64_MAX ? too_large(l->max_tok, err) : 0;
 }
 
-int work_alloc(struct work *w, struct plug *plug, struct err *err)
+int work_plan_mem(const struct work *w, bool head, uint64_t act_size, uint64_t scratch_size,
+                  struct work_mem *m, struct err *err)
 {
-    w->mem = plug_mem_alloc(plug, w->size, BNP_ALIGN);
-    if (!w->mem)
-        return err_set(err, ERR_NOMEM, "work memory: no memory for %llu bytes: lower "
-                       "engine.row_budget", (unsigned long long)w->size);
-    bnp_rows *rows[] = { &w->x, &w->h, &w->q, &w->k, &w->v, &w->gate, &w->up, &w->pick,
-                         &w->logits };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        rows[i]->mem.base = w->mem;
-    bnp_span *span[] = { &w->top_id, &w->top_logit, &w->top_exact, &w->act, &w->scratch };
-    for (size_t i = 0; i < sizeof span / sizeof span[0]; i++)
-        span[i]->base = w->mem;
-    return 0;
+    *m = (struct work_mem){ .mem.size = head ? w->size : w->head_at };
+    m->act = take(&m->mem.size, act_size);
+    m->scratch = take(&m->mem.size, scratch_size);
+    return m->mem.size == UINT64_MAX ? too_large(w->area[AREA_X].n_tok, err) : 0;
 }
 
-void work_free(struct work *w, struct plug *plug)
+bnp_rows work_rows(const struct work *w, const struct work_mem *m, enum area area, uint32_t first,
+                   uint32_t n)
 {
-    if (w->mem)
-        plug_mem_free(plug, w->mem);
-    *w = (struct work){ 0 };
+    bnp_rows r = w->area[area];
+    r.mem.base = m->mem.base;
+    r.mem.offset += m->mem.offset + first * r.stride;
+    r.mem.size -= first * r.stride;
+    r.n_tok = n;
+    return r;
+}
+
+bnp_span work_span(const struct work *w, const struct work_mem *m, enum area area, uint64_t size)
+{
+    const bnp_span s = w->area[area].mem;
+    return (bnp_span){ m->mem.base, m->mem.offset + s.offset, size };
 }

@@ -431,12 +431,11 @@ START_TEST(forward_waits_before_another_device_reads)
     second.ops = &device;
     second.point = &point;
     second.info.flags &= ~(uint32_t)BNP_DEV_SYNC;
-    s->lane = realloc(s->lane, 2 * sizeof *s->lane);
-    ck_assert_ptr_nonnull(s->lane);
     s->lane[1] = (struct lane){ .dev = &second };
     ck_assert_int_eq(second.ops->stream_open(second.d, &rig.f->limits, &s->lane[1].stream), 0);
     s->n_lane = 2;
-    s->point_dev = &second;
+    for (uint32_t i = 0; i <= rig.model->hp.n_layer; i++)
+        s->layer[i].point = &second;
 
     fill(0, 0, golden[0].n, 1);
     run_ok();

@@ -34,8 +34,11 @@ static void setup(void)
 
 static void teardown(void)
 {
-    for (uint32_t i = 0; i < rig.f->state->weights.n; i++)
-        rig.f->state->weights.w[i].dev = rig.plug->ref;
+    struct forward_state *s = rig.f->state;
+    for (uint32_t i = 0; i < s->weights.n; i++)
+        s->weights.w[i].dev = rig.plug->ref;
+    for (uint32_t i = 0; i <= rig.model->hp.n_layer; i++)
+        s->layer[i].attn = s->layer[i].point = rig.plug->ref;
     buf_free(&table);
     rig_close(&rig);
 }
@@ -45,7 +48,8 @@ static void use_other(void)
     struct forward_state *s = rig.f->state;
     for (uint32_t i = 0; i < s->weights.n; i++)
         s->weights.w[i].dev = &other;
-    s->attn_dev = s->point_dev = &other;
+    for (uint32_t i = 0; i <= rig.model->hp.n_layer; i++)
+        s->layer[i].attn = s->layer[i].point = &other;
 }
 
 static unsigned lines_with(const char *word)
@@ -148,7 +152,8 @@ START_TEST(strict_disabled_device_is_missing)
     other.disabled = true;
     ck_assert_int_eq(strict_check(rig.f, &table, &err), ERR_STRICT);
     ck_assert_uint_eq(lines_with("disabled"), N_LINE);
-    rig.f->state->point_dev = NULL;
+    for (uint32_t i = 0; i <= rig.model->hp.n_layer; i++)
+        rig.f->state->layer[i].point = NULL;
     buf_clear(&table);
     ck_assert_int_eq(strict_check(rig.f, &table, &err), ERR_STRICT);
     ck_assert_uint_eq(lines_with("no device offers it"), 1);
