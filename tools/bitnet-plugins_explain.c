@@ -77,17 +77,31 @@ static void print_time(const struct opened *o, const struct route_question *q,
 static void print_question(void *ctx, const struct route_question *q)
 {
     const struct opened *o = ctx;
-    printf("\n%s %s, x%u%s\n", route_family_name(q->family), q->shape, q->n_asked,
+    printf("\n%s %s, x%u%s%s%s\n", route_family_name(q->family), q->shape, q->n_asked,
+           q->layers_pin ? ", layers of " : "", q->layers_pin ? q->layers_pin : "",
            q->chosen ? "" : ": missing");
     for (unsigned i = 0; i < q->n; i++) {
         const struct route_candidate *c = &q->candidate[i];
         printf("  %c %s", c == q->chosen ? '*' : '-', c->name);
         if (c->cost > 0)
             printf(": cost %.1f us%s", c->cost, c->kept ? " (kept)" : "");
+        if (c->crossing > 0)
+            printf(", crossings %.1f us", c->crossing);
         printf("%s%s\n", c->why && c->why[0] ? ": " : "", c->why ? c->why : "");
         for (uint32_t k = 0; k < q->n_class && c->cost > 0; k++)
             print_time(o, q, c, k);
     }
+}
+
+static void print_home(void *ctx, const struct route_home *h)
+{
+    (void)ctx;
+    printf("%c home %s", h->chosen ? '*' : '-', h->name);
+    if (h->layers_pin)
+        printf(", layers of %s", h->layers_pin);
+    if (h->cost > 0)
+        printf(": cost %.1f us with all crossings", h->cost);
+    printf("\n");
 }
 
 static void print_text(struct opened *o)
@@ -98,6 +112,7 @@ static void print_text(struct opened *o)
            o->plug->topo.abi.n_workers, o->plug->topo.abi.n_workers == 1 ? "" : "s");
     printf("limits: %.2f GB/s read from memory, %.3f TOPS of bytes (%s)\n", o->read_gbs,
            2e-3 * o->int8_gmacs, limits_int8_name(o->plug));
+    route_each_home(o->forward->route, print_home, NULL);
     route_each(o->forward->route, print_question, o);
 }
 
@@ -133,27 +148,36 @@ static void add_question(void *ctx, const struct route_question *q)
     json_t *list = json_array();
     for (unsigned i = 0; i < q->n; i++) {
         const struct route_candidate *c = &q->candidate[i];
-        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:o}",
+        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:f, s:o}",
             "name", text_json(c->name), "plugin", c->dev->plugin->note.raw.id,
             "device", (json_int_t)c->dev->index, "fit", (int)c->fit, "chosen",
             (int)(c == q->chosen), "why", text_json(c->why ? c->why : ""), "kept", (int)c->kept,
             "from_memory", (int)c->cold, "weight_bytes", (json_int_t)c->weight_size,
-            "cost_us", positive(c->cost), "times", times_json(w->o, q, c)));
+            "cost_us", positive(c->cost), "crossing_us", c->crossing, "times",
+            times_json(w->o, q, c)));
     }
-    json_array_append_new(w->list, json_pack("{s:s, s:o, s:I, s:o}", "family",
-        route_family_name(q->family), "shape", text_json(q->shape), "asked",
-        (json_int_t)q->n_asked, "candidates", list));
+    json_array_append_new(w->list, json_pack("{s:s, s:o, s:s?, s:I, s:o}", "family",
+        route_family_name(q->family), "shape", text_json(q->shape), "layers_of", q->layers_pin,
+        "asked", (json_int_t)q->n_asked, "candidates", list));
+}
+
+static void add_home(void *ctx, const struct route_home *h)
+{
+    json_array_append_new(ctx, json_pack("{s:o, s:s?, s:b, s:o}", "name", text_json(h->name),
+        "layers_of", h->layers_pin, "chosen", (int)h->chosen, "cost_us", positive(h->cost)));
 }
 
 static int print_json(struct opened *o)
 {
     struct writing w = { .o = o, .list = json_array() };
     route_each(o->forward->route, add_question, &w);
-    json_t *root = json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:o}", "model",
+    json_t *homes = json_array();
+    route_each_home(o->forward->route, add_home, homes);
+    json_t *root = json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:s, s:o, s:o}", "model",
         text_json(o->path), "cpu", o->plug->topo.cpu_name, "isa", isa_json(o->plug->topo.abi.isa),
         "workers", (json_int_t)o->plug->topo.abi.n_workers, "read_gb_per_s",
         positive(o->read_gbs), "int8_gmac_per_s", positive(o->int8_gmacs), "int8_by",
-        limits_int8_name(o->plug), "questions", w.list);
+        limits_int8_name(o->plug), "homes", homes, "questions", w.list);
     const int rc = !root || json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_NOMEM : 0;
     json_decref(root);
     printf("\n");
@@ -195,7 +219,7 @@ static int open_all(struct opened *o, const struct args *a, bool anew, struct er
         .max_mem = (uint64_t)c->max_mem_mib << 20,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear), .pin_attn = or_null(c->pin_attn),
-                   .pin_point = or_null(c->pin_point),
+                   .pin_point = or_null(c->pin_point), .layers = or_null(c->pin_layers),
                    .timings = timings_path(c->timings, timings), .measure_all = true,
                    .measure_anew = anew },
         .dry = true,

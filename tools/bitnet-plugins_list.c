@@ -190,13 +190,11 @@ static void mark_active(struct plug *plug, const struct conf *conf)
                                .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 |
                                       BNP_POINT_ADD | BNP_POINT_PICK };
     struct route *route;
-    struct dev *dev;
-    bnp_offer offer;
     if (route_open(&route, plug, &ro, NULL))
         return;
-    (void)route_linear(route, 0, &w, &dev, &offer, NULL);
-    (void)route_attn(route, 0, &a, &dev, &offer, NULL);
-    (void)route_point(route, 0, &p, &dev, &offer, NULL);
+    if (!route_want_linear(route, -1, &w, NULL) && !route_want_attn(route, -1, &a, NULL) &&
+        !route_want_point(route, -1, &p, NULL))
+        (void)route_decide(route, NULL);
     route_settle(route);
     route_close(route);
 }

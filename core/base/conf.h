@@ -38,6 +38,7 @@ struct conf {
     /* [plugins] */
     char *plugin_dir;             /* empty: beside the program                 */
     char *plugin_only, *pin_linear, *pin_attn, *pin_point;   /* empty: none    */
+    char *pin_layers;             /* "0-14:id#0 15:id": as route.h reads it    */
     uint32_t n_threads;           /* 0: one per physical core                  */
     bool bind;
     char *weight_cache;           /* "auto", "off", or a folder                */

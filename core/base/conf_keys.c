@@ -100,6 +100,8 @@ const struct conf_key conf_key[] = {
          "Plugin id that must do the attention; empty: the fastest."),
     TEXT("plugins", "pointwise", pin_point, "",
          "Plugin id that must do norms, rope and activations; empty: the fastest."),
+    TEXT("plugins", "layers", pin_layers, "",
+         "Layers on devices of their own, as in 0-14:org.bitnetd.opencl#0 15:other.id; empty: none."),
     NUMBER("plugins", "threads", n_threads, "0", 0, 1024,
            "Compute threads; 0: one per physical core."),
     WORDS("plugins", "bind", CONF_BOOL, bind, "yes", yes_no,

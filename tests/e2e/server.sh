@@ -215,6 +215,10 @@ same "bad plugins, strict: one line" 1 "$(grep -c '^bitnetd: .*no device' "$top/
 chmod 755 "$top/open" && chmod 666 "$top/open/scalar-ref.so"
 refuses "a plugin that all may write" 'scalar-ref' --set "plugins.dir=$top/open"
 refuses "a plugin that is not there" 'org.example.none' --set plugins.linear=org.example.none
+refuses "layers that are no list" 'plugins.layers: "0-x:org.y": .*expected FIRST-LAST:ID' \
+    --set plugins.layers=0-x:org.y
+refuses "layers on a device that is not there" 'there is no such device, expected one of org' \
+    --set plugins.layers=0:org.example.none
 refuses "an address that is none" 'server.host' --set server.host=no.such.host.invalid
 
 "$bitnetd" --bogus > "$top/bad.out" 2> "$top/bad.err"
