@@ -31,6 +31,7 @@ struct bnp_stream {
     int32_t *seq_of;            /* [max_tok] the sequence of a row, or -1    */
     int32_t *page;              /* [max_seq][max_pages]                      */
     int32_t *out_row;           /* [max_out]                                 */
+    void *own;                  /* what a plugin hangs on it                 */
 };
 
 /* The one reason for the status about to be returned, by printf; returns it. */

@@ -8,6 +8,7 @@
 
 #include "core/plug/isa.h"
 #include "tools/verify/gen.h"
+#include "tools/verify/private.h"
 
 static unsigned long n_scribbled;
 
@@ -88,8 +89,13 @@ static bool open_device(struct sut *s, uint32_t device)
     int rc = s->p->device_open(&s->host, device, &s->dev);
     if (!rc)
         rc = s->p->device->stream_open(s->dev, &lim, &s->stream);
+    bnp_device_info info = { .struct_size = sizeof info };
+    if (!rc)
+        rc = s->p->device_info(s->dev, &info);
     if (rc && !s->why[0])
         snprintf(s->why, sizeof s->why, "device %u cannot be opened: status %d", device, rc);
+    if (!rc && !(info.flags & BNP_DEV_HOST_MEM))
+        private_wrap(s);
     return !rc;
 }
 
@@ -166,8 +172,14 @@ unsigned long sut_scribbled(void)
     return n_scribbled;
 }
 
+void sut_scribble(void)
+{
+    n_scribbled++;
+}
+
 bool sut_close(struct sut *s)
 {
+    private_end(s);
     if (s->stream)
         s->p->device->stream_close(s->stream);
     if (s->dev)
@@ -205,6 +217,7 @@ void span_free(bnp_span s)
     for (size_t i = 0; i < BNP_SLACK; i++)
         ok &= p[BNP_ALIGN + size + i];
     n_scribbled += ok != 0xff;
+    private_forget(s.base);
     free(p);
 }
 

@@ -61,6 +61,7 @@ bool sut_close(struct sut *);
 
 /* Spans so far that somebody wrote behind. */
 unsigned long sut_scribbled(void);
+void sut_scribble(void);            /* one more: behind a span of a device   */
 
 /* Memory as the contract promises: on 64 bytes, BNP_SLACK behind it; filled
  * with NaN patterns through and through. Exits when there is none. span_free
