@@ -29,7 +29,7 @@ static int attention(struct run *r, struct part x)
 
     if ((rc = op_norm(r, "attn_norm", weights_norm(ws, i, N_ATTN), x, h)) ||
         (rc = op_mul(r, h, 3, qkv, (const struct part[]){ q, k, v }, 0)) ||
-        (rc = op_rope(r, q, k)) ||
+        (rc = op_rope(r, q, k, v)) ||
         (rc = op_attend(r, q, k, v, q)))
         return rc;
     if (ws->model->hp.sub_norm &&

@@ -1,9 +1,9 @@
 /* forward_lane.c - one device's stream, called by the rules of the ABI.
  *
  * Only step_end gives a ticket, so to wait for an asynchronous lane in the
- * middle of a step is to end its step and to begin the same step again. A full
- * queue (BNP_E_BUSY) is waited out once: one that is empty and still full is
- * an error. */
+ * middle of a step is to end its step and to begin the same step again. Every
+ * ticket has been waited for before a step begins, so step_begin finds an empty
+ * queue, and BNP_E_BUSY from it is an error. */
 #include "core/engine/forward_parts.h"
 
 bool lane_async(const struct lane *l)
@@ -31,9 +31,7 @@ int lane_wait(struct lane *l)
 
 int lane_begin(struct lane *l, const struct bnp_step *step)
 {
-    int st = l->dev->ops->step_begin(l->stream, step);
-    if (st == BNP_E_BUSY && l->owes && !(st = lane_wait(l)))
-        st = l->dev->ops->step_begin(l->stream, step);
+    const int st = l->dev->ops->step_begin(l->stream, step);
     l->in_step = !st;
     return st;
 }
@@ -43,9 +41,7 @@ int lane_end(struct lane *l)
     if (!l->in_step)
         return BNP_OK;
     uint64_t ticket = 0;
-    int st = l->dev->ops->step_end(l->stream, &ticket);
-    if (st == BNP_E_BUSY && l->owes && !(st = lane_wait(l)))
-        st = l->dev->ops->step_end(l->stream, &ticket);
+    const int st = l->dev->ops->step_end(l->stream, &ticket);
     l->in_step = false;
     if (!st && lane_async(l)) {
         l->ticket = ticket;

@@ -274,12 +274,14 @@ int op_norm(struct run *r, const char *what, bnp_span weight, struct part x, str
     return 0;
 }
 
-int op_rope(struct run *r, struct part q, struct part k)
+int op_rope(struct run *r, struct part q, struct part k, struct part v)
 {
-    struct dev *d = run_layer(r)->point;
+    const struct layer_devs *at = run_layer(r);
+    struct dev *d = at->point;
     const uint32_t both = BIT(q.area) | BIT(k.area);
+    const bool same = lane_of(r->s, d)->place == lane_of(r->s, at->attn)->place;
     struct lane *l;
-    const int rc = enter(r, d, both, both, &l);
+    const int rc = enter(r, d, both | (same ? BIT(v.area) : 0), both, &l);
     if (rc)
         return rc;
     struct bnp_rope rope = r->s->rope;

@@ -96,7 +96,8 @@ static inline const struct layer_devs *run_layer(const struct run *r)
  * our codes with err filled: device, layer, op, and the plugin's sentence. */
 int op_gather(struct run *, struct part y);
 int op_norm(struct run *, const char *what, bnp_span weight, struct part x, struct part y);
-int op_rope(struct run *, struct part q, struct part k);
+/* Turns q and k; v comes along where attention reads all three. */
+int op_rope(struct run *, struct part q, struct part k, struct part v);
 int op_glu(struct run *, struct part gate, struct part up, struct part y);
 int op_pick(struct run *, struct part x, struct part y);
 /* Keys and values into their pages; then out, which may be q. */

@@ -295,12 +295,10 @@ static int open_kv(struct forward *f, struct err *err)
         struct layer_devs *l = &s->layer[i];
         if (l->pool.base)
             continue;
-        rc = workmem_get(f->plug, l->attn, BNP_MEM_KV, pool_size(f, l), BNP_ALIGN, "KV", &l->pool,
-                         err);
-        if (rc) {
+        rc = workmem_get(f->plug, l->attn, BNP_MEM_KV, pool_size(f, l), BNP_ALIGN, "KV of a layer",
+                         &l->pool, err);
+        if (rc)
             s->failed = l->attn;
-            return err_prefix(err, "layer %u: lower engine.kv_tok, or engine.n_ctx", i);
-        }
     }
     return rc;
 }
@@ -311,7 +309,7 @@ static int open_work(struct forward *f, struct place *p, struct err *err)
     if (p->work.mem.size < p->plan.mem.size) {
         workmem_put(f->plug, p->dev, &p->work.mem);
         const int rc = workmem_get(f->plug, p->dev, BNP_MEM_WORK, p->plan.mem.size, BNP_ALIGN,
-                                   "work memory, lower engine.row_budget", &p->work.mem, err);
+                                   "work memory", &p->work.mem, err);
         if (rc) {
             f->state->failed = p->dev;
             return rc;

@@ -10,9 +10,10 @@ static int get_private(struct dev *d, uint32_t kind, uint64_t size, uint64_t ali
     if (!st && out->base && out->size >= size)
         return 0;                 /* as given, for mem_free */
     *out = (bnp_span){ 0 };
-    const int rc = plug_fail(d->plugin, st ? st : BNP_E_INTERNAL, "mem_alloc", &why);
-    return err_set(err, rc, "%.300s: device %s cannot give %llu bytes for %s: serve less on it",
-                   why.text, d->info.name, (unsigned long long)size, what);
+    const int rc = plug_fail(d->plugin, st ? st : BNP_E_INTERNAL, what, &why);
+    return err_set(err, rc, "%.300s: device %s cannot give %llu bytes: pin less to it, or lower "
+                   "engine.kv_tok or engine.row_budget", why.text, d->info.name,
+                   (unsigned long long)size);
 }
 
 int workmem_get(struct plug *plug, struct dev *d, uint32_t kind, uint64_t size, uint64_t align,
@@ -24,8 +25,8 @@ int workmem_get(struct plug *plug, struct dev *d, uint32_t kind, uint64_t size, 
     if (out->base)
         return 0;
     *out = (bnp_span){ 0 };
-    return err_set(err, ERR_NOMEM, "%s: no memory for its %llu bytes", what,
-                   (unsigned long long)size);
+    return err_set(err, ERR_NOMEM, "%s: no memory for %llu bytes: lower engine.kv_tok, "
+                   "engine.n_ctx or engine.row_budget", what, (unsigned long long)size);
 }
 
 void workmem_put(struct plug *plug, struct dev *d, bnp_span *s)
