@@ -637,7 +637,7 @@ typedef struct bnp_plugin {
     const char *version;            /* yours, free form                     */
     const char *build;              /* compiler and flags, for bug reports  */
 
-    /* [load]  No device is not an error: *n = 0. */
+    /* [load]  No device is not an error: *n = 0. A report may say why. */
     int  (*device_count)(const bnp_host *, uint32_t *n);
     int  (*device_open)(const bnp_host *, uint32_t index, bnp_device **out);
     void (*device_close)(bnp_device *);     /* its streams are closed       */

@@ -154,7 +154,10 @@ int device_open_all(struct plug *plug, struct plug_entry *p, bool test, struct e
         return err_set(e, ERR_PLUGIN, "%s: device_count says %u, at most %u are possible",
                        p->note.raw.id, n, DEVICE_MAX);
     if (!n) {
-        snprintf(p->reason, sizeof p->reason, "no device found on this machine");
+        char said[256];
+        const bool why = p->host->said[0] != 0;         /* a plugin may say, and need not */
+        snprintf(p->reason, sizeof p->reason, "no device found on this machine%s%.190s",
+                 why ? ": " : "", why ? plug_reported(p, BNP_OK, said) : "");
         return 0;
     }
     for (uint32_t i = 0; i < n; i++) {

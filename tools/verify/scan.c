@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bitnet_plugin.h"
 #include "core/base/file.h"
 #include "tools/verify/forbidden.h"
 
@@ -22,6 +23,7 @@ struct scan {
     void *ctx;
     bool instrumented;            /* a sanitizer or gcov calls what it likes   */
     bool shows_plugin, bound_now;
+    bool has_driver;              /* its note says: a device that is no CPU    */
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -64,7 +66,8 @@ static void judge_export(struct scan *s, const char *name, unsigned type)
 
 static void judge_call(struct scan *s, const char *name)
 {
-    if (listed(name, strlen(name), forbidden, COUNT(forbidden)))
+    if (listed(name, strlen(name), forbidden, COUNT(forbidden)) ||
+        (!s->has_driver && listed(name, strlen(name), forbidden_loader, COUNT(forbidden_loader))))
         found(s, "calls %s, which the contract forbids", name);
     else if (is_math(name))
         found(s, "calls %s of libm, whose bits differ from machine to machine", name);
@@ -101,6 +104,24 @@ static void look_for_tools(struct scan *s, const GElf_Sym *sym, const char *name
     (void)dynamic;
     for (size_t i = 0; i < COUNT(of); i++)
         s->instrumented = s->instrumented || !strncmp(name, of[i], strlen(of[i]));
+}
+
+/* What the note says of the device; nothing said is a CPU. */
+static void look_for_driver(struct scan *s)
+{
+    size_t names;
+    if (elf_getshdrstrndx(s->elf, &names))
+        return;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(s->elf, scn));) {
+        GElf_Shdr h;
+        const char *name = gelf_getshdr(scn, &h) ? elf_strptr(s->elf, names, h.sh_name) : NULL;
+        const Elf_Data *d = name && !strcmp(name, BNP_NOTE_SECTION) ? elf_getdata(scn, NULL) : NULL;
+        bnp_note note;
+        if (!d || !d->d_buf || d->d_size < sizeof note)
+            continue;
+        memcpy(&note, d->d_buf, sizeof note);
+        s->has_driver = note.device_kind == BNP_DEV_GPU || note.device_kind == BNP_DEV_OTHER;
+    }
 }
 
 static void each_symbol(struct scan *s, symbol_fn *fn)
@@ -190,6 +211,7 @@ int scan_file(const char *path, scan_say *say, void *ctx, struct err *e)
         return err_set(e, ERR_DATA, "%s: not an ELF file, expected a shared object", path);
     }
     each_symbol(&s, look_for_tools);
+    look_for_driver(&s);
     if (!s.instrumented) {
         each_symbol(&s, judge_symbol);
         if (!s.shows_plugin)
