@@ -487,8 +487,9 @@ static void drain(struct bitnetd *d)
         log_warn("%u requests were not finished within server.drain_s, %u s", n, d->conf.drain_s);
 }
 
-/* What the head had to compute: rows of weights for each token served. */
-static void log_head(struct bitnetd *d)
+/* What the head had to compute: rows of weights for each token served; and how
+ * often other devices had to take over. */
+static void log_served(struct bitnetd *d)
 {
     struct engine_stats s;
     engine_stats(d->engine, &s);
@@ -496,6 +497,9 @@ static void log_head(struct bitnetd *d)
     log_info("head: %llu tokens from all logits, %llu from the largest, %.1f rows computed for "
              "each of those", (unsigned long long)h->n_full, (unsigned long long)h->n_top,
              h->n_top ? (double)h->n_exact / (double)h->n_top : 0.0);
+    if (s.n_recover)
+        log_warn("served on after the loss of a device: %llu times",
+                 (unsigned long long)s.n_recover);
 }
 
 static void bitnetd_close(struct bitnetd *d)
@@ -531,7 +535,7 @@ static int run(struct bitnetd *d, struct err *e)
         return rc;
     rc = serve_until_stopped(d, e);
     drain(d);
-    log_head(d);
+    log_served(d);
     return rc;
 }
 

@@ -178,6 +178,7 @@ int engine_open(struct engine **out, struct forward *f, const struct engine_conf
     g->forward = f;
     g->conf = *conf;
     g->n_ctx = longest(f);
+    g->n_disabled = engine_disabled(g);
     uint32_t rows = f->model->hp.n_vocab, known = vocab_n(f->model->vocab);
     g->n_vocab = rows < known ? rows : known;   /* rows that pad a table are no tokens */
     sched_open(&g->sched, &f->kv, conf->max_seq, conf->row_budget, conf->prefill_chunk);
@@ -224,6 +225,7 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .n_new_tok = atomic_load(&g->n_new_tok),
         .n_done = atomic_load(&g->n_done),
         .n_error = atomic_load(&g->n_error),
+        .n_recover = atomic_load(&g->n_recover),
         .n_running = running,
         .n_waiting = all > running ? all - running : 0,   /* read at two moments */
         .kv_page_used = atomic_load(&g->kv_page_used),

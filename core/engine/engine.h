@@ -61,8 +61,11 @@ struct engine_conf {
 };
 
 struct engine_stats {
-    uint64_t n_step, n_prompt_tok, n_new_tok;
+    uint64_t n_step, n_new_tok;
+    uint64_t n_prompt_tok;        /* read; again when a lost device had them   */
     uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
+    uint64_t n_recover;           /* times that a device was lost, and others  */
+                                  /* took over                                 */
     uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
     struct head_count head;
 };
@@ -90,8 +93,8 @@ int engine_submit(struct engine *, struct request *, struct err *);
 void engine_cancel(struct engine *, struct request *);
 void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
 uint32_t engine_n_ctx(const struct engine *);   /* [any] tokens of a sequence, at most */
-/* [any] Nonzero once a device was lost for good or strict mode was violated:
- * the daemon drains and exits with an error. */
+/* [any] Nonzero once a device was lost that no other can replace, or strict mode
+ * was violated: the daemon drains and exits with an error. */
 int engine_fault(struct engine *, struct err *);
 
 #endif

@@ -27,14 +27,24 @@ struct engine {
     struct batch batch;
     struct sampler *sampler;
     bool lost;                    /* no step may run any more                  */
+    uint32_t n_disabled;          /* devices, when it was last looked at       */
 
     _Atomic uint32_t n_inflight;  /* submitted, not yet done                   */
     _Atomic uint32_t n_running, kv_page_used;
     _Atomic uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
+    _Atomic uint64_t n_recover;
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
 };
 
 uint64_t engine_now_us(void);     /* monotonic clock                           */
 void *engine_thread(void *engine);
+
+/* engine_recover.c. A device is gone for good, or strict mode was violated:
+ * nobody can be served any more. */
+void engine_lose(struct engine *, const struct err *);
+/* After ERR_DEVICE of a step: others take over, or all is lost. The rows of the
+ * step were not computed; where its keys and values are gone, none were. */
+void engine_recover(struct engine *, const struct err *);
+uint32_t engine_disabled(const struct engine *);    /* devices that are          */
 
 #endif

@@ -1,7 +1,18 @@
-/* engine_thread.c - the loop: take, sweep, admit, step.
+/* engine_thread.c - the loop: take, sweep, admit, submit; the same again while
+ * the step is under way; finish.
  *
- * Requests come and go between steps only. Nothing here allocates: a
- * request's memory came with it. */
+ *   take     requests out of the inbox, among the waiting
+ *   sweep    ends those that were cancelled
+ *   admit    waiting ones into free places: they join the next step
+ *   submit   the next rows of all that run, handed to the devices
+ *   finish   waits for them, draws tokens, wakes clients
+ *
+ * A device that computes by itself gives the middle of the loop for nothing; on
+ * one that has computed when submit returns it costs a look at the inbox. A
+ * sequence whose rows are under way stays until finish. Clients are woken as
+ * soon as a token is drawn: behind the next submit some would wait for a whole
+ * step. Nothing here allocates, except in recover: a request's memory came with
+ * it. */
 #include <pthread.h>
 
 #include "core/engine/engine_parts.h"
@@ -37,17 +48,6 @@ static void fail(struct engine *g, struct seq *s, const struct err *e)
 {
     s->req->err = *e;
     finish(g, s, FINISH_ERROR);
-}
-
-/* A device is gone for good, or strict mode was violated: nobody can be
- * served any more. */
-static void lose(struct engine *g, const struct err *e)
-{
-    pthread_mutex_lock(&g->lock);
-    if (!g->fault.code)
-        g->fault = *e;
-    pthread_mutex_unlock(&g->lock);
-    g->lost = true;
 }
 
 /* ------------------------------------------------------------------ a step */
@@ -94,28 +94,44 @@ static void draw(struct engine *g, struct seq *s, struct forward_out out)
 static void advance(struct engine *g, struct seq *s, uint32_t out)
 {
     bool draws = seq_draws(s);
-    if (s->n_done < s->n_prompt)
-        atomic_fetch_add(&g->n_prompt_tok, s->n_row);
+    uint32_t prompt = s->n_done < s->n_prompt ? s->n_prompt - s->n_done : 0;
+    atomic_fetch_add(&g->n_prompt_tok, s->n_row < prompt ? s->n_row : prompt);
     s->n_done += s->n_row;
     if (draws)
         draw(g, s, forward_out(g->forward, out));
 }
 
-static int run_batch(struct engine *g, struct err *e)
+static int submit_batch(struct engine *g, struct err *e)
+{
+    return forward_submit(g->forward, &g->batch, e);
+}
+
+static int finish_batch(struct engine *g, struct err *e)
 {
     const struct head_count *c = &g->forward->head;
-    const int rc = forward_run(g->forward, &g->batch, e);
+    const int rc = forward_finish(g->forward, e);
     atomic_store(&g->n_full, c->n_full);
     atomic_store(&g->n_top, c->n_top);
     atomic_store(&g->n_exact, c->n_exact);
     return rc;
 }
 
+/* Nobody is to blame, or nobody can be served any more. True: rc was one of
+ * these, and is dealt with. */
+static bool hardware(struct engine *g, int rc, const struct err *e)
+{
+    if (rc == ERR_DEVICE)
+        engine_recover(g, e);
+    else if (rc == ERR_STRICT)
+        engine_lose(g, e);
+    return rc == ERR_DEVICE || rc == ERR_STRICT;
+}
+
 /* The step failed, and one sequence is to blame: each runs again alone, which
  * gives the others the bits that they would have had anyway. */
 static void find_guilty(struct engine *g)
 {
-    for (struct seq *s = g->sched.running.head, *next; s && !g->lost; s = next) {
+    for (struct seq *s = g->sched.running.head, *next; s; s = next) {
         struct err e = { 0 };
         next = s->next;
         if (!s->n_row)
@@ -124,31 +140,23 @@ static void find_guilty(struct engine *g)
         sched_fill_one(s, &g->batch);
         if (seq_draws(s))
             g->batch.out_k[0] = needs(g, s);
-        int rc = run_batch(g, &e);
+        int rc = submit_batch(g, &e);
+        if (!rc)
+            rc = finish_batch(g, &e);
+        if (hardware(g, rc, &e))
+            return;                     /* the next step has them all again */
         if (!rc)
             advance(g, s, 0);
-        else if (rc == ERR_DEVICE || rc == ERR_STRICT)
-            lose(g, &e);
         else
             fail(g, s, &e);
     }
 }
 
-static void step(struct engine *g)
+/* The rows of the step are computed, or rc says why not. */
+static void settle(struct engine *g, int rc, const struct err *e)
 {
-    struct err e = { 0 };
-    batch_clear(&g->batch);
-    if (!sched_fill(&g->sched, &g->batch))
+    if (hardware(g, rc, e))
         return;
-    for (struct seq *s = g->sched.running.head; s; s = s->next)
-        if (seq_draws(s))
-            g->batch.out_k[s->out] = needs(g, s);
-    atomic_fetch_add(&g->n_step, 1);
-    int rc = run_batch(g, &e);
-    if (rc == ERR_DEVICE || rc == ERR_STRICT) {
-        lose(g, &e);
-        return;
-    }
     if (rc && g->batch.step.n_seq > 1) {
         find_guilty(g);
         return;
@@ -156,10 +164,34 @@ static void step(struct engine *g)
     for (struct seq *s = g->sched.running.head, *next; s; s = next) {
         next = s->next;
         if (s->n_row && rc)
-            fail(g, s, &e);
+            fail(g, s, e);
         else if (s->n_row)
             advance(g, s, s->out);
     }
+}
+
+/* True: a step is under way. */
+static bool step_submit(struct engine *g)
+{
+    struct err e = { 0 };
+    batch_clear(&g->batch);
+    if (!sched_fill(&g->sched, &g->batch))
+        return false;
+    for (struct seq *s = g->sched.running.head; s; s = s->next)
+        if (seq_draws(s))
+            g->batch.out_k[s->out] = needs(g, s);
+    atomic_fetch_add(&g->n_step, 1);
+    const int rc = submit_batch(g, &e);
+    if (rc)
+        settle(g, rc, &e);
+    return !rc;
+}
+
+static void step_finish(struct engine *g)
+{
+    struct err e = { 0 };
+    const int rc = finish_batch(g, &e);
+    settle(g, rc, &e);
 }
 
 /* ---------------------------------------------------------- between steps */
@@ -213,6 +245,11 @@ void *engine_thread(void *engine)
         sweep_list(g, &g->sched.running, late);
         sweep_list(g, &g->sched.waiting, late);
         admit(g);
-        step(g);
+        if (!step_submit(g))
+            continue;
+        take(g, 0);
+        sweep_list(g, &g->sched.waiting, late);
+        admit(g);
+        step_finish(g);
     }
 }

@@ -161,7 +161,9 @@ static int answer(struct route *r, int32_t layer, enum route_family f, const uni
         return ERR_NOMEM;
     q->n_answer++;
     count_use(q);
-    const int rc = route_decide_open(r, q, e);
+    int rc = route_pin_check(r, e);
+    if (!rc)
+        rc = route_decide_open(r, q, e);
     if (rc)
         return rc;
     *dev = q->dev;

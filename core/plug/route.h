@@ -119,7 +119,8 @@ int route_want_point(struct route *, int32_t layer, const struct bnp_point_desc 
 int route_decide(struct route *, struct err *);
 
 /* The device for it, and its offer: as decided, or, for a question that nobody
- * wanted, decided now, with the home chosen so far. ERR_PLUGIN when there is no candidate; the text names
+ * wanted, decided now, with the home chosen so far. When its device was lost all
+ * that lost theirs are decided again, as by route_decide. ERR_PLUGIN when there is no candidate; the text names
  * each device and why it is none. */
 int route_linear(struct route *, int32_t layer, const struct bnp_weight_desc *, struct dev **,
                  struct bnp_offer *, struct err *);

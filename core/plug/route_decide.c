@@ -162,11 +162,12 @@ static const struct question *any_point(struct route *r, const struct group *g,
 static int find_home(struct route *r, struct group *g, const struct question *only, struct err *e)
 {
     const struct question *point = any_point(r, g, only);
-    if (g->settled && g->home && g->home->disabled)
+    if (g->home && g->home->disabled) {
         g->settled = false;
+        g->home = NULL;
+    }
     if (g->settled || !point)
         return 0;
-    g->home = NULL;
     g->n_home = 0;
     g->homes = arena_alloc(&r->arena, point->q.n + 1, sizeof *g->homes);
     if (!g->homes)
@@ -253,11 +254,21 @@ static int decide_group(struct route *r, struct group *g, struct question *only,
     return rc;
 }
 
+/* What was wanted together is decided together, also when its device is lost and
+ * one of them is asked again. */
 int route_decide_open(struct route *r, struct question *only, struct err *e)
 {
     int rc = 0;
-    if (only)
-        return is_open(only, only) ? decide_group(r, only->group, only, e) : 0;
+    if (only && !is_open(only, only))
+        return 0;
+    if (only && !only->n_want)
+        return decide_group(r, only->group, only, e);
+    if (only) {
+        struct err more = { 0 };
+        rc = decide_group(r, only->group, NULL, &more);
+        return !rc || only->dev ? 0 : rc == ERR_PLUGIN ? route_no_candidate(only, e)
+                                                       : err_set(e, rc, "%s", more.text);
+    }
     for (struct group *g = &r->general; g; g = g->next) {
         struct err more = { 0 };
         const int rc_one = decide_group(r, g, NULL, rc ? &more : e);

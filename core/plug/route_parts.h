@@ -89,7 +89,7 @@ int route_no_candidate(const struct question *, struct err *);
 
 /* ------------------------------------------------------------ route_decide.c */
 
-/* Decides what has no answer: of all questions, or only that one. */
+/* Decides what has no answer: of all questions, or so that this one has. */
 int route_decide_open(struct route *, struct question *only, struct err *);
 
 /* ----------------------------------------------------------- route_measure.c */

@@ -130,22 +130,36 @@ server_stop
 # of these answers is being written.
 faulty=$build/tests/plugins/faulty/faulty.so
 mkdir "$top/plugins" && cp "$build/lib/bitnet/plugins/scalar-ref.so" "$faulty" "$top/plugins"
-for strict in no yes; do
-    server_start --set strict.enabled=$strict --set "plugins.dir=$top/plugins" \
-        --set plugins.linear=org.bitnetd.test.faulty \
+lossy()                             # ARGUMENT...: a server whose linear device will be lost
+{
+    server_start --set "plugins.dir=$top/plugins" --set plugins.linear=org.bitnetd.test.faulty \
         --set plugins.attention=org.bitnetd.scalar-ref \
         --set plugins.pointwise=org.bitnetd.scalar-ref \
-        --set plugin:org.bitnetd.test.faulty.fault=device-lost-at-step-1000 || exit 1
-    for _ in $(seq 20); do
-        post '{"prompt":"The fox","max_tokens":60,"stream":true}' > "$top/lost" 2> /dev/null
-        grep -q '"error"' "$top/lost" && break
-    done
-    same "lost device, strict $strict: an error ends the stream" 1 "$(grep -c '"error"' "$top/lost")"
-    same "lost device, strict $strict: no DONE" 0 "$(grep -c DONE "$top/lost")"
-    server_wait
-    same "lost device, strict $strict: status 1" 1 "$status"
-    same "lost device, strict $strict: one line" 1 "$(grep -c '^bitnetd: .*device-lost' "$top/err")"
+        --set plugin:org.bitnetd.test.faulty.fault=device-lost-at-step-1000 "$@" || exit 1
+}
+
+lossy
+want60=$(post '{"prompt":"The fox","max_tokens":60}' | text)
+wrong=0
+for _ in $(seq 20); do
+    [ "$(post '{"prompt":"The fox","max_tokens":60}' | text)" = "$want60" ] || wrong=$((wrong + 1))
+    grep -q 'the device is lost' "$top/err" && break
 done
+same "lost device: every answer is what it was" "0 1" "$wrong $([ -n "$want60" ] && echo 1)"
+same "lost device: one line says who goes on" 1 \
+    "$(grep -c 'device-lost.*goes on with the same bits: linear on org.bitnetd.scalar-ref' "$top/err")"
+server_stop
+
+lossy --set strict.enabled=yes
+for _ in $(seq 20); do
+    post '{"prompt":"The fox","max_tokens":60,"stream":true}' > "$top/lost" 2> /dev/null
+    grep -q '"error"' "$top/lost" && break
+done
+same "lost device, strict: an error ends the stream" 1 "$(grep -c '"error"' "$top/lost")"
+same "lost device, strict: no DONE" 0 "$(grep -c DONE "$top/lost")"
+server_wait
+same "lost device, strict: status 1" 1 "$status"
+same "lost device, strict: one line" 1 "$(grep -c '^bitnetd: .*device-lost' "$top/err")"
 
 # ---- what goes wrong: one line, status 1, no listener left ----
 

@@ -9,8 +9,10 @@
 
 /* ---------------------------------------------------------- bending forward */
 
-int __real_forward_run(struct forward *, const struct batch *, struct err *);
-int __wrap_forward_run(struct forward *, const struct batch *, struct err *);
+int __real_forward_submit(struct forward *, const struct batch *, struct err *);
+int __wrap_forward_submit(struct forward *, const struct batch *, struct err *);
+int __real_forward_finish(struct forward *, struct err *);
+int __wrap_forward_finish(struct forward *, struct err *);
 
 _Atomic int bend_poison_id;
 _Atomic int bend_poison_code;
@@ -18,7 +20,11 @@ _Atomic int bend_favourite;
 _Atomic bool bend_nan;
 _Atomic bool bend_hold;
 _Atomic bool bend_held;
+_Atomic bool bend_slow;
+_Atomic bool bend_slowed;
 _Atomic unsigned bend_n_run;
+_Atomic int bend_lose_in, bend_lose_family, bend_lose_times;
+_Atomic bool bend_lose_late;
 
 void nap(void)
 {
@@ -33,7 +39,39 @@ static bool poisoned(const struct bnp_step *s)
     return false;
 }
 
-int __wrap_forward_run(struct forward *f, const struct batch *b, struct err *e)
+static uint32_t n_out;                /* of the step that was submitted last   */
+static bool losing;                   /* a device, at its end                  */
+
+static void find_device(void *ctx, const struct route_question *q)
+{
+    struct dev **d = ctx;
+    if (q->chosen && (int)q->family == atomic_load(&bend_lose_family))
+        *d = q->chosen->dev;
+}
+
+static int lose(struct forward *f, struct err *e)
+{
+    struct dev *d = NULL;
+    losing = false;
+    route_each(f->route, find_device, &d);
+    d->disabled = true;
+    return err_set(e, ERR_DEVICE, "%s#%u: lost on command", d->plugin->note.raw.id, d->index);
+}
+
+/* Whether this step loses a device. */
+static bool its_turn(void)
+{
+    const int in = atomic_load(&bend_lose_in);
+    if (!in)
+        return false;
+    if (in > 1)
+        atomic_store(&bend_lose_in, in - 1);
+    else if (atomic_fetch_sub(&bend_lose_times, 1) <= 1)
+        atomic_store(&bend_lose_in, 0);
+    return in == 1;
+}
+
+int __wrap_forward_submit(struct forward *f, const struct batch *b, struct err *e)
 {
     while (atomic_load(&bend_hold)) {
         atomic_store(&bend_held, true);
@@ -42,8 +80,23 @@ int __wrap_forward_run(struct forward *f, const struct batch *b, struct err *e)
     atomic_fetch_add(&bend_n_run, 1);
     if (atomic_load(&bend_poison_id) && poisoned(&b->step))
         return err_set(e, atomic_load(&bend_poison_code), "poison");
-    int rc = __real_forward_run(f, b, e);
-    for (uint32_t i = 0; !rc && i < b->step.n_out; i++) {
+    n_out = b->step.n_out;
+    losing = its_turn();
+    if (losing && !atomic_load(&bend_lose_late))
+        return lose(f, e);
+    return __real_forward_submit(f, b, e);
+}
+
+int __wrap_forward_finish(struct forward *f, struct err *e)
+{
+    while (atomic_load(&bend_slow)) {
+        atomic_store(&bend_slowed, true);
+        nap();
+    }
+    int rc = __real_forward_finish(f, e);
+    if (!rc && losing)
+        return lose(f, e);
+    for (uint32_t i = 0; !rc && i < n_out; i++) {
         const struct forward_out o = forward_out(f, i);
         float *row = (float *)(uintptr_t)(o.logits ? o.logits : o.top);
         int32_t *first = (int32_t *)(uintptr_t)o.id;

@@ -1,8 +1,8 @@
 /* ask.h - an engine on the real model, and requests to it, for tests.
  *
- * ask.c puts __wrap_forward_run in front of forward_run (the linker's --wrap),
- * so a test can make a step fail, hold it, or bend its logits; unless told to,
- * it only passes on. Every function ends the test when something fails. */
+ * ask.c puts functions of its own in front of forward_submit and forward_finish
+ * (the linker's --wrap), so a test can make a step fail, hold it, or bend its
+ * logits; unless told to, they only pass on. Every function ends the test when something fails. */
 #ifndef BITNET_TESTS_ASK_H
 #define BITNET_TESTS_ASK_H
 
@@ -22,7 +22,15 @@ extern _Atomic int bend_favourite;    /* this token's logit is the largest; -1 *
 extern _Atomic bool bend_nan;         /* a NaN among the logits                */
 extern _Atomic bool bend_hold;        /* steps wait until it is false          */
 extern _Atomic bool bend_held;        /* one does                              */
-extern _Atomic unsigned bend_n_run;   /* calls of forward_run                  */
+extern _Atomic bool bend_slow;        /* so do steps that are under way        */
+extern _Atomic bool bend_slowed;      /* one does                              */
+extern _Atomic unsigned bend_n_run;   /* calls of forward_submit               */
+
+/* After bend_lose_in more steps (1: the next; 0: never) whoever computes
+ * bend_lose_family is lost, and so in the bend_lose_times - 1 steps that follow:
+ * before anything was submitted, or at the very end of the step. */
+extern _Atomic int bend_lose_in, bend_lose_family, bend_lose_times;
+extern _Atomic bool bend_lose_late;
 
 extern struct rig rig;
 extern struct engine *engine;

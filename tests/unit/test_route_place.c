@@ -468,9 +468,12 @@ START_TEST(route_a_lost_home_moves)
     decide();
     ck_assert_uint_eq(point_of(0), 0);
     dev[0].disabled = true;
-    decide();
+    ck_assert_uint_eq(linear_of(1), 1);           /* one asks, and all are decided */
+    n_query = 0;
     ck_assert_uint_eq(point_of(0), 1);
-    ck_assert_uint_eq(linear_of(1), 1);
+    ck_assert_uint_eq(attn_of(0), 1);
+    decide();
+    ck_assert_uint_eq(n_query, 0);
 }
 END_TEST
 
