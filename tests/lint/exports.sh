@@ -25,18 +25,18 @@ if [ -z "$forbidden" ] || [ -z "$loader" ] || [ -z "$math" ]; then
 fi
 
 plugins=$(lint_plugins) || exit 1
-# The note's device kind: 1 is a CPU.
+# The note's device kind: 2 a GPU, 3 something else, both with a driver.
 kind()
 {
-    objcopy -O binary --only-section=.note.bitnet "$1" /dev/stdout | od -An -tu4 -j28 -N4 |
-        tr -d ' '
+    objcopy -O binary --only-section=.note.bitnet "$1" /dev/stdout 2>/dev/null |
+        od -An -tu4 -j28 -N4 2>/dev/null | tr -d ' '
 }
 
 for so in $plugins; do
-    never=$forbidden
-    if [ "$(kind "$so")" = 1 ]; then
-        never="$forbidden|$loader"
-    fi
+    case $(kind "$so") in
+    2 | 3) never=$forbidden ;;
+    *) never="$forbidden|$loader" ;;
+    esac
     nm -D --defined-only "$so" | awk -v so="$so" '
         { sub(/@.*/, "", $3) }
         $3 == "bnp_plugin_v1" && $2 ~ /[RDB]/ { n++; next }
