@@ -85,11 +85,6 @@ static int host_turn(struct run *r, const struct lane *l)
 
 /* ------------------------------------------------------------------- copies */
 
-static uint64_t place_bit(uint32_t place)
-{
-    return UINT64_C(1) << place;
-}
-
 static bnp_span span_of(const struct forward_state *s, uint32_t place, enum area a, uint64_t size)
 {
     return work_span(&s->work, &s->place[place].work, a, size);
@@ -101,13 +96,14 @@ static void *host_at(const struct forward_state *s, enum area a)
     return (char *)span.base + span.offset;
 }
 
-/* A lane where the area is valid, which is not the host's memory. */
+/* The lane of a place, not the host's, where the area is valid. */
 static struct lane *owner(struct forward_state *s, enum area a)
 {
     struct lane *l = s->lane;
-    assert(s->valid[a] && !(s->valid[a] & place_bit(PLACE_HOST)));
-    while (!(s->valid[a] & place_bit(l->place)))
+    while (l->place == PLACE_HOST || !(s->place[l->place].valid & BIT(a))) {
         l++;
+        assert(l < s->lane + s->n_lane);      /* somebody wrote it */
+    }
     return l;
 }
 
@@ -116,9 +112,10 @@ static struct lane *owner(struct forward_state *s, enum area a)
 static int fetch(struct run *r, uint32_t areas, uint64_t *from)
 {
     struct forward_state *s = r->s;
+    areas &= ~s->place[PLACE_HOST].valid;
     *from = 0;
     for (enum area a = 0; a < AREA_N; a++) {
-        if (!(areas & BIT(a)) || (s->valid[a] & place_bit(PLACE_HOST)))
+        if (!(areas & BIT(a)))
             continue;
         struct lane *l = owner(s, a);
         int rc = host_turn(r, NULL);
@@ -126,8 +123,8 @@ static int fetch(struct run *r, uint32_t areas, uint64_t *from)
             return rc;
         CALL(r, l, area_name[a], l->dev->ops->copy_out(l->stream, host_at(s, a),
                                                        span_of(s, l->place, a, s->size[a])));
-        s->valid[a] |= place_bit(PLACE_HOST);
-        *from |= place_bit((uint32_t)(l - s->lane));
+        s->place[PLACE_HOST].valid |= BIT(a);
+        *from |= UINT64_C(1) << (l - s->lane);
         r->cross->n_out++;
         r->cross->out_size += s->size[a];
     }
@@ -139,7 +136,7 @@ static int fetch_now(struct run *r, uint32_t areas)
     uint64_t from;
     int rc = fetch(r, areas, &from);
     for (uint32_t i = 0; i < r->s->n_lane && !rc; i++)
-        if (from & place_bit(i)) {
+        if (from >> i & 1) {
             rc = drain(r, &r->s->lane[i]);
             r->cross->n_wait++;
         }
@@ -150,10 +147,8 @@ static int fetch_now(struct run *r, uint32_t areas)
 static int bring(struct run *r, struct lane *l, uint32_t areas)
 {
     struct forward_state *s = r->s;
-    const uint64_t here = place_bit(l->place);
-    for (enum area a = 0; a < AREA_N; a++)
-        if (s->valid[a] & here)
-            areas &= ~BIT(a);
+    struct place *here = &s->place[l->place];
+    areas &= ~here->valid;
     int rc = areas ? fetch_now(r, areas) : 0;
     if (rc || l->place == PLACE_HOST || !areas)
         return rc;
@@ -165,7 +160,7 @@ static int bring(struct run *r, struct lane *l, uint32_t areas)
         CALL(r, l, area_name[a], l->dev->ops->copy_in(l->stream,
                                                       span_of(s, l->place, a, s->size[a]),
                                                       host_at(s, a)));
-        s->valid[a] |= here;
+        here->valid |= BIT(a);
         r->cross->n_in++;
         r->cross->in_size += s->size[a];
     }
@@ -182,9 +177,9 @@ static int enter(struct run *r, struct dev *d, uint32_t reads, uint32_t writes, 
         return rc;
     if (l->place == PLACE_HOST && lane_async(l))
         s->host_busy = l;
-    for (enum area a = 0; a < AREA_N; a++)
-        if (writes & BIT(a))
-            s->valid[a] = place_bit(l->place);
+    for (uint32_t p = 0; p < s->n_place; p++)
+        s->place[p].valid &= ~writes;
+    s->place[l->place].valid |= writes;
     return 0;
 }
 
@@ -199,8 +194,8 @@ int op_begin(struct run *r)
 {
     struct forward_state *s = r->s;
     s->host_busy = NULL;
-    for (enum area a = 0; a < AREA_N; a++)
-        s->valid[a] = 0;
+    for (uint32_t p = 0; p < s->n_place; p++)
+        s->place[p].valid = 0;
     for (uint32_t i = 0; i < s->n_lane; i++) {
         const struct dev *d = s->lane[i].dev;
         if (d->disabled)

@@ -2,8 +2,8 @@
  *
  * A lane is one device with its stream. Work on a lane is in order. A place is
  * memory that lanes compute on: place 0 is the host's, every device with memory
- * of its own is another. `valid` says at which places an area of the step is up
- * to date; an op brings to its lane's place what it reads. */
+ * of its own is another. `valid` says which areas of the step are up to date at
+ * a place; an op brings to its lane's place what it reads. */
 #ifndef BITNET_ENGINE_FORWARD_PARTS_H
 #define BITNET_ENGINE_FORWARD_PARTS_H
 
@@ -15,7 +15,7 @@
 #include "core/engine/work.h"
 #include "core/engine/workmem.h"
 
-enum { PLACE_HOST = 0, PLACE_MAX = 64 };    /* the bits of `valid`             */
+enum { PLACE_HOST = 0, LANE_MAX = 64 };
 
 /* Hardware that needs longer for one step is lost. */
 #define LANE_WAIT_NS UINT64_C(60000000000)
@@ -34,6 +34,7 @@ struct place {
     bool point, head;             /* who computes here: pointwise ops, head    */
     struct work_mem work, plan;   /* what is there; what has to be             */
     bnp_span norm, rope;          /* the model's vectors, its table            */
+    uint32_t valid;               /* bits 1 << area, of the step under way     */
 };
 
 struct layer_devs {               /* besides the matrices                      */
@@ -59,7 +60,6 @@ struct forward_state {
     bool mem_fixed;               /* the limit is the configuration's          */
 
     /* The step: */
-    uint64_t valid[AREA_N];       /* bit p: at place p                         */
     uint64_t size[AREA_N];        /* bytes in use                              */
     struct lane *host_busy;       /* computes on the host's memory still       */
     /* Outputs in the order in which they are computed: n_full of them in full,

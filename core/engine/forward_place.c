@@ -87,10 +87,10 @@ static int add_lane(struct forward_state *s, struct dev *d, struct err *err)
     for (uint32_t i = 0; i < s->n_lane; i++)
         if (s->lane[i].dev == d)
             return 0;
-    if (s->n_lane == PLACE_MAX - 1)
+    if (s->n_lane == LANE_MAX)
         return err_set(err, ERR_LIMIT, "%s: device %s is one more than the %d that a model may be "
                        "served by: pin fewer", d->plugin->note.raw.id, d->info.name,
-                       PLACE_MAX - 1);
+                       LANE_MAX);
     s->lane[s->n_lane++] = (struct lane){ .dev = d, .place = place_for(s, d) };
     return 0;
 }
