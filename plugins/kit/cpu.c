@@ -49,13 +49,16 @@ int cpu_device_info(bnp_device *d, bnp_device_info *info)
     return BNP_OK;
 }
 
+/* Parts for each worker: few enough to cost nothing, enough to end together. */
+enum { DEAL = 4 };
+
 struct part {
     cpu_part_fn *fn;
     void *arg;
     uint32_t n;
 };
 
-/* One task for each worker; the task's number is the worker's, whoever runs it. */
+/* The task's number is the part's, and the worker's in cpu_run. */
 static void run_part(void *p, uint32_t task, uint32_t worker)
 {
     const struct part *part = p;
@@ -70,4 +73,56 @@ void cpu_run(bnp_device *d, bool all, cpu_part_fn *fn, void *arg)
         fn(arg, 0, 1);
     else
         d->host->parallel(d->host->ctx, part.n, BNP_PAR_STATIC, run_part, &part);
+}
+
+void cpu_deal(bnp_device *d, bool all, cpu_deal_fn *fn, void *arg)
+{
+    const uint32_t n = d->host->topo->n_workers;
+    if (all && n > 1)
+        d->host->parallel(d->host->ctx, DEAL * n, 0, run_part, &(struct part){ fn, arg, DEAL * n });
+    else
+        fn(arg, 0, 1);
+}
+
+struct pieces {
+    uint32_t n_list;
+    const uint32_t *n;
+    struct cpu_cursor *cursor;
+    cpu_piece_fn *fn;
+    void *arg;
+};
+
+/* Hands out what is left of one worker's shares, one list behind the other. */
+static void take_from(const struct pieces *p, uint32_t owner, uint32_t worker, uint32_t n_workers)
+{
+    uint32_t list = 0, before = 0;              /* pieces of earlier lists   */
+    for (;;) {
+        const uint32_t at = atomic_fetch_add_explicit(&p->cursor[owner].next, 1,
+                                                      memory_order_relaxed);
+        for (; list < p->n_list; list++) {
+            const uint32_t first = cpu_share(p->n[list], owner, n_workers);
+            const uint32_t n = cpu_share(p->n[list], owner + 1, n_workers) - first;
+            if (at - before < n) {
+                p->fn(p->arg, list, first + (at - before), worker);
+                break;
+            }
+            before += n;
+        }
+        if (list == p->n_list)
+            return;
+    }
+}
+
+static void pieces_part(void *arg, uint32_t worker, uint32_t n_workers)
+{
+    for (uint32_t i = 0; i < n_workers; i++)
+        take_from(arg, (worker + i) % n_workers, worker, n_workers);
+}
+
+void cpu_run_pieces(bnp_device *d, bool all, uint32_t n_list, const uint32_t *n,
+                    struct cpu_cursor *cursor, cpu_piece_fn *fn, void *arg)
+{
+    for (uint32_t w = 0; w < d->host->topo->n_workers; w++)
+        atomic_init(&cursor[w].next, 0);
+    cpu_run(d, all, pieces_part, &(struct pieces){ n_list, n, cursor, fn, arg });
 }

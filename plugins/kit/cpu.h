@@ -6,11 +6,14 @@
  * that nothing is measured twice. The option "variant" of the plugin's section
  * leaves only the variant of that name.
  *
- * Who computes what never depends on timing: worker w of n has panels
- * w*P/n .. (w+1)*P/n of a matrix, in prepare as in mul, so what it touched
- * first is near it. */
+ * Worker w of n has panels w*P/n .. (w+1)*P/n of a matrix, in prepare as in
+ * mul, so what it touched first is near it. In mul, whoever is done with its
+ * own takes panels that a later one has not begun: who computes a panel may
+ * depend on timing, what it holds never does. */
 #ifndef BITNET_KIT_CPU_H
 #define BITNET_KIT_CPU_H
+
+#include <stdatomic.h>
 
 #include "plugins/kit/check.h"
 #include "plugins/kit/kern.h"
@@ -56,6 +59,21 @@ static inline uint32_t cpu_share(uint32_t n, uint32_t w, uint32_t n_workers)
  * worth waking the others. fn gets (arg, worker, n_workers). */
 typedef void cpu_part_fn(void *arg, uint32_t worker, uint32_t n_workers);
 void cpu_run(bnp_device *, bool all, cpu_part_fn *, void *arg);
+
+/* fn for parts of which there are more than workers, each by whoever is free:
+ * for work that needs nothing of a worker's own. */
+typedef void cpu_deal_fn(void *arg, uint32_t part, uint32_t n_parts);
+void cpu_deal(bnp_device *, bool all, cpu_deal_fn *, void *arg);
+
+/* In pieces: fn for every piece < n[k] of every list k < n_list. A
+ * worker goes through its share of each list in order, then helps others with
+ * theirs. cursor: one for each worker, from the caller's scratch. */
+struct cpu_cursor {
+    _Alignas(BNP_ALIGN) _Atomic(uint32_t) next;
+};
+typedef void cpu_piece_fn(void *arg, uint32_t list, uint32_t piece, uint32_t worker);
+void cpu_run_pieces(bnp_device *, bool all, uint32_t n_list, const uint32_t *n,
+                    struct cpu_cursor *cursor, cpu_piece_fn *, void *arg);
 
 /* cpu.c */
 int cpu_device_count(const bnp_host *, uint32_t *n);

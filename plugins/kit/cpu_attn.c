@@ -359,7 +359,7 @@ static uint32_t chunk_from(const struct unit *u, uint64_t at)
     return n < u->n_chunk ? (uint32_t)n : u->n_chunk;
 }
 
-/* For the worker that had all of a unit, and nobody else writes done. */
+/* For the part that had all of a unit, and nobody else writes done. */
 static void unit_end(const struct attend *t, struct unit *u)
 {
     for (uint32_t q = 0; q < u->n_row * u->n_head; q++)
@@ -385,12 +385,12 @@ static struct place place_from(const struct attend *t, uint64_t lo, uint64_t hi,
     return at;
 }
 
-/* A worker's share of a round's chunks, by cost. The chunk after the one at
+/* A part of a round's chunks, by cost. The chunk after the one at
  * hand is looked up early, so that it can be fetched. */
-static void attend_part(void *arg, uint32_t worker, uint32_t n_workers)
+static void attend_part(void *arg, uint32_t part, uint32_t n_parts)
 {
     struct attend *t = arg;
-    const uint64_t lo = t->cost * worker / n_workers, hi = t->cost * (worker + 1) / n_workers;
+    const uint64_t lo = t->cost * part / n_parts, hi = t->cost * (part + 1) / n_parts;
     struct attn_chunk chunk[2];
     struct place at = place_from(t, lo, hi, (struct place){ 0, 0 }), next;
     if (at.unit < t->n_unit)
@@ -407,14 +407,14 @@ static void attend_part(void *arg, uint32_t worker, uint32_t n_workers)
     }
 }
 
-/* Units that several workers had: their queries are dealt out. */
-static void combine_part(void *arg, uint32_t worker, uint32_t n_workers)
+/* Units of which several parts had some: their queries are dealt out. */
+static void combine_part(void *arg, uint32_t part, uint32_t n_parts)
 {
     const struct attend *t = arg;
     for (uint32_t k = 0; k < t->n_unit; k++) {
         const struct unit *u = &t->unit[k];
-        const uint32_t n = u->n_row * u->n_head, end = cpu_share(n, worker + 1, n_workers);
-        for (uint32_t q = cpu_share(n, worker, n_workers); !u->done && q < end; q++)
+        const uint32_t n = u->n_row * u->n_head, end = cpu_share(n, part + 1, n_parts);
+        for (uint32_t q = cpu_share(n, part, n_parts); !u->done && q < end; q++)
             combine(t, u, q / u->n_head, q % u->n_head);
     }
 }
@@ -449,14 +449,14 @@ int cpu_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
     atomic_init(&t.bad, UINT64_MAX);
     while (t.row < q->n_tok) {
         units_fill(&t, span_at(scratch), scratch_bytes(d) / sizeof(float));
-        cpu_run(s->dev, all, attend_part, &t);
+        cpu_deal(s->dev, all, attend_part, &t);
         const uint64_t bad = atomic_load(&t.bad);
         if (bad != UINT64_MAX)
             return kit_fail(s->dev, BNP_E_NUMERIC,
                             "attend: row %u head %u has a q or a score that is NaN or Inf",
                             (unsigned)(bad / d->n_head), (unsigned)(bad % d->n_head));
         if (some_undone(&t))
-            cpu_run(s->dev, all, combine_part, &t);
+            cpu_deal(s->dev, all, combine_part, &t);
     }
     return BNP_OK;
 }

@@ -4,11 +4,10 @@
  * of q over groups of GROUP columns (block scales add up a few of them), and
  * what the packing's kernel builds from q. For dense weights it is the row.
  *
- * mul gives every worker its panels of every item, in order: one pass over the
- * weights whatever the number of tokens. */
+ * mul gives out panels of every item, in order: one pass over the weights
+ * whatever the number of tokens. */
 #include "plugins/kit/cpu.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 enum { KIND_F32 = 1, KIND_INT8 = 2 };
@@ -89,11 +88,11 @@ static void quantize_row(const struct prepare *p, const float *x, uint8_t *row)
         t->build(q, cols, row + p->shape.built);
 }
 
-static void prepare_part(void *arg, uint32_t worker, uint32_t n_workers)
+static void prepare_part(void *arg, uint32_t part, uint32_t n_parts)
 {
     struct prepare *p = arg;
-    const uint32_t n = p->act->n_tok, end = cpu_share(n, worker + 1, n_workers);
-    for (uint32_t t = cpu_share(n, worker, n_workers); t < end; t++) {
+    const uint32_t n = p->act->n_tok, end = cpu_share(n, part + 1, n_parts);
+    for (uint32_t t = cpu_share(n, part, n_parts); t < end; t++) {
         const float *x = rows_at(p->x, t);
         uint8_t *row = (uint8_t *)kit_act_row(p->act, t);
         if (cpu_float(p->d)->row->not_finite(x, p->x->cols) >= 0)
@@ -115,7 +114,7 @@ int cpu_act_prepare(bnp_stream *s, uint32_t kind, const bnp_rows *x, bnp_span ac
         return rc;
     p.act = span_at(act);
     atomic_init(&p.bad, false);
-    cpu_run(s->dev, (uint64_t)x->n_tok * x->cols >= PARALLEL_FROM, prepare_part, &p);
+    cpu_deal(s->dev, (uint64_t)x->n_tok * x->cols >= PARALLEL_FROM, prepare_part, &p);
     return atomic_load(&p.bad) ? kit_need_finite(s, "act_prepare", x) : BNP_OK;
 }
 
@@ -146,7 +145,7 @@ uint64_t cpu_mul_scratch(bnp_device *d, const bnp_weight_desc *w)
     const uint64_t one = w->format == BNP_FMT_T2
                              ? tern_scratch(d->variant->tern, w->max_tok, blocks).size
                              : align_up(cpu_float(d)->dense->scratch, BNP_ALIGN);
-    return one * d->host->topo->n_workers;
+    return (one + sizeof(struct cpu_cursor)) * d->host->topo->n_workers;
 }
 
 static uint64_t weight_scratch(const bnp_weight *w)
@@ -157,13 +156,16 @@ static uint64_t weight_scratch(const bnp_weight *w)
 
 /* -------------------------------------------------------------------- mul */
 
+/* Items in one pass; more than any layer has on one input. */
+enum { ITEMS = 8 };
+
 struct mul {
+    bnp_device *d;
     const struct kit_act *act;
     uint32_t first;             /* its row for row 0 of y                    */
     struct act_shape shape;
     const bnp_linear_item *item;
-    uint32_t n_items;
-    uint8_t *scratch;           /* of all workers                            */
+    uint8_t *scratch;           /* of all workers, behind their cursors      */
 };
 
 struct tile {                   /* one panel times some tokens               */
@@ -257,85 +259,82 @@ static void tile_block_scales(const struct tile *t)
                              t->it->flags & BNP_ADD, y_at(t, i), t->n_rows);
 }
 
-static void tern_part(const struct mul *m, const bnp_linear_item *it, uint32_t worker,
-                      uint32_t n_workers)
+static void tern_panel(const struct mul *m, const bnp_linear_item *it, uint32_t panel,
+                       uint32_t worker)
 {
     const bnp_weight *w = it->weight;
     const bool blocks = w->k.scale_kind == BNP_SCALE_BLOCK;
     const struct scratch s = tern_scratch(w->tern, w->k.max_tok, blocks);
+    const uint32_t left = w->k.rows - panel * w->tern->panel_rows;
     uint8_t *mine = m->scratch + worker * s.size;
-    struct tile t = { .m = m, .it = it, .f = cpu_float(w->k.dev),
+    struct tile t = { .m = m, .it = it, .f = cpu_float(w->k.dev), .panel = panel,
+                      .n_rows = left < w->tern->panel_rows ? left : w->tern->panel_rows,
                       .acc = (int32_t *)(void *)(mine + s.acc),
                       .sum = (float *)(void *)(mine + s.sum), .scratch = mine + s.kern };
-    const uint32_t end = cpu_share(w->n_panel, worker + 1, n_workers);
-    for (t.panel = cpu_share(w->n_panel, worker, n_workers); t.panel < end; t.panel++) {
-        const uint32_t left = w->k.rows - t.panel * w->tern->panel_rows;
-        t.n_rows = left < w->tern->panel_rows ? left : w->tern->panel_rows;
-        for (t.first_tok = 0; t.first_tok < it->y.n_tok; t.first_tok += t.n_tok) {
-            t.n_tok = tokens_at_once(it->y.n_tok - t.first_tok);
-            if (blocks)
-                tile_block_scales(&t);
-            else
-                tile_one_scale(&t);
-        }
+    for (; t.first_tok < it->y.n_tok; t.first_tok += t.n_tok) {
+        t.n_tok = tokens_at_once(it->y.n_tok - t.first_tok);
+        if (blocks)
+            tile_block_scales(&t);
+        else
+            tile_one_scale(&t);
     }
 }
 
-static void dense_part(const struct mul *m, const bnp_linear_item *it, uint32_t worker,
-                       uint32_t n_workers)
+static void dense_group(const struct mul *m, const bnp_linear_item *it, uint32_t group,
+                        uint32_t worker)
 {
     const bnp_weight *w = it->weight;
     const struct dense_kern *dense = cpu_float(w->k.dev)->dense;
-    const uint32_t n_group = (w->k.rows - 1) / dense->rows + 1;
-    const uint32_t end = cpu_share(n_group, worker + 1, n_workers);
+    const uint32_t row = group * dense->rows, left = w->k.rows - row;
     struct dense_call c = {
-        .format = w->k.format, .cols = w->k.cols, .w_stride = w->row_size,
-        .scale_step = w->scale_step, .block_cols = w->k.block_cols,
+        .format = w->k.format, .cols = w->k.cols, .n_rows = left < dense->rows ? left : dense->rows,
+        .w = w->data + row * w->row_size, .w_stride = w->row_size,
+        .scale = w->scale + (size_t)row * w->scale_step, .scale_step = w->scale_step,
+        .block_cols = w->k.block_cols,
         .x_stride = m->shape.stride / sizeof(float), .y_stride = it->y.stride / sizeof(float),
         .add = it->flags & BNP_ADD,
         .scratch = m->scratch + worker * align_up(dense->scratch, BNP_ALIGN),
     };
-    for (uint32_t g = cpu_share(n_group, worker, n_workers); g < end; g++) {
-        const uint32_t row = g * dense->rows;
-        c.n_rows = w->k.rows - row < dense->rows ? w->k.rows - row : dense->rows;
-        c.w = w->data + row * w->row_size;
-        c.scale = w->scale + (size_t)row * w->scale_step;
-        for (uint32_t t = 0; t < it->y.n_tok; t += c.n_tok) {
-            c.n_tok = tokens_at_once(it->y.n_tok - t);
-            c.x = (const float *)(const void *)kit_act_row(m->act, m->first + t);
-            c.y = rows_at(&it->y, t) + row;
-            dense->mul(&c);
-        }
+    for (uint32_t t = 0; t < it->y.n_tok; t += c.n_tok) {
+        c.n_tok = tokens_at_once(it->y.n_tok - t);
+        c.x = (const float *)(const void *)kit_act_row(m->act, m->first + t);
+        c.y = rows_at(&it->y, t) + row;
+        dense->mul(&c);
     }
 }
 
-static void mul_part(void *arg, uint32_t worker, uint32_t n_workers)
+static void mul_piece(void *arg, uint32_t item, uint32_t piece, uint32_t worker)
 {
     const struct mul *m = arg;
-    for (uint32_t i = 0; i < m->n_items; i++) {
-        if (m->item[i].weight->tern)
-            tern_part(m, &m->item[i], worker, n_workers);
-        else
-            dense_part(m, &m->item[i], worker, n_workers);
-    }
+    if (m->item[item].weight->tern)
+        tern_panel(m, &m->item[item], piece, worker);
+    else
+        dense_group(m, &m->item[item], piece, worker);
 }
 
-static void mul_run(bnp_device *d, struct mul *m)
+/* scratch as cpu_mul_scratch has it. */
+static void mul_run(struct mul *m, uint32_t n_items, uint8_t *scratch)
 {
-    uint64_t work = 0;
-    for (uint32_t i = 0; i < m->n_items; i++) {
-        const bnp_weight *w = m->item[i].weight;
-        work += (uint64_t)w->k.rows * w->k.cols * m->item[i].y.n_tok;
+    m->shape = act_shape(m->d, m->act->kind, m->act->cols);
+    m->scratch = scratch + m->d->host->topo->n_workers * sizeof(struct cpu_cursor);
+    for (uint32_t n; n_items; n_items -= n, m->item += n) {
+        uint32_t pieces[ITEMS];
+        uint64_t work = 0;
+        n = n_items < ITEMS ? n_items : ITEMS;
+        for (uint32_t i = 0; i < n; i++) {
+            const bnp_weight *w = m->item[i].weight;
+            pieces[i] = w->tern ? w->n_panel : (w->k.rows - 1) / cpu_float(m->d)->dense->rows + 1;
+            work += (uint64_t)w->k.rows * w->k.cols * m->item[i].y.n_tok;
+        }
+        cpu_run_pieces(m->d, work >= PARALLEL_FROM, n, pieces,
+                       (struct cpu_cursor *)(void *)scratch, mul_piece, m);
     }
-    m->shape = act_shape(d, m->act->kind, m->act->cols);
-    cpu_run(d, work >= PARALLEL_FROM, mul_part, m);
 }
 
 void cpu_mul_some(bnp_device *d, const struct kit_act *act, uint32_t first,
                   const bnp_linear_item *item, uint8_t *scratch)
 {
-    mul_run(d, &(struct mul){ .act = act, .first = first, .item = item, .n_items = 1,
-                              .scratch = scratch });
+    mul_run(&(struct mul){ .d = d, .act = act, .first = first, .item = item }, 1, scratch);
 }
 
 int cpu_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_linear_item *item,
@@ -353,8 +352,8 @@ int cpu_mul(bnp_stream *s, bnp_span act, uint32_t n_items, const bnp_linear_item
         if (!kit_act_of(s, act, kind, w->k.cols, item[i].y.n_tok))
             return BNP_E_INVALID;
     }
-    mul_run(s->dev, &(struct mul){ .act = span_at(act), .item = item, .n_items = n_items,
-                                   .scratch = span_at(scratch) });
+    mul_run(&(struct mul){ .d = s->dev, .act = span_at(act), .item = item }, n_items,
+            span_at(scratch));
     return BNP_OK;
 }
 

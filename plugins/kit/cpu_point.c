@@ -30,14 +30,14 @@ struct deal {
     uint32_t unit;
 };
 
-/* A worker's share of all units, counted through the rows. */
-static void deal_part(void *arg, uint32_t worker, uint32_t n_workers)
+/* A part of all units, counted through the rows. */
+static void deal_part(void *arg, uint32_t part, uint32_t n_parts)
 {
     const struct deal *d = arg;
     const uint32_t in_row = (d->w->x->cols - 1) / d->unit + 1, cols = d->w->x->cols;
     const uint64_t n = (uint64_t)in_row * d->w->x->n_tok;
-    uint64_t at = n * worker / n_workers;
-    const uint64_t end = n * (worker + 1) / n_workers;
+    uint64_t at = n * part / n_parts;
+    const uint64_t end = n * (part + 1) / n_parts;
     while (at < end) {
         const uint32_t t = (uint32_t)(at / in_row), first = (uint32_t)(at % in_row);
         const uint64_t left = end - at;
@@ -52,7 +52,7 @@ static void deal_out(struct work *w, piece_fn *fn, uint32_t unit)
 {
     struct deal d = { w, fn, unit };
     w->f = cpu_float(w->s->dev);
-    cpu_run(w->s->dev, (uint64_t)w->x->n_tok * w->x->cols >= PARALLEL_FROM, deal_part, &d);
+    cpu_deal(w->s->dev, (uint64_t)w->x->n_tok * w->x->cols >= PARALLEL_FROM, deal_part, &d);
 }
 
 int cpu_point_query(bnp_device *dev, const bnp_point_desc *d, bnp_offer *offer)

@@ -228,11 +228,11 @@ static struct token quantize(const float *x, uint32_t cols, double norm_max, int
     };
 }
 
-static void quantize_part(void *arg, uint32_t worker, uint32_t n_workers)
+static void quantize_part(void *arg, uint32_t part, uint32_t n_parts)
 {
     const struct topk *k = arg;
-    const uint32_t end = cpu_share(k->n_tok, worker + 1, n_workers);
-    for (uint32_t t = cpu_share(k->n_tok, worker, n_workers); t < end; t++)
+    const uint32_t end = cpu_share(k->n_tok, part + 1, n_parts);
+    for (uint32_t t = cpu_share(k->n_tok, part, n_parts); t < end; t++)
         *token_of(k, t) = quantize((const float *)(const void *)kit_act_row(k->act, k->first + t),
                                    k->w->k.cols, (double)k->w->screen->norm_max, x_of(k, t));
 }
@@ -286,38 +286,41 @@ static void take_rows(const struct topk *k, struct list *l, struct found *f, uin
     }
 }
 
-static void screen_part(void *arg, uint32_t worker, uint32_t n_workers)
+static void lists_clear(const struct topk *k)
+{
+    for (uint32_t i = 0; i < k->n_workers * k->n_tok; i++) {
+        struct list *l = list_of(k, 0, 0) + i;
+        l->n = l->n_low = l->full = 0;
+    }
+}
+
+static void screen_piece(void *arg, uint32_t list, uint32_t panel, uint32_t worker)
 {
     const struct topk *k = arg;
     const struct cpu_screen *s = k->w->screen;
     const struct screen_kern *kern = cpu_float(k->d)->screen;
+    const uint32_t first = panel * SCREEN_ROWS, left = s->rows - first;
     float mid[SCREEN_ROWS], bound[SCREEN_ROWS];
-    struct screen_call call = {
-        .n_pair = screen_pairs(s->cols), .n_tok = k->n_tok, .x = x_of(k, 0),
-        .x_stride = k->room.x_stride / sizeof(int16_t),
+    const struct screen_call call = {
+        .panel = screen_panel(s, panel), .n_pair = screen_pairs(s->cols), .n_tok = k->n_tok,
+        .x = x_of(k, 0), .x_stride = k->room.x_stride / sizeof(int16_t),
         .acc = (int32_t *)(void *)(k->scratch + k->room.acc) +
                (size_t)worker * k->n_tok * SCREEN_ROWS,
     };
-    for (uint32_t t = 0; t < k->n_tok; t++)
-        list_of(k, worker, t)->n = list_of(k, worker, t)->n_low = list_of(k, worker, t)->full = 0;
-    const uint32_t end = cpu_share(s->n_panel, worker + 1, n_workers);
-    for (uint32_t p = cpu_share(s->n_panel, worker, n_workers); p < end; p++) {
-        const uint32_t first = p * SCREEN_ROWS, left = s->rows - first;
-        call.panel = screen_panel(s, p);
-        kern->dot(&call);
-        for (uint32_t t = 0; t < k->n_tok; t++) {
-            struct list *l = list_of(k, worker, t);
-            const struct token *token = token_of(k, t);
-            if (!token->screened || l->full)
-                continue;
-            const struct screen_range range = {
-                .acc = call.acc + (size_t)t * SCREEN_ROWS, .scale = screen_floats(s, 0) + first,
-                .err = screen_floats(s, 1) + first, .norm = screen_floats(s, 2) + first,
-                .a = token->a, .c = token->c, .mid = mid, .bound = bound };
-            if (kern->range(&range) >= threshold(l, k->top->k))
-                take_rows(k, l, found_of(k, worker, t), first,
-                          left < SCREEN_ROWS ? left : SCREEN_ROWS, &range);
-        }
+    (void)list;
+    kern->dot(&call);
+    for (uint32_t t = 0; t < k->n_tok; t++) {
+        struct list *l = list_of(k, worker, t);
+        const struct token *token = token_of(k, t);
+        if (!token->screened || l->full)
+            continue;
+        const struct screen_range range = {
+            .acc = call.acc + (size_t)t * SCREEN_ROWS, .scale = screen_floats(s, 0) + first,
+            .err = screen_floats(s, 1) + first, .norm = screen_floats(s, 2) + first,
+            .a = token->a, .c = token->c, .mid = mid, .bound = bound };
+        if (kern->range(&range) >= threshold(l, k->top->k))
+            take_rows(k, l, found_of(k, worker, t), first, left < SCREEN_ROWS ? left : SCREEN_ROWS,
+                      &range);
     }
 }
 
@@ -391,8 +394,10 @@ static void pass(struct topk *k)
 {
     const bool all = (uint64_t)k->w->k.rows * k->w->k.cols * k->n_tok >= PARALLEL_FROM;
     k->n_workers = all ? k->d->host->topo->n_workers : 1;
-    cpu_run(k->d, all && k->n_tok > 1, quantize_part, k);
-    cpu_run(k->d, all, screen_part, k);
+    lists_clear(k);
+    cpu_deal(k->d, all && k->n_tok > 1, quantize_part, k);
+    cpu_run_pieces(k->d, all, 1, &k->w->screen->n_panel, (struct cpu_cursor *)(void *)k->scratch,
+                   screen_piece, k);
     for (uint32_t t = 0; t < k->n_tok; t++) {
         settle(k, t);
         for (uint32_t w = 0; w < k->n_workers && !token_of(k, t)->screened; w++)

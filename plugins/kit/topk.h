@@ -109,21 +109,26 @@ void screen_end(struct cpu_screen *);
 /* cpu_topk.c: bytes of scratch for all workers. */
 uint64_t cpu_topk_scratch(bnp_device *, const bnp_weight_desc *);
 
-/* Puts (v, id) into the *n best so far, at most k. Rows come in ascending
- * order, so on a tie the one that is already there stays in front. A NaN goes
- * before every number, so that the first one tells of it. */
+/* Whether (v, id) goes before (b, b_id). A NaN goes before every number, so
+ * that the first one tells of it. */
+static inline bool topk_before(float v, int32_t id, float b, int32_t b_id)
+{
+    return v > b || (v == b && id < b_id) || v != v;
+}
+
+/* Puts (v, id) into the *n best so far, at most k; rows come in any order. */
 static inline void topk_insert(float v, int32_t id, uint32_t k, uint32_t *n, int32_t *ids,
                                float *best)
 {
     uint32_t at = *n;
     if (at == k) {
-        if (!(v > best[k - 1]) && v == v)
+        if (!topk_before(v, id, best[k - 1], ids[k - 1]))
             return;
         at--;
     } else {
         ++*n;
     }
-    for (; at && (v > best[at - 1] || v != v); at--) {
+    for (; at && topk_before(v, id, best[at - 1], ids[at - 1]); at--) {
         best[at] = best[at - 1];
         ids[at] = ids[at - 1];
     }
