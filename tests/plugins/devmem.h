@@ -33,7 +33,7 @@ struct mem_device {
     bnp_device kit;
     struct block block[N_BLOCK];
     uint64_t used;              /* bytes                                     */
-    uint32_t n_pending;         /* records of all streams                    */
+    uint32_t n_pending;         /* records of all streams that use memory    */
     bool lost;
 };
 

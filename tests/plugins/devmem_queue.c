@@ -162,7 +162,7 @@ static void run_first(struct mem_stream *s)
         s->trouble = rc;
     s->dev->lost |= rc == BNP_E_DEVICE;
     s->first = (s->first + 1) % QUEUE;
-    s->dev->n_pending--;
+    s->dev->n_pending -= !step;
     if (!--s->n)
         s->stage_used = 0;
 }
@@ -178,8 +178,10 @@ int queue_run_to(struct mem_stream *s, uint64_t ticket)
 
 void queue_drop(struct mem_stream *s)
 {
-    s->dev->n_pending -= s->n;
-    s->n = 0;
+    for (; s->n; s->n--) {
+        const enum op op = s->rec[(s->first + s->n - 1) % QUEUE].op;
+        s->dev->n_pending -= op != OP_BEGIN && op != OP_END;
+    }
 }
 
 static int busy(struct mem_stream *s)
@@ -217,8 +219,8 @@ int queue_take(struct mem_stream *s, enum op op, uint32_t room, struct record **
 
 void queue_push(struct mem_stream *s)
 {
-    s->n++;
-    s->dev->n_pending++;
+    const enum op op = s->rec[(s->first + s->n++) % QUEUE].op;
+    s->dev->n_pending += op != OP_BEGIN && op != OP_END;
 }
 
 /* ----------------------------------------------------------- device table */

@@ -54,6 +54,12 @@ static int settle(void)
     return rc;
 }
 
+/* The same for a call that takes a place in the device's queue: one that is full
+ * is waited for. */
+static int status;
+#define SUBMIT(rc, call) \
+    ((rc) ? (rc) : (status = (call)) != BNP_E_BUSY || (status = settle()) ? status : (call))
+
 static const int32_t *keep(int32_t *to, const int32_t *from, size_t n)
 {
     if (n)
@@ -112,8 +118,8 @@ static int twin_of(bnp_span host, struct twin **out)
     t->base = host.base;
     t->size = host.size;
     *out = t;
-    return m.device.copy_in(m.s->stream, (bnp_span){ t->mem.base, t->mem.offset + host.size, GUARD },
-                            guard);
+    const bnp_span behind = { t->mem.base, t->mem.offset + host.size, GUARD };
+    return SUBMIT(rc, m.device.copy_in(m.s->stream, behind, guard));
 }
 
 /* The device's side of a span, as it is; with its bytes brought there. */
@@ -132,8 +138,8 @@ static int bring(bnp_span *s)
 {
     const bnp_span host = *s;
     const int rc = side(s);
-    return rc || !host.size
-        ? rc : m.device.copy_in(m.s->stream, *s, (const char *)host.base + host.offset);
+    const char *from = (const char *)host.base + host.offset;
+    return host.size ? SUBMIT(rc, m.device.copy_in(m.s->stream, *s, from)) : rc;
 }
 
 /* What the device has of a span comes to the host. */
@@ -143,7 +149,8 @@ static int fetch(bnp_span host)
     if (!t)
         return BNP_OK;
     const bnp_span all = { t->mem.base, t->mem.offset, t->size };
-    const int rc = m.device.copy_out(m.s->stream, (void *)(uintptr_t)t->base, all);
+    void *to = (void *)(uintptr_t)t->base;
+    const int rc = SUBMIT(BNP_OK, m.device.copy_out(m.s->stream, to, all));
     return OR(rc, settle());
 }
 
@@ -152,7 +159,7 @@ static void check_guard(const struct twin *t)
 {
     unsigned char guard[GUARD] = { 0 }, dirty = 0;
     const bnp_span behind = { t->mem.base, t->mem.offset + t->size, GUARD };
-    if (!m.device.copy_out(m.s->stream, guard, behind))
+    if (!SUBMIT(BNP_OK, m.device.copy_out(m.s->stream, guard, behind)))
         (void)settle();
     for (unsigned i = 0; i < GUARD; i++)
         dirty |= guard[i];
@@ -203,7 +210,7 @@ static int wrap_act(bnp_stream *s, uint32_t kind, const bnp_rows *x, bnp_span ac
     bnp_rows mine = *x;
     int rc = bring(&mine.mem);
     rc = OR(rc, side(&act));
-    rc = OR(rc, m.linear.act_prepare(s, kind, &mine, act));
+    rc = SUBMIT(rc, m.linear.act_prepare(s, kind, &mine, act));
     return OR(rc, settle());
 }
 
@@ -217,7 +224,7 @@ static int wrap_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_it
         mine[i] = item[i];
         rc = bring(&mine[i].y.mem);
     }
-    rc = OR(rc, m.linear.mul(s, act, n, mine, scratch));
+    rc = SUBMIT(rc, m.linear.mul(s, act, n, mine, scratch));
     for (uint32_t i = 0; i < n; i++)
         rc = OR(rc, fetch(item[i].y.mem));
     return rc;
@@ -227,7 +234,7 @@ static int wrap_gather(bnp_stream *s, const bnp_weight *w, const bnp_rows *y)
 {
     bnp_rows mine = *y;
     int rc = bring(&mine.mem);
-    rc = OR(rc, m.linear.gather(s, w, &mine));
+    rc = SUBMIT(rc, m.linear.gather(s, w, &mine));
     return OR(rc, fetch(y->mem));
 }
 
@@ -240,7 +247,7 @@ static int wrap_topk(bnp_stream *s, bnp_span act, const bnp_weight *w, const bnp
     rc = OR(rc, bring(&mine.id));
     rc = OR(rc, bring(&mine.logit));
     rc = OR(rc, bring(&mine.n_exact));
-    rc = OR(rc, m.linear.topk(s, act, w, &mine, scratch));
+    rc = SUBMIT(rc, m.linear.topk(s, act, w, &mine, scratch));
     rc = OR(rc, fetch(top->id));
     rc = OR(rc, fetch(top->logit));
     return OR(rc, fetch(top->n_exact));
@@ -255,7 +262,7 @@ static int wrap_append(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, con
     int rc = side(&pool);
     rc = OR(rc, bring(&mine[0].mem));
     rc = OR(rc, bring(&mine[1].mem));
-    rc = OR(rc, m.attn.append(s, d, pool, &mine[0], &mine[1]));
+    rc = SUBMIT(rc, m.attn.append(s, d, pool, &mine[0], &mine[1]));
     return OR(rc, settle());
 }
 
@@ -267,7 +274,7 @@ static int wrap_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, con
     rc = OR(rc, side(&scratch));
     rc = OR(rc, bring(&mine.mem));
     rc = OR(rc, out == q ? BNP_OK : bring(&to.mem));
-    rc = OR(rc, m.attn.attend(s, d, pool, &mine, out == q ? &mine : &to, scratch));
+    rc = SUBMIT(rc, m.attn.attend(s, d, pool, &mine, out == q ? &mine : &to, scratch));
     return OR(rc, fetch(out->mem));
 }
 
@@ -277,9 +284,10 @@ static int copy_page_bytes(bnp_stream *s, bnp_span pool, uint32_t dst, uint32_t 
     char *page = malloc(size);
     int rc = page ? BNP_OK : BNP_E_NOMEM;
     const bnp_span from = { pool.base, pool.offset + src * size, size };
-    rc = OR(rc, m.device.copy_out(s, page, from));
+    rc = SUBMIT(rc, m.device.copy_out(s, page, from));
     rc = OR(rc, settle());
-    rc = OR(rc, m.device.copy_in(s, (bnp_span){ pool.base, pool.offset + dst * size, size }, page));
+    const bnp_span to = { pool.base, pool.offset + dst * size, size };
+    rc = SUBMIT(rc, m.device.copy_in(s, to, page));
     free(page);
     return rc;
 }
@@ -290,7 +298,7 @@ static int wrap_copy_page(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, 
     uint64_t size = 0;
     int rc = side(&pool);
     if (m.attn.copy_page)
-        rc = OR(rc, m.attn.copy_page(s, d, pool, dst, src, n_tok));
+        rc = SUBMIT(rc, m.attn.copy_page(s, d, pool, dst, src, n_tok));
     else if (!(rc = OR(rc, m.attn.page_size(m.s->dev, d, &size))))
         rc = copy_page_bytes(s, pool, dst, src, size);
     return OR(rc, settle());
@@ -305,7 +313,7 @@ static int wrap_norm(bnp_stream *s, const bnp_norm *norm, const bnp_rows *x, con
     int rc = bring(&with.weight);
     rc = OR(rc, bring(&from.mem));
     rc = OR(rc, x == y ? BNP_OK : bring(&to.mem));
-    rc = OR(rc, m.point.rmsnorm(s, &with, &from, x == y ? &from : &to));
+    rc = SUBMIT(rc, m.point.rmsnorm(s, &with, &from, x == y ? &from : &to));
     return OR(rc, fetch(y->mem));
 }
 
@@ -315,7 +323,7 @@ static int wrap_rope(bnp_stream *s, const bnp_rope *rope, const bnp_rows *x)
     bnp_rows mine = *x;
     int rc = bring(&with.table);
     rc = OR(rc, bring(&mine.mem));
-    rc = OR(rc, m.point.rope(s, &with, &mine));
+    rc = SUBMIT(rc, m.point.rope(s, &with, &mine));
     return OR(rc, fetch(x->mem));
 }
 
@@ -326,7 +334,7 @@ static int wrap_glu(bnp_stream *s, uint32_t f, const bnp_rows *gate, const bnp_r
     int rc = BNP_OK;
     for (unsigned i = 0; i < 3; i++)
         rc = OR(rc, bring(&mine[i].mem));
-    rc = OR(rc, m.point.glu(s, f, &mine[0], &mine[1], &mine[2]));
+    rc = SUBMIT(rc, m.point.glu(s, f, &mine[0], &mine[1], &mine[2]));
     return OR(rc, fetch(y->mem));
 }
 
@@ -336,7 +344,7 @@ static int two(int (*op)(bnp_stream *, const bnp_rows *, const bnp_rows *), bnp_
     bnp_rows mine[2] = { *x, *y };
     int rc = bring(&mine[0].mem);
     rc = OR(rc, bring(&mine[1].mem));
-    rc = OR(rc, op(s, &mine[0], &mine[1]));
+    rc = SUBMIT(rc, op(s, &mine[0], &mine[1]));
     return OR(rc, fetch(y->mem));
 }
 
