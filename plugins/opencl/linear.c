@@ -4,6 +4,7 @@
  * its rows are as act.cl writes them. */
 #include "ocl.h"
 
+#define DENSE_GROUP 32u         /* items of eight rows                       */
 #define TOPK_TILE 8u            /* tokens whose logits stand in scratch      */
 
 static uint64_t act_stride(uint32_t kind, uint32_t cols)
@@ -130,7 +131,9 @@ static int mul_dense(bnp_stream *s, const struct product *p)
     arg_act(&c, p);
     ocl_arg_u32(&c, p->n_tok);
     arg_y(&c, p);
-    return ocl_run(&c, ocl_over(p->w->k.rows, many ? (p->n_tok - 1) / 4 + 1 : 1));
+    const uint32_t items = (p->w->k.rows - 1) / 8 + 1;
+    return ocl_run(&c, (struct ocl_range){ { items, many ? (p->n_tok - 1) / 4 + 1 : 1, 1 },
+                                           { DENSE_GROUP, 1, 1 } });
 }
 
 static int mul_one(bnp_stream *s, const struct product *p)

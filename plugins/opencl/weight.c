@@ -1,16 +1,17 @@
 /* weight.c - weights on their way to the device.
  *
- * Storage: panels of OCL_PANEL rows, 16 bytes of each row after the other (drawn
- * in ternary.cl), rows and row ends filled up with what counts as nothing; then
- * the scales: one f32 (1 where there are none), one for each row, or by panel,
- * block after block of its rows. Codes stay as they are in the canonical form:
- * what the kernels want permuted is permuted in the activations, once for all
+ * Storage: panels of OCL_PANEL rows, filled up with what counts as nothing;
+ * ternary ones hold 16 bytes of each row after the other (drawn in ternary.cl),
+ * dense ones an element of each row after the other (dense.cl). Then the scales:
+ * one f32 (1 where there are none), one for each row, or by panel, block after
+ * block of its rows. Ternary codes stay as they are in the canonical form: what
+ * the kernels want permuted is permuted in the activations, once for all
  * matrices. The bytes depend on the weights alone: the host may keep them. */
 #include "ocl.h"
 
 #include <string.h>
 
-#define LAYOUT_ID UINT64_C(0x6f636c2d70616e31)      /* "ocl-pan1" */
+#define LAYOUT_ID UINT64_C(0x6f636c2d70616e32)      /* "ocl-pan2" */
 #define CHUNK     16u                               /* bytes */
 #define BATCH     (UINT64_C(4) << 20)               /* bytes packed at a time, or one panel */
 
@@ -19,14 +20,15 @@ static uint32_t n_panel(const bnp_weight_desc *w)
     return (w->rows - 1) / OCL_PANEL + 1;
 }
 
-static uint32_t n_chunk(const bnp_weight_desc *w)
+static uint32_t n_chunk(const bnp_weight_desc *w)      /* of a ternary row */
 {
     return (kit_row_bytes(w) - 1) / CHUNK + 1;
 }
 
 static uint64_t panel_size(const bnp_weight_desc *w)
 {
-    return (uint64_t)n_chunk(w) * CHUNK * OCL_PANEL;
+    const uint64_t row = w->format == BNP_FMT_T2 ? (uint64_t)n_chunk(w) * CHUNK : kit_row_bytes(w);
+    return row * OCL_PANEL;
 }
 
 static uint64_t data_size(const bnp_weight_desc *w)
@@ -37,7 +39,7 @@ static uint64_t data_size(const bnp_weight_desc *w)
 static uint64_t stored_scales(const bnp_weight_desc *w)
 {
     switch (w->scale_kind) {
-    case BNP_SCALE_ROW: return w->rows;
+    case BNP_SCALE_ROW: return (uint64_t)n_panel(w) * OCL_PANEL;
     case BNP_SCALE_BLOCK: return kit_n_scales(w) / w->rows * n_panel(w) * OCL_PANEL;
     default: return 1;
     }
@@ -80,13 +82,10 @@ static int write(struct ocl_device *o, struct ocl_ref to, const void *from, uint
     return err ? ocl_fail(&o->d, err, "prepare") : BNP_OK;
 }
 
-/* n canonical rows of a panel, stride bytes apart. Code 1 is the 0 of a ternary
- * row; zero bytes are the 0 of all others. */
-static void pack_panel(const bnp_weight_desc *w, const char *rows, size_t stride, uint32_t n,
-                       char *out)
+static void pack_ternary(const bnp_weight_desc *w, const char *rows, size_t stride, uint32_t n,
+                         char *out)
 {
     const uint32_t size = kit_row_bytes(w), chunks = n_chunk(w);
-    memset(out, w->format == BNP_FMT_T2 ? 0x55 : 0, (size_t)panel_size(w));
     for (uint32_t r = 0; r < n; r++) {
         for (uint32_t c = 0; c < chunks; c++) {
             const uint32_t left = size - c * CHUNK;
@@ -94,6 +93,25 @@ static void pack_panel(const bnp_weight_desc *w, const char *rows, size_t stride
                    left < CHUNK ? left : CHUNK);
         }
     }
+}
+
+static void pack_dense(const bnp_weight_desc *w, const char *rows, size_t stride, uint32_t n,
+                       char *out)
+{
+    const size_t size = kit_row_bytes(w) / w->cols;
+    for (uint32_t i = 0; i < w->cols; i++)
+        for (uint32_t r = 0; r < n; r++)
+            memcpy(out + (i * (size_t)OCL_PANEL + r) * size, rows + r * stride + i * size, size);
+}
+
+/* n canonical rows of a panel, stride bytes apart. Code 1 is the 0 of a ternary
+ * row; zero bytes are the 0 of all others. */
+static void pack_panel(const bnp_weight_desc *w, const char *rows, size_t stride, uint32_t n,
+                       char *out)
+{
+    const bool ternary = w->format == BNP_FMT_T2;
+    memset(out, ternary ? 0x55 : 0, (size_t)panel_size(w));
+    (ternary ? pack_ternary : pack_dense)(w, rows, stride, n, out);
 }
 
 struct taking {                 /* a weight that comes in                    */

@@ -1,10 +1,10 @@
 /* act.cl - activations as the matrices want them.
  *
  * int8: a row is 64 bytes that begin with the factor s and the sum of all q,
- * then the values, zeros up to a multiple of 64. Within every 16 columns the
- * values are transposed as a 4 x 4 square: byte 4*f + b holds column 4*b + f,
- * because shifting a word of 16 codes right by 2*f leaves the codes of columns
- * f, 4+f, 8+f, 12+f in its four bytes, ready for a dot product of bytes.
+ * then the values, zeros up to a multiple of 64. Within every 64 columns byte
+ * 16*f + 4*w + b holds column 16*w + 4*b + f, because shifting 16 bytes of codes
+ * (four words w of four bytes b) right by 2*f leaves just those columns' codes in
+ * them: ready for a product of bytes, in words or in vectors of 16.
  * f32: the rows as they are. */
 
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
@@ -27,7 +27,7 @@ void act_int8(STEP, SPAN(x), const ulong x_stride, SPAN(act), const ulong act_st
     barrier(CLK_LOCAL_MEM_FENCE);
     int sum = 0;
     for (uint p = l; p < padded; p += 64) {
-        const uint col = (p & ~15u) + 4 * (p & 3) + (p >> 2 & 3);
+        const uint col = (p & ~63u) + 16 * (p >> 2 & 3) + 4 * (p & 3) + (p >> 4 & 3);
         const float v = col < cols ? rint(x[col] * s) : 0.0f;
         const int q = (int)clamp(v, -128.0f, 127.0f);
         row[64 + p] = (uchar)(q & 255);

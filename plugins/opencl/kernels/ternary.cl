@@ -17,6 +17,14 @@
  * of a group. */
 #define PANEL 32u
 
+#ifdef SOFT_DOT             /* for tests: what HAVE_DOT does, on any device */
+int dot_4x8packed_us_int(uint a, uint b)
+{
+    const int4 c = convert_int4(as_uchar4(a)) * convert_int4(as_char4(b));
+    return c.s0 + c.s1 + c.s2 + c.s3;
+}
+#endif
+
 #ifdef HAVE_DOT
 #define DOT4(codes, q, acc) ((acc) + dot_4x8packed_us_int(codes, q))
 #else
@@ -27,7 +35,7 @@
      (int)((codes) >> 24) * (int)as_char4(q).s3)
 #endif
 
-/* 16 columns: one word of codes and four words of q. */
+/* 16 columns: one word of codes and its four words of q. */
 int dot16(uint w, uint4 q, int acc)
 {
     acc = DOT4(w & 0x03030303u, q.s0, acc);
@@ -36,13 +44,51 @@ int dot16(uint w, uint4 q, int acc)
     return DOT4(w >> 6 & 0x03030303u, q.s3, acc);
 }
 
-int dot64(uint4 w, __global const uint4 *q, int acc)
+/* 64 columns of a row, opened once for all tokens of a tile, and their sum with
+ * q in as many parts as suit the device: sums are whole numbers in any order. */
+#ifdef HAVE_DOT
+typedef uint16 opened;
+typedef int partial;
+#define PARTIAL_SUM(v) (v)
+
+opened open64(uint4 w)
 {
-    acc = dot16(w.s0, q[0], acc);
-    acc = dot16(w.s1, q[1], acc);
-    acc = dot16(w.s2, q[2], acc);
-    return dot16(w.s3, q[3], acc);
+    return (uint16)(w, w >> 2, w >> 4, w >> 6) & 0x03030303u;
 }
+
+int dot64(opened w, __global const uint4 *q, int acc)
+{
+    const uint4 q0 = q[0], q1 = q[1], q2 = q[2], q3 = q[3];
+    acc = DOT4(w.s0, q0.s0, DOT4(w.s1, q0.s1, DOT4(w.s2, q0.s2, DOT4(w.s3, q0.s3, acc))));
+    acc = DOT4(w.s4, q1.s0, DOT4(w.s5, q1.s1, DOT4(w.s6, q1.s2, DOT4(w.s7, q1.s3, acc))));
+    acc = DOT4(w.s8, q2.s0, DOT4(w.s9, q2.s1, DOT4(w.sa, q2.s2, DOT4(w.sb, q2.s3, acc))));
+    return DOT4(w.sc, q3.s0, DOT4(w.sd, q3.s1, DOT4(w.se, q3.s2, DOT4(w.sf, q3.s3, acc))));
+}
+#else
+/* In vectors of 16 bits: four products of at most 3 * 128 fit many times over. */
+typedef struct { short16 f0, f1, f2, f3; } opened;
+typedef int8 partial;
+#define PARTIAL_SUM(v)                                                               \
+    ((v).s0 + (v).s1 + (v).s2 + (v).s3 + (v).s4 + (v).s5 + (v).s6 + (v).s7)
+
+opened open64(uint4 w)
+{
+    opened o;
+    o.f0 = convert_short16(as_uchar16(w & 0x03030303u));
+    o.f1 = convert_short16(as_uchar16(w >> 2 & 0x03030303u));
+    o.f2 = convert_short16(as_uchar16(w >> 4 & 0x03030303u));
+    o.f3 = convert_short16(as_uchar16(w >> 6 & 0x03030303u));
+    return o;
+}
+
+int8 dot64(opened w, __global const uint4 *at, int8 acc)
+{
+    __global const char16 *q = (__global const char16 *)at;
+    const short16 s = w.f0 * convert_short16(q[0]) + w.f1 * convert_short16(q[1]) +
+                      w.f2 * convert_short16(q[2]) + w.f3 * convert_short16(q[3]);
+    return acc + convert_int8(s.lo) + convert_int8(s.hi);
+}
+#endif
 
 __global const uint4 *panel_row(__global const uchar *w, uint row, uint n_chunk)
 {
@@ -61,16 +107,19 @@ __kernel void name(SPAN(w), const uint n_chunk, const uint rows, const ulong sca
     const uint row = get_global_id(0), k = get_local_id(1), n_k = get_local_size(1);       \
     const uint t0 = get_group_id(2) * T, lr = get_local_id(0), n_r = get_local_size(0);    \
     __global const uint4 *w = panel_row(AT(const uchar, w), min(row, rows - 1), n_chunk);  \
+    partial sum[T];                                                                        \
     int acc[T];                                                                            \
     for (uint t = 0; t < T; t++)                                                           \
-        acc[t] = 0;                                                                        \
+        sum[t] = 0;                                                                        \
     for (uint c = k; c < n_chunk; c += n_k) {                                              \
-        const uint4 codes = w[(ulong)c * PANEL];                                           \
+        const opened codes = open64(w[(ulong)c * PANEL]);                                  \
         for (uint t = 0; t < T; t++) {                                                     \
             __global const uchar *a = ROW(const uchar, act, min(t0 + t, n_tok - 1));       \
-            acc[t] = dot64(codes, (__global const uint4 *)(a + 64) + 4 * c, acc[t]);       \
+            sum[t] = dot64(codes, (__global const uint4 *)(a + 64) + 4 * c, sum[t]);       \
         }                                                                                  \
     }                                                                                      \
+    for (uint t = 0; t < T; t++)                                                           \
+        acc[t] = PARTIAL_SUM(sum[t]);                                                      \
     if (n_k > 1) {                                                                         \
         for (uint t = 0; t < T; t++)                                                       \
             part[(t * n_k + k) * n_r + lr] = acc[t];                                       \
@@ -85,8 +134,8 @@ __kernel void name(SPAN(w), const uint n_chunk, const uint rows, const ulong sca
     for (uint t = 0; t < T && t0 + t < n_tok && mine; t++) {                                       \
         __global const uchar *a = ROW(const uchar, act, t0 + t);                           \
         const float s = *(__global const float *)a;                                        \
-        const int sum = ((__global const int *)a)[1];                                      \
-        const float v = (float)(acc[t] - sum) * DIV(scale, s);                             \
+        const int all = ((__global const int *)a)[1];                                      \
+        const float v = (float)(acc[t] - all) * DIV(scale, s);                             \
         __global float *out = ROW(float, y, t0 + t) + row;                                 \
         *out = add_old ? *out + v : v;                                                     \
     }                                                                                      \
@@ -96,7 +145,8 @@ MUL_TERN(mul_tern_2, 2)
 MUL_TERN(mul_tern_4, 4)
 MUL_TERN(mul_tern_8, 8)
 
-/* The sum of columns from..to-1, all in whole words or not. */
+/* The sum of columns from..to-1: by 64, by words of 16 columns, and one by one
+ * where blocks cut through a word. */
 int block_sum(__global const uchar *w, uint row, uint n_chunk, __global const uchar *q, uint from,
               uint to)
 {
@@ -104,15 +154,22 @@ int block_sum(__global const uchar *w, uint row, uint n_chunk, __global const uc
     int acc = 0;
     uint i = from;
     while (i < to) {
-        const uint word = words[(ulong)(i / 64) * PANEL * 4 + i / 16 % 4];
-        if (i % 16 == 0 && to - i >= 16) {
-            const uint4 v = ((__global const uint4 *)q)[i / 16];
-            acc = dot16(word, v, acc);
-            acc -= DOT4(0x01010101u, v.s0, 0) + DOT4(0x01010101u, v.s1, 0) +
-                   DOT4(0x01010101u, v.s2, 0) + DOT4(0x01010101u, v.s3, 0);
+        const uint in_chunk = i / 16 % 4, word = words[(ulong)(i / 64) * PANEL * 4 + in_chunk];
+        __global const uchar *chunk = q + (i & ~63u);
+        if (i % 64 == 0 && to - i >= 64) {
+            __global const uint4 *all = (__global const uint4 *)chunk;
+            const partial none = 0;
+            const uint4 codes = ((__global const uint4 *)words)[(ulong)(i / 64) * PANEL];
+            acc += PARTIAL_SUM(dot64(open64(codes), all, none) -
+                               dot64(open64((uint4)(0x55555555u)), all, none));
+            i += 64;
+        } else if (i % 16 == 0 && to - i >= 16) {
+            __global const uint *v = (__global const uint *)chunk + in_chunk;
+            const uint4 four = (uint4)(v[0], v[4], v[8], v[12]);
+            acc = dot16(word, four, acc) - dot16(0x55555555u, four, 0);
             i += 16;
         } else {
-            const char v = as_char(q[(i & ~15u) + 4 * (i & 3) + (i >> 2 & 3)]);
+            const char v = as_char(chunk[16 * (i & 3) + 4 * in_chunk + (i >> 2 & 3)]);
             acc += ((int)(word >> 2 * (i % 16) & 3) - 1) * (int)v;
             i++;
         }
