@@ -114,8 +114,10 @@ static int open_route(struct forward *f, struct err *err)
     int rc = route_open(&f->route, f->plug, &f->conf.route, err);
     if (rc || (rc = want_all(f, err)))
         return rc;
-    (void)route_decide(f->route, &missing);      /* ask_all says it better */
-    return 0;
+    rc = route_decide(f->route, &missing);
+    if (!rc || rc == ERR_PLUGIN)                 /* of which ask_all tells more */
+        return 0;
+    return err_set(err, rc, "%s", missing.text);
 }
 
 int place_choose(struct forward *f, struct err *err)

@@ -2,11 +2,13 @@
  * same bits wherever a step computes, no more copies than needed, nothing left
  * under way, and a model that is served by what has room for it. */
 #include <check.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/engine/strict.h"
 #include "tests/unit/alloc_count.h"
 #include "tests/unit/place_rig.h"
 #include "tests/unit/plug_dir.h"
@@ -38,7 +40,7 @@ static const struct {
     { "attention here", { MEM0, REF, MEM0, NULL, false } },
     { "three places", { MEM0, MEM1, REF, NULL, false } },
     { "two devices, none of the host", { MEM1, MEM0, MEM1, NULL, false } },
-    { "layers over two devices", { MEM0, MEM0, MEM0, "0-1:" MEM0 " 2-9:" MEM1, false } },
+    { "layers over two devices", { MEM0, MEM0, MEM0, "0-1:" MEM0 " 2-5:" MEM1, false } },
     { "layers over host and device", { REF, REF, REF, "1:" MEM0 " 3:" MEM1, false } },
 };
 
@@ -323,6 +325,67 @@ START_TEST(every_place_has_its_memory_in_the_plan)
 }
 END_TEST
 
+/* ------------------------------------------------- what else knows of places */
+
+static unsigned count(const char *text, const char *word)
+{
+    unsigned n = 0;
+    for (const char *p = text; p && (p = strstr(p, word)); p++)
+        n++;
+    return n;
+}
+
+/* q, k and v, out, gate and up, down and the head on each of their devices; then
+ * attention and pointwise on each of three. */
+START_TEST(strict_check_holds_every_device_of_every_layer)
+{
+    struct err err = { 0 };
+    struct buf table = { 0 };
+    place_rig_open(&(struct place_opts){ REF, REF, REF, "0:" MEM0 " 2:" MEM1, false });
+    const int rc = strict_check(place_rig.f, &table, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    ck_assert_uint_eq(count(table.p, "equal, bit for bit"), 2 * 7);
+    ck_assert_uint_eq(count(table.p, "is the reference"), 8);
+    ck_assert_uint_eq(count(table.p, "attn "), 3);
+    ck_assert_uint_eq(count(table.p, "point "), 3);
+    buf_free(&table);
+}
+END_TEST
+
+static unsigned files_in(const char *dir)
+{
+    unsigned n = 0;
+    DIR *d = opendir(dir);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += strstr(e->d_name, ".bnw") != NULL;
+    closedir(d);
+    return n;
+}
+
+START_TEST(matrices_on_a_device_are_not_kept_in_files)
+{
+    char dir[96];
+    struct err err = { 0 };
+    snprintf(dir, sizeof dir, "%s/kept", plug_dir);
+    place_rig_plug();
+    struct forward_conf c = place_rig_conf(&(struct place_opts){ REF, REF, REF, "1:" MEM0,
+                                                                 false });
+    c.weight_cache = dir;
+    c.weight_cache_size = UINT64_C(1) << 30;
+    for (int start = 0; start < 2; start++) {
+        int rc = forward_open(&place_rig.f, place_rig.model, place_rig.plug, &c, &err);
+        ck_assert_msg(rc == 0, "%s", err.text);
+        ck_assert_uint_eq(files_in(dir), place_rig.f->state->weights.n - W_LAYER_N);
+        ck_assert_int_eq(batch_open(&place_rig.batch, &place_rig.f->limits, &err), 0);
+        place_rig_check(start ? "from files" : "kept", 0);
+        batch_close(&place_rig.batch);
+        forward_close(place_rig.f);
+        place_rig.f = NULL;
+    }
+}
+END_TEST
+
 int main(void)
 {
     const int n_mix = sizeof mix / sizeof mix[0];
@@ -346,6 +409,8 @@ int main(void)
     tcase_add_loop_test(c, a_device_that_runs_out_is_done_without, 0, 5);
     tcase_add_loop_test(c, a_device_that_fails_at_the_start_is_done_without, 0, 2);
     tcase_add_test(c, every_place_has_its_memory_in_the_plan);
+    tcase_add_test(c, strict_check_holds_every_device_of_every_layer);
+    tcase_add_test(c, matrices_on_a_device_are_not_kept_in_files);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
