@@ -1,0 +1,139 @@
+/* fuzz_wcache.c - any bytes as a file of prepared weights.
+ *
+ * The first byte is ours. Bit 0: the rest is no file but changes to a good one,
+ * two bytes of offset and one to be XORed each; bits 1 and 2: the hash of the
+ * chunk, and the hash of hashes, are made right afterwards. What is accepted is
+ * what the file has; what is refused is gone. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "core/base/log.h"
+#include "core/engine/wcache.h"
+
+/* As wcache.c has the file: header, hash of the one chunk, storage. */
+enum { HEAD = 64, AT_CHUNKS = 48, HASH = 8, SIZE = 700, FILE_SIZE = HEAD + HASH + SIZE };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static char dir[] = "/tmp/bitnet-fuzz-XXXXXX", path[256];
+static uint8_t tensor_bytes[100], storage[SIZE], good[FILE_SIZE];
+static struct topo topo;
+static struct plug plug;
+static struct plug_entry entry;
+static bnp_linear_ops linear;
+static struct dev dev = { .plugin = &entry, .linear = &linear };
+static const struct gguf_tensor tensor = { .size = sizeof tensor_bytes, .data = tensor_bytes };
+static const struct wsrc src = { .t = &tensor, .rows = 20, .cols = 20 };
+static struct weight weight = {
+    .src = &src, .name = "fuzz", .dev = &dev,
+    .layout = { .layout_id = 7, .size = SIZE, .align = 64 }, .storage = { storage, 0, SIZE } };
+static struct wcache *cache;
+
+static void require(int holds)
+{
+    if (!holds)
+        abort();
+}
+
+static int adopt(bnp_device *d, const bnp_weight_desc *w, bnp_span s, bnp_weight **out)
+{
+    (void)d;
+    (void)w;
+    (void)s;
+    (void)out;
+    return BNP_E_UNSUPPORTED;
+}
+
+static void clean(void)
+{
+    (void)unlink(path);
+    (void)rmdir(dir);
+}
+
+static void find_file(void)
+{
+    DIR *d = opendir(dir);
+    require(d != NULL);
+    for (struct dirent *f; (f = readdir(d));)
+        if (f->d_name[0] != '.')
+            snprintf(path, sizeof path, "%s/%.200s", dir, f->d_name);
+    closedir(d);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    require(fd >= 0 && read(fd, good, sizeof good) == (ssize_t)sizeof good);
+    close(fd);
+}
+
+/* Keeps a weight, to have a good file and to learn its name. */
+static void start(void)
+{
+    struct err e = { 0 };
+    log_setup(LOG_LEVEL_ERROR, false);
+    require(mkdtemp(dir) != NULL && !topo_open(&topo, 1, false, 0, &e));
+    require(!workers_open(&plug.workers, &topo, &e));
+    dev.info.flags = BNP_DEV_HOST_MEM;
+    linear.adopt = adopt;
+    for (unsigned i = 0; i < SIZE; i++)
+        storage[i] = (uint8_t)(i * 37 + 5);
+    require(!wcache_open(&cache, &plug, dir, 1 << 20, SIZE, &e));
+    require(!wcache_load(cache, &weight));
+    wcache_keep(cache, &weight);
+    find_file();
+    atexit(clean);
+}
+
+/* The file that the input means; its size. */
+static size_t make(const uint8_t *data, size_t n, uint8_t *file)
+{
+    const uint8_t mode = n ? data[0] : 0;
+    size_t size = n ? n - 1 : 0;
+    if (mode & 1) {
+        memcpy(file, good, sizeof good);
+        for (size_t i = 1; i + 3 <= n; i += 3)
+            file[(data[i] | (size_t)data[i + 1] << 8) % sizeof good] ^= data[i + 2];
+        size = sizeof good;
+    } else if (size) {
+        memcpy(file, data + 1, size);
+    }
+    if (size != FILE_SIZE)
+        return size;
+    const XXH64_hash_t chunk = XXH3_64bits(file + HEAD + HASH, SIZE);
+    if (mode & 2)
+        memcpy(file + HEAD, &chunk, sizeof chunk);
+    const XXH128_hash_t all = XXH3_128bits(file + HEAD, HASH);
+    if (mode & 4)
+        memcpy(file + AT_CHUNKS, &all, sizeof all);
+    return size;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    if (!cache)
+        start();
+    uint8_t *file = malloc(n + sizeof good);
+    if (!file)
+        return 0;
+    const size_t size = make(data, n, file);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    require(fd >= 0 && write(fd, file, size) == (ssize_t)size);
+    close(fd);
+    memset(storage, 0xee, sizeof storage);
+    if (wcache_load(cache, &weight)) {
+        XXH64_hash_t chunk;
+        memcpy(&chunk, file + HEAD, sizeof chunk);
+        require(size == FILE_SIZE && !memcmp(file, good, AT_CHUNKS));
+        require(!memcmp(storage, file + HEAD + HASH, SIZE) && XXH3_64bits(storage, SIZE) == chunk);
+    } else {
+        struct stat st;
+        require(size != FILE_SIZE || memcmp(file, good, size));
+        require(lstat(path, &st) != 0);
+    }
+    free(file);
+    return 0;
+}
