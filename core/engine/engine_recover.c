@@ -46,7 +46,7 @@ static void say(struct engine *g, const struct err *e, bool kv_lost)
 {
     struct buf b = { 0 };
     route_each(g->forward->route, add_family, &b);
-    log_warn("%s: the device is lost, its work goes on with the same bits: %s%s", e->text,
+    log_warn("%s; the device is lost, its work goes on with the same bits: %s%s", e->text,
              b.p && !b.failed ? b.p : "", kv_lost ? "; keys and values are computed again" : "");
     buf_free(&b);
 }

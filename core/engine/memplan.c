@@ -39,6 +39,22 @@ int memplan_check_place(struct mem_place *m, struct err *err)
                    (double)m->limit / MIB);
 }
 
+static double mib(uint64_t size)
+{
+    return (double)size / MIB;
+}
+
+/* A line for each device's own memory. */
+static void print_place(const struct mem_place *m, struct buf *out)
+{
+    buf_addf(out, "memory of %s: weights %.1f, KV %.1f, work %.1f, rope %.1f, total %.1f MiB, ",
+             m->name, mib(m->weights), mib(m->kv), mib(m->work), mib(m->rope), mib(m->total));
+    if (m->limit)
+        buf_addf(out, "it has %.1f MiB\n", mib(m->limit));
+    else
+        buf_addf(out, "it does not say how much it has\n");
+}
+
 void memplan_print(const struct mem_plan *m, struct buf *out)
 {
     const struct {
@@ -49,5 +65,7 @@ void memplan_print(const struct mem_plan *m, struct buf *out)
         { "rope table", m->rope }, { "total", m->total }, { "limit", m->limit }
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++)
-        buf_addf(out, "%-10s %12.1f MiB\n", row[i].name, (double)row[i].size / MIB);
+        buf_addf(out, "%-10s %12.1f MiB\n", row[i].name, mib(row[i].size));
+    for (uint32_t i = 0; i < m->n_place; i++)
+        print_place(&m->place[i], out);
 }

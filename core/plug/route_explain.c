@@ -114,7 +114,10 @@ static void add_homes(const struct group *g, struct buf *out)
     bool first = true;
     if (!g->n_home || (g->n_home == 1 && !g->homes[0].dev))
         return;
-    buf_addf(out, "%-9s  %-32s  ", "home", g->pin ? g->pin : "all layers without a pin");
+    char of[160] = "all layers without a pin";
+    if (g->pin)
+        snprintf(of, sizeof of, "layers of %s", g->pin);
+    buf_addf(out, "%-9s  %-32s  ", "home", of);
     for (unsigned pass = 0; pass < 2; pass++)             /* the chosen one, the others */
         for (unsigned i = 0; i < g->n_home; i++) {
             const struct route_home *h = &g->homes[i];

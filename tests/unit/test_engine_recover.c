@@ -1,13 +1,18 @@
 /* test_engine_recover.c - what goes on while a step is under way, and after a
- * device was lost. The devices are scalar-ref three times, under other names. */
+ * device was lost. The devices are scalar-ref three times, under other names; at
+ * the end the two of devmem, whose errors come late and whose memory is gone. */
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/ask.h"
+#include "tests/unit/plug_dir.h"
 
 #define FIRST "org.test.first"
 #define OTHER "org.test.other"
+#define MEM   "org.bitnetd.test.devmem"
 
 enum { N_TWIN = 2 };
 
@@ -16,10 +21,20 @@ static struct dev twin[N_TWIN], *street[N_TWIN + 1], **real_dev;
 static unsigned n_real;
 static struct err err;
 
-static void open_house(const char *attn, bool strict)
+/* Who takes over is measured once, for all tests. */
+static char timings[] = "/tmp/bitnet-recover-XXXXXX";
+
+static struct forward_conf house_conf(void)
 {
     struct forward_conf c = rig_conf(&(struct rig_opts){ .n_ctx = N_CTX, .max_tok = 32,
                                                          .max_seq = N_REQ, .max_out = N_REQ });
+    c.route.timings = timings;
+    return c;
+}
+
+static void open_house(const char *attn, bool strict)
+{
+    struct forward_conf c = house_conf();
     c.route.pin_linear = c.route.pin_point = FIRST;
     c.route.pin_attn = attn;
     c.route.strict = strict;
@@ -51,8 +66,11 @@ static void teardown(void)
     if (engine)
         engine_stop();
     forward_close(rig.f);
-    rig.plug->dev = real_dev;
-    rig.plug->n_dev = n_real;
+    if (real_dev) {
+        rig.plug->dev = real_dev;
+        rig.plug->n_dev = n_real;
+    }
+    real_dev = NULL;
     plug_close(rig.plug);
     model_close(rig.model);
 }
@@ -166,6 +184,67 @@ START_TEST(engine_strict_goes_on_with_nobody_unproven)
 }
 END_TEST
 
+/* -------------------------------------------------------------------- devmem */
+
+static const char *fail_at, *fail_late;
+
+static const char *option(void *ctx, const char *id, const char *key)
+{
+    (void)ctx;
+    if (strcmp(id, MEM))
+        return NULL;
+    return !strcmp(key, "fail-at") ? fail_at : !strcmp(key, "fail-late") ? fail_late
+         : !strcmp(key, "fail-with") ? "device" : !strcmp(key, "delay") ? "random" : NULL;
+}
+
+static void open_devmem(void)
+{
+    struct forward_conf c = house_conf();
+    struct plug_opts o;
+    plug_dir_setup();
+    plug_dir_add(PLUG_DIR_REF, "scalar-ref.so");
+    plug_dir_add(PLUG_DIR_TEST("devmem"), "devmem.so");
+    o = plug_dir_opts();
+    o.option = option;
+    o.no_test = true;
+    c.route.pin_linear = c.route.pin_attn = c.route.pin_point = MEM "#0";
+    rig = (struct rig){ .model = rig_model(NULL), .plug = plug_dir_open(&o) };
+    ck_assert_msg(!forward_open(&rig.f, rig.model, rig.plug, &c, &err), "%s", err.text);
+    fail_at = NULL;               /* whatever takes over does not fail */
+}
+
+/* Calls of the first device's stream: in a prompt, and in answers. */
+static const char *const call[] = { "200", "2501" };
+
+START_TEST(engine_private_memory_can_be_lost)
+{
+    struct ask a[N_REQ];
+    struct engine_stats s;
+    engine_start(N_REQ, 32, 32, 8);
+    alone_run();
+    engine_stop();
+    teardown();
+    fail_at = call[_i / 2];
+    fail_late = _i % 2 ? "1" : NULL;
+    open_devmem();
+    engine_start(3, 16, 8, N_REQ);
+    for (int i = 0; i < N_REQ; i++) {
+        ask_kind(&a[i], i);
+        ask_submit(&a[i]);
+    }
+    for (int i = 0; i < N_REQ; i++) {
+        ck_assert_int_eq(ask_wait(&a[i]), FINISH_LENGTH);
+        alone_check(&a[i], i);
+        ask_close(&a[i]);
+    }
+    engine_stats(engine, &s);
+    ck_assert_uint_eq(s.n_recover, 1);
+    ck_assert(plug_dir_dev(rig.plug, MEM)->disabled);
+    alone_close();
+    plug_dir_teardown();
+}
+END_TEST
+
 /* ------------------------------------------------------- a step is under way */
 
 /* Once the engine stands before a step, then in the midst of it. */
@@ -228,11 +307,16 @@ int main(void)
     tcase_add_loop_test(t, engine_reads_again_only_what_was_lost, 0, 2);
     tcase_add_test(t, engine_with_nobody_left_is_lost);
     tcase_add_test(t, engine_strict_goes_on_with_nobody_unproven);
+    tcase_add_loop_test(t, engine_private_memory_can_be_lost, 0, 2 * sizeof call / sizeof call[0]);
     tcase_add_test(t, engine_takes_and_admits_while_a_step_is_under_way);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
+    const int fd = mkstemp(timings);      /* a name that nobody else has */
+    if (fd < 0 || close(fd) || unlink(timings))
+        return 1;
     srunner_run_all(r, CK_NORMAL);
     int bad = srunner_ntests_failed(r);
     srunner_free(r);
+    unlink(timings);
     return bad != 0;
 }

@@ -117,6 +117,26 @@ START_TEST(memory_plan_over_the_limit_names_need_room_and_key)
 }
 END_TEST
 
+START_TEST(memory_plan_of_a_device_names_it_and_its_room)
+{
+    struct err err = { 0 };
+    struct mem_place m = { .name = "org.example.gpu#1 (a card)", .weights = 500 * MIB,
+                           .kv = 300 * MIB, .work = 20 * MIB, .rope = MIB, .limit = 821 * MIB };
+    ck_assert_int_eq(memplan_check_place(&m, &err), 0);
+    ck_assert_uint_eq(m.total, 821 * MIB);
+    m.limit = 0;                                  /* the device does not say */
+    ck_assert_int_eq(memplan_check_place(&m, &err), 0);
+    m.limit = 820 * MIB;
+    ck_assert_int_eq(memplan_check_place(&m, &err), ERR_LIMIT);
+    const char *want[] = { "org.example.gpu#1 (a card)", "821.0 MiB", "820.0 MiB", "engine.kv_tok" };
+    for (int i = 0; i < 4; i++)
+        ck_assert_msg(strstr(err.text, want[i]) != NULL, "%s", err.text);
+    m.kv = UINT64_MAX - 1;
+    ck_assert_int_eq(memplan_check_place(&m, &err), ERR_LIMIT);
+    ck_assert(m.total == UINT64_MAX);
+}
+END_TEST
+
 START_TEST(memory_table_has_a_line_for_each_part)
 {
     const struct mem_plan m = { .weights = 5 * MIB, .kv = 4 * MIB, .work = 3 * MIB, .rope = 2 * MIB,
@@ -131,6 +151,25 @@ START_TEST(memory_table_has_a_line_for_each_part)
         p = strchr(p, '\n') + 1;
     }
     ck_assert_int_eq(*p, 0);
+    buf_free(&out);
+}
+END_TEST
+
+START_TEST(memory_of_devices_has_a_line_each)
+{
+    struct mem_place p[2] = {
+        { .name = "org.x#1 (its name)", .weights = 5 * MIB, .kv = 4 * MIB, .work = 3 * MIB,
+          .rope = 2 * MIB, .total = 14 * MIB, .limit = 20 * MIB },
+        { .name = "org.y#0 (silent)" }
+    };
+    const struct mem_plan m = { .place = p, .n_place = 2 };
+    struct buf out = { 0 };
+    memplan_print(&m, &out);
+    ck_assert_ptr_nonnull(strstr(out.p, "limit               0.0 MiB\n"
+        "memory of org.x#1 (its name): weights 5.0, KV 4.0, work 3.0, rope 2.0, total 14.0 MiB, it "
+        "has 20.0 MiB\n"
+        "memory of org.y#0 (silent): weights 0.0, KV 0.0, work 0.0, rope 0.0, total 0.0 MiB, it "
+        "does not say how much it has\n"));
     buf_free(&out);
 }
 END_TEST
@@ -184,7 +223,9 @@ int main(void)
     tcase_add_test(c, memory_group_path_that_is_not_mounted_leads_to_the_mount);
     tcase_add_test(c, memory_group_v1_limits);
     tcase_add_test(c, memory_plan_over_the_limit_names_need_room_and_key);
+    tcase_add_test(c, memory_plan_of_a_device_names_it_and_its_room);
     tcase_add_test(c, memory_table_has_a_line_for_each_part);
+    tcase_add_test(c, memory_of_devices_has_a_line_each);
     tcase_add_test(c, rope_table_is_cosines_then_sines);
     tcase_add_test(c, rope_factor_slows_its_pair);
     suite_add_tcase(suite, c);

@@ -377,7 +377,7 @@ START_TEST(route_layers_go_where_they_are_pinned)
         ck_assert_uint_eq(point_of(i), to);
     }
     ck_assert_uint_eq(linear_of(-1), 1);
-    expect_explained("home       " QUICK_ID "                    " QUICK_ID);
+    expect_explained("home       layers of " QUICK_ID "          " QUICK_ID);
     expect_explained("pinned by plugins.layers");
     expect_explained("x2 ");
 }
