@@ -1,7 +1,8 @@
 /* cache.c - see cache.h.
  *
  * The file's name is a hash of everything that the binary depends on. Inside: a
- * head with length and checksum, the group sizes, the binary. It is machine code
+ * head with length and checksum, the group sizes, the binary (or none: the driver
+ * keeps its own). It is machine code
  * that a driver will run: only a file that is ours and that nobody else can write
  * is read. It is written under another name and renamed, so nobody reads half. */
 #include "cache.h"
@@ -148,7 +149,7 @@ static unsigned char *read_file(struct ocl_device *o, const char *path, int fd, 
     }
     unsigned char *body = NULL;
     if (read_all(fd, &h, sizeof h) && !memcmp(h.magic, magic, sizeof magic) &&
-        h.size > sizeof tune && h.size < SIZE_LIMIT &&
+        h.size >= sizeof tune && h.size < SIZE_LIMIT &&
         h.size == (uint64_t)st.st_size - sizeof h)
         body = read_body(o, fd, &h);
     if (body) {
@@ -157,7 +158,10 @@ static unsigned char *read_file(struct ocl_device *o, const char *path, int fd, 
         if (o->tuned)
             o->tune = tune;
         *size = (size_t)h.size - sizeof tune;
-        return body;
+        if (*size)
+            return body;
+        o->d.host->release(o->d.host->ctx, body);
+        return NULL;
     }
     say(o, path, "damaged; the kernels are compiled again");
     return NULL;
@@ -188,7 +192,9 @@ void cache_write(struct ocl_device *o, const char *flags, const unsigned char *b
         return;
     struct head h = { .size = sizeof o->tune + size };
     memcpy(h.magic, magic, sizeof magic);
-    h.sum = fnv(fnv(FNV_START, &o->tune, sizeof o->tune), binary, size);
+    h.sum = fnv(FNV_START, &o->tune, sizeof o->tune);
+    if (size)
+        h.sum = fnv(h.sum, binary, size);
     snprintf(fresh, sizeof fresh, "%s.%ld", path, (long)getpid());
     const int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
@@ -196,7 +202,7 @@ void cache_write(struct ocl_device *o, const char *flags, const unsigned char *b
         return;
     }
     bool ok = write_all(fd, &h, sizeof h) && write_all(fd, &o->tune, sizeof o->tune) &&
-              write_all(fd, binary, size);
+              (!size || write_all(fd, binary, size));
     ok = !close(fd) && ok;
     if (!ok || rename(fresh, path)) {
         (void)unlink(fresh);

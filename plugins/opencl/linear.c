@@ -113,6 +113,13 @@ static int mul_ternary(bnp_stream *s, const struct product *p)
                                            { g.rows, g.parts, 1 } });
 }
 
+int ocl_linear_try(bnp_stream *s, const bnp_weight *w, struct ocl_ref act, struct ocl_ref y,
+                   uint32_t n_tok)
+{
+    return mul_ternary(s, &(struct product){ .w = w, .act = act, .y = y, .n_tok = n_tok,
+                                             .y_stride = w->k.rows * sizeof(float) });
+}
+
 static int mul_dense(bnp_stream *s, const struct product *p)
 {
     static const enum ocl_kernel kernel[][2] = {

@@ -241,6 +241,11 @@ int ocl_linear_prepare(bnp_device *, const bnp_weight_desc *, const bnp_weight_s
                        bnp_weight **);
 int ocl_linear_adopt(bnp_device *, const bnp_weight_desc *, bnp_span, bnp_weight **);
 void ocl_linear_release(bnp_weight *);
+/* The handle of a weight whose storage is filled, or need not be. */
+int ocl_weight_fill(bnp_device *, const bnp_weight_desc *, bnp_span storage, bnp_weight *);
+/* The product of a ternary weight and n_tok rows, y's tightly packed. */
+int ocl_linear_try(bnp_stream *, const bnp_weight *, struct ocl_ref act, struct ocl_ref y,
+                   uint32_t n_tok);
 
 uint64_t ocl_topk_scratch(const bnp_weight_desc *);
 int ocl_linear_act_size(bnp_device *, uint32_t kind, uint32_t cols, uint32_t n_tok, uint64_t *);

@@ -92,12 +92,24 @@ int ocl_program_open(struct ocl_device *o)
     return build(o, flags, false);
 }
 
+/* PoCL keeps what it compiled itself, and to give a binary it compiles every
+ * kernel once more for any group size: seconds, for nothing. */
+static bool binary_wanted(const struct ocl_device *o)
+{
+    const char *use = ocl_option(o->d.host, "cache");
+    return strcmp(o->f.platform_name, "Portable Computing Language") || (use && !strcmp(use, "on"));
+}
+
 void ocl_cache_store(struct ocl_device *o)
 {
     const bnp_host *host = o->d.host;
     char flags[512];
     size_t size = 0;
     flags_of(o, flags, sizeof flags);
+    if (!binary_wanted(o)) {
+        cache_write(o, flags, NULL, 0);
+        return;
+    }
     if (cl.clGetProgramInfo(o->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
         return;
     unsigned char *binary = host->alloc(host->ctx, size, BNP_ALIGN, -1);

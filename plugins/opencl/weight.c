@@ -226,6 +226,19 @@ static int adopted_scales_check(struct ocl_device *o, const bnp_weight_desc *w, 
     return rc;
 }
 
+int ocl_weight_fill(bnp_device *d, const bnp_weight_desc *w, bnp_span storage, bnp_weight *h)
+{
+    struct ocl_ref at;
+    const int rc = ocl_ref(d, kit_weight_name(w), storage, storage_size(w), &at);
+    if (rc)
+        return rc;
+    kit_weight_fill(&h->k, d, w);
+    h->data = at;
+    h->scale_at = at.at + data_size(w);
+    h->n_chunk = n_chunk(w);
+    return BNP_OK;
+}
+
 /* src NULL: storage is already filled. */
 static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,
                        bnp_span storage, bnp_weight **out)
@@ -246,12 +259,8 @@ static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight
     bnp_weight *h = d->host->alloc(d->host->ctx, sizeof *h, BNP_ALIGN, -1);
     if (!h)
         return kit_fail(d, BNP_E_NOMEM, "%s: no memory for its handle", kit_weight_name(w));
-    kit_weight_fill(&h->k, d, w);
-    h->data = at;
-    h->scale_at = at.at + data_size(w);
-    h->n_chunk = n_chunk(w);
     *out = h;
-    return BNP_OK;
+    return ocl_weight_fill(d, w, storage, h);
 }
 
 int ocl_linear_prepare(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,

@@ -34,7 +34,7 @@ bool not_finite(float x)
     return (as_uint(x) & 0x7f800000u) == 0x7f800000u;
 }
 
-#ifdef EXACT_DIV
+#if defined(EXACT_DIV) && !defined(SOFT_DIV)    /* SOFT_DIV: for tests */
 #define DIV(a, b) ((a) / (b))
 #define SQRT(a) sqrt(a)
 #else
