@@ -2,7 +2,6 @@
  * submitted becomes a record with real spans. */
 #include "devmem.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define DEVMEM_ID      "org.bitnetd.test.devmem"
@@ -28,6 +27,7 @@ static int device_open(const bnp_host *host, uint32_t index, bnp_device **out)
         return BNP_E_NOMEM;
     }
     d->kit = (bnp_device){ .host = host, .index = index };
+    d->host_mem = queue_number(d, "host-memory");
     *out = &d->kit;
     return BNP_OK;
 }
@@ -39,11 +39,14 @@ static void device_close(bnp_device *d)
 
 static int device_info(bnp_device *d, bnp_device_info *info)
 {
-    const char *size = d->host->option(d->host->ctx, "mem-size");
-    bnp_device_info mine = { .kind = BNP_DEV_OTHER, .mem_size = UINT64_C(1) << 30 };
+    const uint64_t size = queue_number(mem_dev(d), "mem-size");
+    bnp_device_info mine = { .kind = BNP_DEV_OTHER, .mem_size = size ? size : UINT64_C(1) << 30 };
     memcpy(mine.name, "private memory, late", sizeof "private memory, late");
-    if (size)
-        mine.mem_size = strtoul(size, NULL, 10);
+    if (mem_dev(d)->host_mem) {
+        memcpy(mine.name, "host memory, late", sizeof "host memory, late");
+        mine.flags = BNP_DEV_HOST_MEM;
+        mine.mem_size = 0;
+    }
     sized_fill(info, &mine, sizeof mine);
     return BNP_OK;
 }

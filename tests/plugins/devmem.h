@@ -15,7 +15,9 @@
  *   fail-with = device|numeric|internal|nomem
  *   fail-late = 1          it fails when it is run, so wait says so
  *   mem-max = N            bytes; mem_alloc says BNP_E_NOMEM beyond
- *   mem-size = N           bytes; what device_info says there is */
+ *   mem-size = N           bytes; what device_info says there is
+ *   host-memory = 1        the wall is gone: it computes on the host's memory,
+ *                          as late as ever */
 #ifndef TESTS_PLUGINS_DEVMEM_H
 #define TESTS_PLUGINS_DEVMEM_H
 
@@ -34,7 +36,7 @@ struct mem_device {
     struct block block[N_BLOCK];
     uint64_t used;              /* bytes                                     */
     uint32_t n_pending;         /* records of all streams that use memory    */
-    bool lost;
+    bool lost, host_mem;
 };
 
 enum op {
@@ -99,6 +101,8 @@ void queue_drop(struct mem_stream *);
 int queue_span(struct mem_stream *, const char *what, bnp_span *);
 int queue_rows(struct mem_stream *, const char *what, bnp_rows *);
 bool block_real(struct mem_device *, bnp_span *);
+/* An option that is a number, 0 when it is for the other device. */
+unsigned long queue_number(const struct mem_device *, const char *key);
 
 extern const bnp_device_ops mem_device_ops;     /* devmem_queue.c */
 

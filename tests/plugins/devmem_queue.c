@@ -14,8 +14,7 @@ static const char *option(const struct mem_device *d, const char *key)
     return v ? v : "";
 }
 
-/* A number, 0 when it is for the other device. */
-static unsigned long number(const struct mem_device *d, const char *key)
+unsigned long queue_number(const struct mem_device *d, const char *key)
 {
     char *end;
     const unsigned long n = strtoul(option(d, key), &end, 10);
@@ -32,8 +31,8 @@ static bnp_span handle(const struct mem_device *d, uint32_t i)
 
 bool block_real(struct mem_device *d, bnp_span *s)
 {
-    if (!s->base)
-        return !s->size;
+    if (!s->base || d->host_mem)
+        return s->base || !s->size;
     const uint64_t at = ((uint64_t)(uintptr_t)s->base - BASE) / STEP -
                         (uint64_t)d->kit.index * N_BLOCK;
     if (at >= N_BLOCK || s->base != handle(d, (uint32_t)at).base || !d->block[at].real ||
@@ -46,7 +45,7 @@ bool block_real(struct mem_device *d, bnp_span *s)
 static int mem_alloc(bnp_device *dev, uint32_t kind, uint64_t size, uint64_t align, bnp_span *out)
 {
     struct mem_device *d = mem_dev(dev);
-    const uint64_t max = number(d, "mem-max");
+    const uint64_t max = queue_number(d, "mem-max");
     uint32_t i = 0;
     (void)kind;
     *out = (bnp_span){ 0 };
@@ -258,12 +257,12 @@ static int stream_open(bnp_device *dev, const bnp_limits *limits, bnp_stream **o
         s->begin[i] = (char *)s + head + i * arrays;
     s->stage = s->begin[0] + N_BEGIN * arrays;
     s->stage_size = STAGE;
-    s->busy_every = number(d, "busy-every");
-    s->fail_at = number(d, "fail-at");
+    s->busy_every = queue_number(d, "busy-every");
+    s->fail_at = queue_number(d, "fail-at");
     s->fail_with = status_named(option(d, "fail-with"));
     s->fail_late = option(d, "fail-late")[0] == '1';
     s->eager = !strcmp(option(d, "delay"), "random");
-    s->random = number(d, "seed");
+    s->random = queue_number(d, "seed");
     *out = (bnp_stream *)(void *)s;
     return BNP_OK;
 }

@@ -74,6 +74,31 @@ START_TEST(a_full_queue_changes_nothing)
 }
 END_TEST
 
+/* Device 1 computes on the host's memory, late; device 0 is behind its wall. Each
+ * waits for whoever wrote what it reads, and for who still reads what it writes. */
+static const struct {
+    const char *how;
+    struct place_opts o;
+} tardy[] = {
+    { "all late", { MEM1, MEM1, MEM1, NULL, false } },
+    { "linear late", { MEM1, REF, REF, NULL, false } },
+    { "linear late, attention away", { MEM1, MEM0, REF, NULL, false } },
+    { "linear away, attention late", { MEM0, MEM1, REF, NULL, false } },
+    { "pointwise late", { MEM0, REF, MEM1, NULL, false } },
+    { "layers late and away", { REF, REF, REF, "0-1:" MEM1 " 2-3:" MEM0 " 5:" MEM1, false } },
+};
+
+START_TEST(late_work_on_host_memory_is_waited_for)
+{
+    place_rig_option("host-memory", "1#1");
+    place_rig_option("delay", _i % 2 ? "random" : "wait");
+    place_rig_open(&tardy[_i / 2].o);
+    ck_assert(place_rig_dev(MEM, 1)->info.flags == BNP_DEV_HOST_MEM);
+    place_rig_check(tardy[_i / 2].how, 0);
+    place_rig_check(tardy[_i / 2].how, 7);
+}
+END_TEST
+
 /* What one output's largest logits are does not depend on the place either. */
 START_TEST(largest_logits_come_from_the_device)
 {
@@ -398,6 +423,8 @@ int main(void)
     tcase_add_loop_test(c, every_mix_of_places_gives_scalar_refs_bits, 0, n_mix);
     tcase_add_loop_test(c, every_mix_gives_them_whenever_devices_compute, 0, n_mix);
     tcase_add_loop_test(c, a_full_queue_changes_nothing, 0, n_mix);
+    tcase_add_loop_test(c, late_work_on_host_memory_is_waited_for, 0,
+                        2 * (int)(sizeof tardy / sizeof tardy[0]));
     tcase_add_test(c, largest_logits_come_from_the_device);
     tcase_add_test(c, one_device_is_asked_for_its_outputs_only);
     tcase_add_test(c, only_the_rows_of_a_step_cross);
