@@ -96,21 +96,6 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* This process's largest resident set; 0 when the system does not say. */
-static double rss_mib(void)
-{
-    char *status, *line;
-    size_t n;
-    unsigned long kib = 0;
-    if (file_read("/proc/self/status", 1 << 20, &status, &n, NULL))
-        return 0;
-    line = strstr(status, "VmHWM:");
-    if (line)
-        kib = strtoul(line + 6, NULL, 10);
-    free(status);
-    return (double)kib / 1024;
-}
-
 static int load(struct loaded *l, struct err *e)
 {
     const uint64_t n_ctx = bench_positions(&ask);
@@ -183,7 +168,7 @@ static int bench(enum bench_format format, struct bench_run *u, struct err *e)
         workers_float_env();
         rc = measure(&b, row, &n, e);
     }
-    u->rss_mib = rss_mib();
+    u->rss_mib = bench_rss_mib(&b);
     if (!rc)
         rc = bench_print(format, &l, u, row, n, e);
     if (b.ask)

@@ -9,6 +9,7 @@
 #include "core/engine/batch.h"
 #include "core/engine/forward.h"
 #include "core/engine/sample.h"
+#include "core/plug/limits.h"
 #include "tools/bitnet.h"
 
 enum { BENCH_LIST = 16 };
@@ -37,6 +38,8 @@ struct bench_row {
     double step_s, step_s_p10, step_s_p90;      /* of a pass                   */
     double bytes, macs;           /* that one repetition must read and do      */
     double head_rows;             /* rows of the head computed for one output  */
+    struct limits_now now;        /* the machine meanwhile: mean of samples    */
+                                  /* before and after each repetition          */
 };
 
 struct bench {
@@ -49,11 +52,17 @@ struct bench {
     int32_t *id;                  /* [chunk] made-up tokens of a prompt        */
     uint32_t max_seq;
     double *time;                 /* [n_rep] then [n_rep * steps]              */
+    double rss_mib;               /* peak so far, without what samples took    */
 };
 
 /* Positions and KV tokens that the asked rows need at most. */
 uint64_t bench_positions(const struct bench_ask *);
 uint32_t bench_max_seq(const struct bench_ask *);
+
+/* Adds one of n_rep + 1 samples of the machine's limits to the row. */
+void bench_sample(struct bench *, struct bench_row *);
+/* The process's largest memory, samples excluded. */
+double bench_rss_mib(struct bench *);
 
 int bench_open(struct bench *, struct forward *, const struct bench_ask *, struct err *);
 void bench_close(struct bench *);

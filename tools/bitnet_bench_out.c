@@ -37,12 +37,12 @@ static double fraction(double part, double all)
     return all > 0 ? part / all : 0;
 }
 
-static void add_times(json_t *j, const struct bench_row *r, const struct loaded *l)
+static void add_times(json_t *j, const struct bench_row *r)
 {
     const double tokens = (double)r->n_tok * r->n_seq;
     const double gbs = r->bytes / r->s * 1e-9, gmacs = r->macs / r->s * 1e-9;
-    const double of_read = fraction(gbs, limits_read_gbs(l->plug));
-    const double of_int8 = fraction(gmacs, limits_int8_gmacs(l->plug));
+    const double of_read = fraction(gbs, r->now.read_gbs);
+    const double of_int8 = fraction(gmacs, r->now.int8_gmacs);
     text(j, "test", r->name);
     whole(j, "n_prompt", r->decode ? 0 : r->n_tok);
     whole(j, "n_gen", r->decode ? r->n_tok : 0);
@@ -59,6 +59,8 @@ static void add_times(json_t *j, const struct bench_row *r, const struct loaded 
     number(j, "head_rows", r->head_rows);
     number(j, "read_gbs", gbs);
     number(j, "int8_gmacs", gmacs);
+    number(j, "now_read_gbs", r->now.read_gbs);
+    number(j, "now_int8_gmacs", r->now.int8_gmacs);
     number(j, "of_read", of_read);
     number(j, "of_int8", of_int8);
     text(j, "limit", of_read > of_int8 ? "memory" : "int8");
@@ -142,7 +144,7 @@ static void add_run(json_t *j, const struct bench_run *u)
 static json_t *record(const struct loaded *l, const struct bench_run *u, const struct bench_row *r)
 {
     json_t *j = json_object();
-    add_times(j, r, l);
+    add_times(j, r);
     whole(j, "n_rep", r->n_rep);
     add_machine(j, l);
     add_model(j, l);
@@ -203,7 +205,7 @@ static void put_md(struct buf *b, json_t *list)
 {
     size_t i;
     json_t *j = json_array_get(list, 0);
-    buf_addf(b, "- machine: %s, %.0f threads, %s; reads %.1f GB/s, int8 %.1f GMAC/s (%s)\n",
+    buf_addf(b, "- machine: %s, %.0f threads, %s; at best reads %.1f GB/s, int8 %.1f GMAC/s (%s)\n",
              str(j, "cpu"), num(j, "threads"), str(j, "isa"), num(j, "machine_read_gbs"),
              num(j, "machine_int8_gmacs"), str(j, "machine_int8_by"));
     buf_addf(b, "- model: %s (%s), %s with %s head, %.1f MiB of weights, loaded in %.2f s, "
@@ -213,13 +215,13 @@ static void put_md(struct buf *b, json_t *list)
              str(j, "plugin_head"), str(j, "plugin_attn"), str(j, "plugin_point"));
     buf_addf(b, "- bitnet %s%s%s, %.0f repetitions: `%s`\n\n", str(j, "version"),
              *str(j, "commit") ? " " : "", str(j, "commit"), num(j, "n_rep"), str(j, "command"));
-    buf_addf(b, "| test | n_batch | tok/s | min .. max | ms/step | GB/s | of read | GMAC/s | "
-             "of int8 | of limit |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    buf_addf(b, "| test | n_batch | tok/s | min .. max | ms/step | GB/s | machine | GMAC/s | "
+             "machine | of limit |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     json_array_foreach(list, i, j)
-        buf_addf(b, "| %s | %.0f | %.2f | %.2f .. %.2f | %.3f | %.2f | %.1f %% | %.2f | %.1f %% | "
+        buf_addf(b, "| %s | %.0f | %.2f | %.2f .. %.2f | %.3f | %.2f | %.1f | %.2f | %.1f | "
                  "%.1f %% %s |\n", str(j, "test"), num(j, "n_batch"), num(j, "tok_s"),
                  num(j, "tok_s_min"), num(j, "tok_s_max"), num(j, "step_ms"), num(j, "read_gbs"),
-                 100 * num(j, "of_read"), num(j, "int8_gmacs"), 100 * num(j, "of_int8"),
+                 num(j, "now_read_gbs"), num(j, "int8_gmacs"), num(j, "now_int8_gmacs"),
                  100 * num(j, "of_limit"), str(j, "limit"));
 }
 

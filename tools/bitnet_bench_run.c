@@ -325,8 +325,11 @@ int bench_prompt(struct bench *b, uint32_t depth, struct bench_row *r, struct er
     r->macs = c.layer_macs * n + c.head_macs;
     int rc = prefill(b, depth, n < chunk ? n : chunk, NULL, e);
     const struct head_count before = b->f->head;
-    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
+    bench_sample(b, r);
+    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++) {
         rc = prefill(b, depth, n, b->time + b->ask->n_rep + (size_t)i * r->n_step, e);
+        bench_sample(b, r);
+    }
     if (rc)
         return rc;
     r->head_rows = head_rows(b, &before);
@@ -348,8 +351,11 @@ int bench_decode(struct bench *b, uint32_t depth, uint32_t n_seq, struct bench_r
     r->macs = (c.layer_macs + c.head_macs) * n * n_seq;
     int rc = generate(b, depth, n_seq, n < WARM_STEPS ? n : WARM_STEPS, NULL, e);
     const struct head_count before = b->f->head;
-    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++)
+    bench_sample(b, r);
+    for (uint32_t i = 0; i < b->ask->n_rep && !rc; i++) {
         rc = generate(b, depth, n_seq, n, b->time + b->ask->n_rep + (size_t)i * n, e);
+        bench_sample(b, r);
+    }
     if (rc)
         return rc;
     r->head_rows = head_rows(b, &before);

@@ -20,6 +20,7 @@
 #define BLOCK     256u                    /* bytes of one turn of the loop     */
 #define AHEAD     2048u                   /* bytes that prefetches lead by     */
 #define BUDGET_S  0.15
+#define SAMPLE_S  0.03                    /* of limits_sample                  */
 #define WINDOWS   16u                     /* of a slice                        */
 #define READS     1024u                   /* windows read, at most             */
 
@@ -95,37 +96,62 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Seconds of a window, the lowest eighth of all: as kernels are timed. */
-static double time_window(struct plug *plug, struct reading *r)
+/* Seconds of the i-th window. */
+static double time_window(struct plug *plug, struct reading *r, unsigned i)
 {
-    const uint32_t n = plug->topo.abi.n_workers;
+    r->ahead = i / WINDOWS % 2 != 0;
+    r->from = i % WINDOWS * r->window;
+    const double start = now_s();
+    workers_run(plug->workers, plug->topo.abi.n_workers, BNP_PAR_STATIC, read_window, r);
+    return now_s() - start;
+}
+
+/* The lowest eighth of all: as kernels are timed. */
+static double best_window(struct plug *plug, struct reading *r)
+{
     double took[READS], spent = 0;
     unsigned i = 0;
-    workers_run(plug->workers, n, BNP_PAR_STATIC, touch, r);
-    for (; i < READS && (i < 4 * WINDOWS || spent < BUDGET_S); i++) {
-        r->ahead = i / WINDOWS % 2 != 0;
-        r->from = i % WINDOWS * r->window;
-        const double start = now_s();
-        workers_run(plug->workers, n, BNP_PAR_STATIC, read_window, r);
-        took[i] = now_s() - start;
-        spent += took[i];
-    }
+    for (; i < READS && (i < 4 * WINDOWS || spent < BUDGET_S); i++)
+        spent += took[i] = time_window(plug, r, i);
     qsort(took, i, sizeof took[0], by_value);
     return took[i / 8];
 }
 
-double limits_read_gbs(struct plug *plug)
+/* The mean, of windows read the better way: with prefetches, or without. */
+static double mean_window(struct plug *plug, struct reading *r)
+{
+    double spent[2] = { 0 };
+    unsigned i = 0;
+    for (; i < 2 * WINDOWS || (i < READS && spent[0] + spent[1] < SAMPLE_S); i++)
+        spent[i / WINDOWS % 2] += time_window(plug, r, i);
+    for (; i % (2 * WINDOWS); i++)
+        spent[i / WINDOWS % 2] += time_window(plug, r, i);
+    return (spent[0] < spent[1] ? spent[0] : spent[1]) / (i / 2);
+}
+
+/* 1e9 bytes a second, from the seconds of a window. */
+static double read_rate(struct plug *plug, double (*time)(struct plug *, struct reading *))
 {
     const uint32_t n = plug->topo.abi.n_workers;
-    if (plug->limits.read_gbs > 0)
-        return plug->limits.read_gbs;
     struct reading r = { .window = read_size(plug) / n / WINDOWS / BLOCK * BLOCK };
     r.slice = r.window * WINDOWS;
     r.p = r.slice ? plug_mem_alloc(plug, r.slice * n, BNP_ALIGN) : NULL;
     if (!r.p)
         return 0;
-    const double s = time_window(plug, &r);
+    workers_run(plug->workers, n, BNP_PAR_STATIC, touch, &r);
+    const double s = time(plug, &r);
     plug_mem_free(plug, r.p);
-    plug->limits.read_gbs = s > 0 ? (double)(r.window * n) / s * 1e-9 : 0;
+    return s > 0 ? (double)(r.window * n) / s * 1e-9 : 0;
+}
+
+double limits_read_gbs(struct plug *plug)
+{
+    if (!(plug->limits.read_gbs > 0))
+        plug->limits.read_gbs = read_rate(plug, best_window);
     return plug->limits.read_gbs;
+}
+
+struct limits_now limits_sample(struct plug *plug)
+{
+    return (struct limits_now){ read_rate(plug, mean_window), limits_int8_mean(plug) };
 }

@@ -13,6 +13,7 @@
 #define BUDGET_S 0.2
 #define PASS_S   0.001                    /* one pass takes this long at least */
 #define PASSES   256u
+#define SAMPLE_S 0.03                     /* of limits_int8_mean               */
 
 struct loop {
     uint64_t isa;                         /* all of these bits                 */
@@ -134,7 +135,8 @@ struct running {
     const struct loop *loop;
     uint64_t turns;
     double took[TOPO_MAX_WORKERS];        /* seconds of each worker's fastest  */
-};                                        /* pass                              */
+    double spent[TOPO_MAX_WORKERS];       /* pass, and of all                  */
+};
 
 static double now_s(void)
 {
@@ -154,6 +156,7 @@ static void run_one(void *arg, uint32_t task, uint32_t worker)
     const double took = now_s() - start;
     if (took < r->took[task])
         r->took[task] = took;
+    r->spent[task] += took;
 }
 
 static void pass(struct plug *plug, struct running *r)
@@ -161,31 +164,56 @@ static void pass(struct plug *plug, struct running *r)
     workers_run(plug->workers, plug->topo.abi.n_workers, BNP_PAR_STATIC, run_one, r);
 }
 
-static void forget(struct running *r, uint32_t n)
+/* As many turns as take PASS_S, and nothing else yet. */
+static bool settle(struct plug *plug, struct running *r)
 {
+    const uint32_t n = plug->topo.abi.n_workers;
+    *r = (struct running){ .loop = best_loop(plug->topo.abi.isa), .turns = 512 };
+    if (!r->loop->macs || n > TOPO_MAX_WORKERS)
+        return false;
+    do {
+        r->turns *= 2;
+        for (uint32_t w = 0; w < n; w++)
+            r->took[w] = 1e9;
+        pass(plug, r);
+    } while (r->took[0] < PASS_S);
     for (uint32_t w = 0; w < n; w++)
-        r->took[w] = 1e9;
+        r->spent[w] = 0;
+    return true;
+}
+
+/* 1e9 products a second when each worker takes s[w] seconds for turns. */
+static double rate_of(const struct plug *plug, const struct running *r, const double *s,
+                      double turns)
+{
+    double rate = 0;
+    for (uint32_t w = 0; w < plug->topo.abi.n_workers; w++)
+        rate += turns / s[w];
+    return rate * r->loop->macs * 1e-9;
 }
 
 double limits_int8_gmacs(struct plug *plug)
 {
-    const uint32_t n = plug->topo.abi.n_workers;
-    struct running r = { .loop = best_loop(plug->topo.abi.isa), .turns = 512 };
-    if (plug->limits.int8_gmacs > 0 || !r.loop->macs || n > TOPO_MAX_WORKERS)
+    struct running r;
+    if (plug->limits.int8_gmacs > 0 || !settle(plug, &r))
         return plug->limits.int8_gmacs;
-    do {
-        r.turns *= 2;
-        forget(&r, n);
-        pass(plug, &r);
-    } while (r.took[0] < PASS_S);
     const double end = now_s() + BUDGET_S;
     for (unsigned i = 0; i < PASSES && (i < 16 || now_s() < end); i++)
         pass(plug, &r);
-    double rate = 0;                      /* turns per second, of all          */
-    for (uint32_t w = 0; w < n; w++)
-        rate += (double)r.turns / r.took[w];
-    plug->limits.int8_gmacs = rate * r.loop->macs * 1e-9;
+    plug->limits.int8_gmacs = rate_of(plug, &r, r.took, (double)r.turns);
     return plug->limits.int8_gmacs;
+}
+
+double limits_int8_mean(struct plug *plug)
+{
+    struct running r;
+    if (!settle(plug, &r))
+        return 0;
+    const double end = now_s() + SAMPLE_S;
+    unsigned n = 0;
+    for (; n < 4 || (n < PASSES && now_s() < end); n++)
+        pass(plug, &r);
+    return rate_of(plug, &r, r.spent, (double)r.turns * n);
 }
 
 const char *limits_int8_name(const struct plug *plug)

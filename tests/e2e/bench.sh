@@ -50,8 +50,8 @@ same "int8 keys and values are fewer bytes" "i8 true" \
     "$(jq -r --slurpfile f16 "$top/rows.json" \
         '.[0] | "\(.type_kv) \(.step_bytes < $f16[0][4].step_bytes)"' "$top/i8.json")"
 same "a share is part over whole" true \
-    "$(rows 'all(.[]; (.read_gbs / .machine_read_gbs / .of_read - 1 | fabs) < 1e-6 and
-        (.int8_gmacs / .machine_int8_gmacs / .of_int8 - 1 | fabs) < 1e-6 and
+    "$(rows 'all(.[]; (.read_gbs / .now_read_gbs / .of_read - 1 | fabs) < 1e-6 and
+        (.int8_gmacs / .now_int8_gmacs / .of_int8 - 1 | fabs) < 1e-6 and
         .of_limit == ([.of_read, .of_int8] | max))')"
 same "speed is tokens over time" true \
     "$(rows '.[1] | .tok_s * .step_ms / 1e3 | . > 0.5 and . < 2')"

@@ -53,6 +53,17 @@ START_TEST(limits_int8_is_a_plausible_number_and_measured_once)
 }
 END_TEST
 
+/* Both of a sample; its memory is given back. */
+START_TEST(limits_sample_is_plausible)
+{
+    const struct limits_now now = limits_sample(plug);
+    ck_assert_msg(now.read_gbs > 0.001 && now.read_gbs < 2000, "%g GB/s", now.read_gbs);
+    ck_assert_msg(now.int8_gmacs > 0.001 && now.int8_gmacs < 2 * 4096 * 10.0, "%g GMAC/s",
+                  now.int8_gmacs);
+    ck_assert_uint_eq(atomic_load(&plug->mem.n), 0);
+}
+END_TEST
+
 /* Each mask that this processor has runs a loop of its own. */
 START_TEST(limits_int8_keeps_to_the_mask)
 {
@@ -80,6 +91,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, limits_reading_is_a_plausible_number_and_measured_once);
     tcase_add_test(c, limits_int8_is_a_plausible_number_and_measured_once);
+    tcase_add_test(c, limits_sample_is_plausible);
     tcase_add_test(c, limits_int8_keeps_to_the_mask);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
