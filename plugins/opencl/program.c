@@ -14,7 +14,7 @@
 static void flags_of(const struct ocl_device *o, char *out, size_t size)
 {
     const char *more = ocl_option(o->d.host, "build_options");
-    snprintf(out, size, "-cl-std=CL1.2%s%s %.200s",
+    snprintf(out, size, "-w -cl-std=CL1.2%s%s %.200s",
              o->f.exact_div ? " -cl-fp32-correctly-rounded-divide-sqrt -DEXACT_DIV" : "",
              o->f.int_dot ? " -DHAVE_DOT" : "", more ? more : "");
 }
