@@ -7,6 +7,8 @@ plugins=$build/lib/bitnet/plugins
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME="$tmp/cache"
+export POCL_CACHE_DIR="$build/tests/opencl/pocl"        # PoCL's own, so that it need not start anew
+mkdir -p "$POCL_CACHE_DIR"
 n_bad=0
 
 list() { "$build/bin/bitnet-plugins" list --dir "$plugins" "$@" 2>&1; }
