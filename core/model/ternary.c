@@ -20,30 +20,33 @@
  *   in    byte j, two-bit field f      element f * stride + j
  *   out   byte j, fields low first     elements 4j .. 4j + 3
  *
- * so that output byte j takes one field of four neighbouring input bytes.
- * high_first: field 0 is bits 7:6, else bits 1:0. stride % 4 == 0. */
-static void regroup(const uint8_t *in, uint8_t *out, unsigned stride, bool high_first)
+ * so that output byte j takes one field of four neighbouring input bytes. The
+ * strides are constants where this is inlined, for the loop to become vectors. */
+static inline void regroup(const uint8_t *restrict in, uint8_t *restrict out, unsigned stride,
+                           bool high_first)
 {
-    for (unsigned j = 0; j < stride; j++) {
-        unsigned field = 4 * j / stride;
-        uint32_t v;
-        memcpy(&v, in + 4 * j % stride, sizeof v);
-        v = v >> 2 * (high_first ? 3 - field : field) & 0x03030303;
-        out[j] = (uint8_t)(v | v >> 6 | v >> 12 | v >> 18);
-    }
+    for (unsigned field = 0; field < 4; field++, out += stride / 4)
+        for (unsigned j = 0; j < stride / 4; j++) {
+            uint32_t v;
+            memcpy(&v, in + 4 * j, sizeof v);
+            v = v >> 2 * (high_first ? 3 - field : field) & 0x03030303;
+            out[j] = (uint8_t)(v | v >> 6 | v >> 12 | v >> 18);
+        }
 }
 
-/* Fields with value 3 in n bytes. */
+/* Fields with value 3 in n bytes. The usual answer, none, is found quickly. */
 static uint64_t count_threes(const uint8_t *p, uint64_t n)
 {
-    uint64_t count = 0;
-    for (; n; ) {
-        uint64_t v = 0, step = n < 8 ? n : 8;
-        memcpy(&v, p, step);
-        count += (uint64_t)__builtin_popcountll(v & v >> 1 & 0x5555555555555555);
-        p += step;
-        n -= step;
+    uint64_t any = 0, count = 0, i = 0;
+    for (; n - i >= 32; i += 32) {
+        uint64_t v[4];
+        memcpy(v, p + i, sizeof v);
+        any |= (v[0] & v[0] >> 1) | (v[1] & v[1] >> 1) | (v[2] & v[2] >> 1) | (v[3] & v[3] >> 1);
     }
+    if (!(any & 0x5555555555555555))
+        p += i, n -= i;
+    for (; n; n--, p++)
+        count += (uint64_t)__builtin_popcount(*p & *p >> 1 & 0x55u);
     return count;
 }
 
@@ -101,8 +104,13 @@ void i2s_row(const struct wsrc *w, uint32_t row, void *dst)
     uint64_t start = (uint64_t)row * w->cols;
     uint32_t col = 0;
     if (w->layout != I2S_C && start % (4 * stride) == 0)
-        for (; w->cols - col >= 4 * stride; col += 4 * stride, out += stride)
-            regroup(w->t->data + (start + col) / 4, out, stride, true);
+        for (; w->cols - col >= 4 * stride; col += 4 * stride, out += stride) {
+            const uint8_t *in = w->t->data + (start + col) / 4;
+            if (stride == 32)
+                regroup(in, out, 32, true);
+            else
+                regroup(in, out, 16, true);
+        }
     for (; col < w->cols; col += 4) {
         unsigned byte = 0x55;                       /* tail codes are 1 */
         for (unsigned i = 0; i < 4 && col + i < w->cols; i++)

@@ -150,12 +150,18 @@ bool kit_row_ok(const bnp_weight_desc *w, const void *row)
         return true;
     if (w->format != BNP_FMT_T2)
         return floats_ok(w, at);
-    uint8_t three = 0;
-    for (uint32_t i = 0; i < n; i++)
+    uint64_t three = 0;
+    uint32_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t v;
+        memcpy(&v, at + i, sizeof v);
+        three |= v & v >> 1;
+    }
+    for (; i < n; i++)
         three |= at[i] & at[i] >> 1;
     const unsigned tail = w->cols % 4 ? at[n - 1] >> 2 * (w->cols % 4) : 0x55;
     const unsigned ones = w->cols % 4 ? 0x55u >> 2 * (w->cols % 4) : 0x55;
-    return (!(three & 0x55) || (w->flags & BNP_W_PLUS2)) && tail == ones;
+    return (!(three & 0x5555555555555555) || (w->flags & BNP_W_PLUS2)) && tail == ones;
 }
 
 int kit_row_check(bnp_device *d, const bnp_weight_desc *w, const void *row, uint32_t r)
