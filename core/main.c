@@ -487,8 +487,8 @@ static void drain(struct bitnetd *d)
         log_warn("%u requests were not finished within server.drain_s, %u s", n, d->conf.drain_s);
 }
 
-/* What the head had to compute: rows of weights for each token served; and how
- * often other devices had to take over. */
+/* What the head had to compute: rows of weights for each token served; what went
+ * between memories; and how often other devices had to take over. */
 static void log_served(struct bitnetd *d)
 {
     struct engine_stats s;
@@ -497,6 +497,10 @@ static void log_served(struct bitnetd *d)
     log_info("head: %llu tokens from all logits, %llu from the largest, %.1f rows computed for "
              "each of those", (unsigned long long)h->n_full, (unsigned long long)h->n_top,
              h->n_top ? (double)h->n_exact / (double)h->n_top : 0.0);
+    if (s.n_cross)
+        log_info("memory of devices: %llu copies in or out, %.1f MiB, %llu waits for one, in %llu "
+                 "steps", (unsigned long long)s.n_cross, (double)s.cross_size / 1048576,
+                 (unsigned long long)s.n_cross_wait, (unsigned long long)s.n_step);
     if (s.n_recover)
         log_warn("served on after the loss of a device: %llu times",
                  (unsigned long long)s.n_recover);

@@ -226,6 +226,9 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .n_done = atomic_load(&g->n_done),
         .n_error = atomic_load(&g->n_error),
         .n_recover = atomic_load(&g->n_recover),
+        .n_cross = atomic_load(&g->n_cross),
+        .cross_size = atomic_load(&g->cross_size),
+        .n_cross_wait = atomic_load(&g->n_cross_wait),
         .n_running = running,
         .n_waiting = all > running ? all - running : 0,   /* read at two moments */
         .kv_page_used = atomic_load(&g->kv_page_used),

@@ -66,6 +66,8 @@ struct engine_stats {
     uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
     uint64_t n_recover;           /* times that a device was lost, and others  */
                                   /* took over                                 */
+    uint64_t n_cross, cross_size; /* copies between places of memory, bytes    */
+    uint64_t n_cross_wait;        /* times that a step stood still for one     */
     uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
     struct head_count head;
 };

@@ -33,6 +33,7 @@ struct engine {
     _Atomic uint32_t n_running, kv_page_used;
     _Atomic uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
     _Atomic uint64_t n_recover;
+    _Atomic uint64_t n_cross, cross_size, n_cross_wait;   /* forward's cross    */
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
 };
 

@@ -109,7 +109,11 @@ static int submit_batch(struct engine *g, struct err *e)
 static int finish_batch(struct engine *g, struct err *e)
 {
     const struct head_count *c = &g->forward->head;
+    const struct forward_cross *x = &g->forward->cross;
     const int rc = forward_finish(g->forward, e);
+    atomic_store(&g->n_cross, x->n_in + x->n_out);
+    atomic_store(&g->cross_size, x->in_size + x->out_size);
+    atomic_store(&g->n_cross_wait, x->n_wait);
     atomic_store(&g->n_full, c->n_full);
     atomic_store(&g->n_top, c->n_top);
     atomic_store(&g->n_exact, c->n_exact);

@@ -121,6 +121,7 @@ START_TEST(engine_a_lost_device_costs_nothing_but_time)
     ck_assert_uint_eq(after.n_new_tok - before.n_new_tok, n);    /* each drawn once */
     ck_assert_uint_eq(after.n_error, 0);
     ck_assert_uint_eq(after.kv_page_used, 0);
+    ck_assert_uint_eq(after.n_cross, 0);          /* all of them share the host's memory */
     ck_assert_int_eq(engine_fault(engine, NULL), 0);
     ck_assert_int_eq(atomic_load(&bend_lose_in), 0);
     ck_assert(twin[0].disabled);
@@ -239,6 +240,8 @@ START_TEST(engine_private_memory_can_be_lost)
     }
     engine_stats(engine, &s);
     ck_assert_uint_eq(s.n_recover, 1);
+    ck_assert_uint_gt(s.n_cross, s.n_step);
+    ck_assert_uint_gt(s.cross_size, 4 * s.n_cross);
     ck_assert(plug_dir_dev(rig.plug, MEM)->disabled);
     alone_close();
     plug_dir_teardown();
