@@ -142,6 +142,33 @@ static void lose_now(void)
     ck_assert_int_eq(forward_run(place_rig.f, &place_rig.batch, &err), ERR_DEVICE);
 }
 
+static int still_busy(bnp_stream *s, uint64_t ticket, uint64_t timeout_ns)
+{
+    (void)s;
+    ck_assert(ticket > 0 && timeout_ns > 0);
+    return BNP_E_BUSY;
+}
+
+/* Its queue is of no use any more: what is in it may still run one day. */
+START_TEST(a_device_that_never_answers_is_lost)
+{
+    place_rig_open(&(struct place_opts){ MEM0, MEM0, MEM0, NULL, false });
+    without(MEM1);
+    struct dev *d = place_rig_dev(MEM, 0);
+    struct bnp_device_ops ops = *d->ops;
+    ops.wait = still_busy;
+    d->ops = &ops;
+    lose_now();
+    ck_assert(d->disabled);
+    recover("never answers");
+    ck_assert_uint_eq(n_kv_lost, 1);
+    d->ops = &d->plugin->device;
+    kv_seq_close(&place_rig.f->kv, &place_seq);
+    run("after it");
+    ck_assert_uint_eq(n_lost, 0);
+}
+END_TEST
+
 START_TEST(nobody_can_take_over)
 {
     bool kv_lost;
@@ -179,6 +206,7 @@ int main(void)
     tcase_add_loop_test(c, others_go_on_when_the_loss_shows_late, 0, n_mix);
     tcase_add_test(c, one_device_is_lost_after_the_other);
     tcase_add_test(c, the_plan_follows);
+    tcase_add_test(c, a_device_that_never_answers_is_lost);
     tcase_add_test(c, nobody_can_take_over);
     tcase_add_test(c, strict_mode_uses_nobody_who_was_not_checked);
     suite_add_tcase(suite, c);
