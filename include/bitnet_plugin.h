@@ -242,7 +242,9 @@ typedef struct bnp_device_ops {
     uint32_t struct_size, reserved;
 
     /* [setup] NULL on a BNP_DEV_HOST_MEM device: the host places memory
-     * itself, by NUMA node. Either way the host owns it. */
+     * itself, by NUMA node. Either way the host owns it. What new memory
+     * holds is unspecified. The host frees it when all work that uses it has
+     * been waited for. */
     int  (*mem_alloc)(bnp_device *, uint32_t kind, uint64_t size,
                       uint64_t align, bnp_span *out);
     void (*mem_free)(bnp_device *, bnp_span);
@@ -251,16 +253,23 @@ typedef struct bnp_device_ops {
     int  (*stream_open)(bnp_device *, const bnp_limits *, bnp_stream **out);
     void (*stream_close)(bnp_stream *);
 
-    /* [submit] Work runs in the order it was submitted. copy_out's dst is
-     * filled once a ticket taken later has been waited for. NULL as above. */
+    /* [submit] Work runs in the order it was submitted, copies too; they may
+     * be called inside a step and between steps. copy_in has taken src when
+     * it returns. copy_out's dst is filled once a ticket taken later has been
+     * waited for, and must stay until then. [setup] calls are in no order
+     * with the stream: before adopt the host waits for the copy that filled
+     * storage. NULL as above. */
     int  (*copy_in)(bnp_stream *, bnp_span dst, const void *src);
     int  (*copy_out)(bnp_stream *, void *dst, bnp_span src);
 
     /* [submit] Family work happens between begin and end. end gives a ticket,
      * a number that grows; wait returns when all work up to it is done and
      * visible. On BNP_DEV_SYNC wait may be NULL. Trouble in earlier
-     * asynchronous work surfaces in wait. A step may be ended early, with
-     * any part of its work not submitted. */
+     * asynchronous work surfaces in wait: once, in the first for its ticket
+     * or a later one; the steps behind it ran all the same. BNP_E_BUSY from
+     * wait: the time is over and nothing has changed; from step_begin: too
+     * many tickets are not done. A step may be ended early, with any part of
+     * its work not submitted. */
     int  (*step_begin)(bnp_stream *, const bnp_step *);
     int  (*step_end)(bnp_stream *, uint64_t *ticket);
     int  (*wait)(bnp_stream *, uint64_t ticket, uint64_t timeout_ns);

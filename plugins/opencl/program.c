@@ -63,8 +63,8 @@ static bool from_binary(struct ocl_device *o, const char *flags)
     if (!binary)
         return false;
     const unsigned char *const at = binary;
-    o->program = cl.clCreateProgramWithBinary(o->ctx, 1, &o->f.id, &size, (const unsigned char **)&at,
-                                              &state, &err);
+    o->program = cl.clCreateProgramWithBinary(o->ctx, 1, &o->f.id, &size,
+                                              (const unsigned char **)&at, &state, &err);
     if (o->program && (err || state)) {
         cl.clReleaseProgram(o->program);
         o->program = NULL;

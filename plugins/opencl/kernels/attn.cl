@@ -36,7 +36,8 @@ void append(STEP, const uint pos_at, const uint seq_at, const uint page_at, cons
     const ulong part_size = page_values(n_kv, dim, page_tok, i8 ? 1 : 2);
     __global uchar *elems = to + value * part_size;
     __global const float *x = ROW(const float, x, r) + h * dim;
-    const ulong first = value ? ((ulong)h * page_tok + slot) * dim : (ulong)h * dim * page_tok + slot;
+    const ulong first = value ? ((ulong)h * page_tok + slot) * dim
+                              : (ulong)h * dim * page_tok + slot;
     const uint stride = value ? 1 : page_tok, what = value ? WHAT_VALUE : WHAT_KEY;
     uint most = 0;
     for (uint d = l; d < dim; d += 64) {
