@@ -39,13 +39,13 @@ static void first_error(struct ocl_device *o, char *out, size_t size)
     host->release(host->ctx, log);
 }
 
-static int build(struct ocl_device *o, const char *flags, bool from_cache)
+static int build(struct ocl_device *o, const char *flags, bool quiet)
 {
     char why[160];
     const cl_int err = cl.clBuildProgram(o->program, 1, &o->f.id, flags, NULL, NULL);
     if (!err)
         return BNP_OK;
-    if (!from_cache) {
+    if (!quiet) {
         first_error(o, why, sizeof why);
         kit_fail(&o->d, BNP_E_INTERNAL, "the kernels do not compile (%d): %s", err,
                  why[0] ? why : "the driver does not say why");
@@ -78,18 +78,27 @@ static bool from_binary(struct ocl_device *o, const char *flags)
     return false;
 }
 
-int ocl_program_open(struct ocl_device *o)
+static int from_source(struct ocl_device *o, const char *flags, bool quiet)
 {
-    char flags[512];
-    flags_of(o, flags, sizeof flags);
-    if (from_binary(o, flags))
-        return BNP_OK;
     const char *source = ocl_source;
     cl_int err;
     o->program = cl.clCreateProgramWithSource(o->ctx, 1, &source, NULL, &err);
     if (!o->program)
         return ocl_fail(&o->d, err, "clCreateProgramWithSource");
-    return build(o, flags, false);
+    return build(o, flags, quiet);
+}
+
+/* A driver may list the products of bytes and know them in younger dialects
+ * only: then it goes without them. */
+int ocl_program_open(struct ocl_device *o)
+{
+    char flags[512];
+    flags_of(o, flags, sizeof flags);
+    if (from_binary(o, flags) || (o->f.int_dot && !from_source(o, flags, true)))
+        return BNP_OK;
+    o->f.int_dot = false;
+    flags_of(o, flags, sizeof flags);
+    return from_source(o, flags, false);
 }
 
 /* PoCL keeps what it compiled itself, and to give a binary it compiles every

@@ -17,6 +17,9 @@
  * of a group. */
 #define PANEL 32u
 
+#if defined(HAVE_DOT) && defined(cl_khr_integer_dot_product)
+#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
+#endif
 #ifdef SOFT_DOT             /* for tests: what HAVE_DOT does, on any device */
 int dot_4x8packed_us_int(uint a, uint b)
 {
