@@ -51,11 +51,11 @@ static int test_device(struct plug *plug, struct dev *d, struct err *e)
     if (rc && rc != BNP_E_UNSUPPORTED)
         return plug_fail(p, rc, "self_test", e);
     if (!strcmp(p->note.raw.id, PLUG_REF_ID))
-        return probe_known_answers(d, NULL, e);
+        return probe_known_answers(d, NULL, plug->known, e);
     if (!plug->ref)
         return err_set(e, ERR_PLUGIN, "%s: cannot be tested: %s is not usable", p->note.raw.id,
                        PLUG_REF_ID);
-    return probe_known_answers(d, plug->ref, e);
+    return probe_known_answers(d, plug->ref, plug->known, e);
 }
 
 static int open_one(struct plug_entry *p, uint32_t index, struct dev **out, struct err *e)

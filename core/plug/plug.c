@@ -19,6 +19,7 @@
 #include "core/plug/device.h"
 #include "core/plug/hostsvc.h"
 #include "core/plug/loader.h"
+#include "core/plug/probe.h"
 
 #define ENTRY_MAX 1024u           /* plugin files in a directory               */
 
@@ -249,8 +250,10 @@ int plug_open(struct plug **out, const struct plug_opts *o, struct err *e)
 {
     *out = NULL;
     struct plug *plug = calloc(1, sizeof *plug);
-    if (!plug)
+    if (!plug || !(plug->known = known_open())) {
+        free(plug);
         return err_set(e, ERR_NOMEM, "plugins: no memory for the registry");
+    }
     int rc = topo_open(&plug->topo, o->n_threads, o->bind, o->isa_mask, e);
     plug->mem.topo = &plug->topo;
     if (!rc)
@@ -290,6 +293,7 @@ void plug_close(struct plug *plug)
         free(p);
     }
     free(plug->entry);
+    known_close(plug->known);
     workers_close(plug->workers);
     topo_close(&plug->topo);
     free(plug);

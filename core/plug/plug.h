@@ -80,6 +80,7 @@ struct plug {
     unsigned n_dev;
     struct dev *ref;              /* scalar-ref's device, or NULL              */
     struct mem mem;               /* what plug_mem_alloc gave                  */
+    struct known_answers *known;  /* probe.h: what scalar-ref answered         */
     struct {                      /* limits.h; 0: not measured yet             */
         double read_gbs, int8_gmacs;
     } limits;

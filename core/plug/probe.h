@@ -98,8 +98,11 @@ bool probe_clock_guess(struct probe_clock *, uint32_t i);
 
 /* Known-answer test of one device: fixed cases through every offered family.
  * scalar-ref (ref NULL) is held against digests in the source; others against
- * scalar-ref. */
-int probe_known_answers(struct dev *, struct dev *ref, struct err *);
+ * scalar-ref, whose answers are kept, so that it is asked once. */
+struct known_answers;
+struct known_answers *known_open(void);         /* NULL: no memory              */
+void known_close(struct known_answers *);       /* NULL is fine                 */
+int probe_known_answers(struct dev *, struct dev *ref, struct known_answers *, struct err *);
 /* The weakest class that each family offers for those cases; 0: none. */
 void probe_offers(struct dev *, uint32_t det[3]);
 

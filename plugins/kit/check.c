@@ -124,22 +124,27 @@ static int float_check(bnp_device *d, const bnp_weight_desc *w, const uint8_t *r
     return BNP_OK;
 }
 
-/* Plain loops without an early end: compilers make vectors of them. */
+/* Whether an exponent field of the row is all ones, 64 bits at a time: adding
+ * its lowest bit then carries into the sign's place, which was cleared. */
 static bool floats_ok(const bnp_weight_desc *w, const uint8_t *row)
 {
-    const uint16_t inf = w->format == BNP_FMT_F16 ? 0x7c00 : 0x7f80;
-    uint32_t bad = 0;
-    for (uint32_t i = 0; i < w->cols && w->format != BNP_FMT_F32; i++) {
-        uint16_t u;
-        memcpy(&u, row + (size_t)i * 2, 2);
-        bad |= (u & inf) == inf;
+    const uint64_t inf = w->format == BNP_FMT_F32   ? UINT64_C(0x7f8000007f800000)
+                         : w->format == BNP_FMT_F16 ? UINT64_C(0x7c007c007c007c00)
+                                                    : UINT64_C(0x7f807f807f807f80);
+    const uint64_t top = w->format == BNP_FMT_F32 ? UINT64_C(0x8000000080000000)
+                                                  : UINT64_C(0x8000800080008000);
+    const uint64_t low = top - inf;
+    const size_t size = kit_row_bytes(w);
+    uint64_t bad = 0, v;
+    size_t i = 0;
+    for (; size - i >= sizeof v; i += sizeof v) {
+        memcpy(&v, row + i, sizeof v);
+        bad |= (v & inf) + low;
     }
-    for (uint32_t i = 0; i < w->cols && w->format == BNP_FMT_F32; i++) {
-        uint32_t u;
-        memcpy(&u, row + (size_t)i * 4, 4);
-        bad |= (u & 0x7f800000u) == 0x7f800000u;
-    }
-    return !bad;
+    v = 0;
+    memcpy(&v, row + i, size - i);
+    bad |= (v & inf) + low;
+    return !(bad & top);
 }
 
 bool kit_row_ok(const bnp_weight_desc *w, const void *row)
