@@ -14,6 +14,11 @@
 #include "tests/opencl/layer.h"
 
 #define OCL "org.bitnetd.opencl"
+#if defined(__aarch64__)
+#define CPU "org.bitnetd.cpu-neon"
+#else
+#define CPU "org.bitnetd.cpu-avx2"              /* left out where AVX2 is missing */
+#endif
 enum { N_PROMPT = 3, MAX_LEN = 24, SKIP = 77 };
 
 struct split {
@@ -25,12 +30,16 @@ static const struct split splits[] = {
     { "linear there, the rest on the CPU", OCL "#0", PLUG_REF_ID, PLUG_REF_ID, NULL },
     { "attention there, the rest on the CPU", PLUG_REF_ID, OCL "#0", PLUG_REF_ID, NULL },
     { "norms there, the rest on the CPU", PLUG_REF_ID, PLUG_REF_ID, OCL "#0", NULL },
+    { "linear there, the rest on a CPU plugin", OCL "#0", CPU, CPU, NULL },
+    { "attention there, the rest on a CPU plugin", CPU, OCL "#0", CPU, NULL },
+    { "layers over a CPU plugin and two devices", CPU, CPU, CPU, "1-2:" OCL "#0 4:" OCL "#1" },
     { "layers over two devices", OCL "#0", OCL "#0", OCL "#0", "0-2:" OCL "#0 3-5:" OCL "#1" },
 };
 
 static struct golden golden[GOLDEN_N];
 static float *want[N_PROMPT];
 static struct layer *layer;
+static bool cpu_here;           /* CPU can be used                           */
 
 static const char *two_contexts(void *ctx, const char *id, const char *key)
 {
@@ -96,6 +105,8 @@ static void teardown(void)
 START_TEST(however_it_is_split_the_logits_are_one)
 {
     struct rig r;
+    if (!strcmp(splits[_i].point, CPU) && !cpu_here)
+        return;
     open_split(&r, &splits[_i]);
     for (uint32_t i = 0; i < N_PROMPT; i++)
         check_prompt(&r, splits[_i].what, i, 0);
@@ -140,16 +151,18 @@ static bool ready(void)
     layer = fn ? state() : NULL;
     struct err err = { 0 };
     struct plug *p = NULL;
-    const struct plug_opts opts = { .dir = TEST_PLUGIN_DIR, .n_threads = 1, .only = OCL,
-                                    .need_ref = true, .isa_mask = UINT64_MAX, .no_test = true };
+    const struct plug_opts opts = { .dir = TEST_PLUGIN_DIR, .n_threads = 1, .need_ref = true,
+                                    .isa_mask = UINT64_MAX, .no_test = true };
     if (!layer || plug_open(&p, &opts, &err)) {
         printf("cannot open the plugins: %s\n", layer ? err.text : LAYER_SO);
         exit(1);
     }
     const bool here = p->n_dev > 0 && layer->context > 0;
     bool any = false;
-    for (uint32_t i = 0; i < p->n_dev; i++)
+    for (uint32_t i = 0; i < p->n_dev; i++) {
         any = any || !strcmp(p->dev[i]->plugin->note.raw.id, OCL);
+        cpu_here = cpu_here || !strcmp(p->dev[i]->plugin->note.raw.id, CPU);
+    }
     plug_close(p);
     if (!here || !any)
         printf("skipped: no OpenCL device, or a loader without layers\n");
