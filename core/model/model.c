@@ -87,7 +87,9 @@ static int open_tensor(struct opening *o, struct wsrc *w, const char *name, uint
                        "%u x %u", gguf_name(g), name, t->ne[1], t->ne[0],
                        t->ne[2] * t->ne[3] > 1 ? " and has more dimensions" : "", rows, cols);
     mark_used(o, t);
-    return wsrc_open(w, g, t, o->opts.i2s_layout, o->e);
+    const int rc = wsrc_open(w, g, t, o->opts.i2s_layout, o->e);
+    gguf_drop(g, t, 0, t->size);         /* checked; it comes back when it is prepared */
+    return rc;
 }
 
 /* A norm's gain or another vector that is used as f32. */
