@@ -38,10 +38,12 @@ for file in bin/bitnetd bin/bitnet bin/bitnet-plugins lib/bitnet/plugins/scalar-
     share/man/man8/bitnetd.8; do
     t "installs $file" test -s "$prefix/$file"
 done
+opencl=                                 # built where the headers are
+[ ! -e "$build/lib/bitnet/plugins/opencl.so" ] || opencl='opencl.so '
 case $(uname -m) in
-    x86_64) plugins='cpu-avx2.so cpu-avx512.so scalar-ref.so' ;;
-    aarch64) plugins='cpu-neon.so scalar-ref.so' ;;
-    *) plugins=scalar-ref.so ;;
+    x86_64) plugins="cpu-avx2.so cpu-avx512.so ${opencl}scalar-ref.so" ;;
+    aarch64) plugins="cpu-neon.so ${opencl}scalar-ref.so" ;;
+    *) plugins=${opencl}scalar-ref.so ;;
 esac
 release_plugins() { [ "$(cd "$prefix/lib/bitnet/plugins" && echo *)" = "$plugins" ]; }
 t "installs the plugins of this processor's family and no other" release_plugins
