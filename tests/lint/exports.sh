@@ -28,8 +28,8 @@ plugins=$(lint_plugins) || exit 1
 # The note's device kind: 2 a GPU, 3 something else, both with a driver.
 kind()
 {
-    objcopy -O binary --only-section=.note.bitnet "$1" /dev/stdout 2>/dev/null |
-        od -An -tu4 -j28 -N4 2>/dev/null | tr -d ' '
+    at=$(readelf -SW "$1" | sed -n 's/.* \.note\.bitnet  *NOTE  *[0-9a-f]* \([0-9a-f]*\) .*/\1/p')
+    [ -z "$at" ] || od -An -tu4 -j$((0x$at + 28)) -N4 "$1" | tr -d ' '
 }
 
 for so in $plugins; do
