@@ -20,6 +20,26 @@ int kit_attn_desc_check(bnp_device *dev, const bnp_attn_desc *d)
     return BNP_OK;
 }
 
+int kit_attn_query(bnp_device *dev, const bnp_attn_desc *d, kit_attn_bytes *scratch,
+                   bnp_offer *offer)
+{
+    const int rc = kit_attn_desc_check(dev, d);
+    if (rc)
+        return rc;
+    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = scratch(d) };
+    sized_fill(offer, &mine, sizeof mine);
+    return BNP_OK;
+}
+
+int kit_attn_page_size(bnp_device *dev, const bnp_attn_desc *d, kit_attn_bytes *page,
+                       uint64_t *size)
+{
+    const int rc = kit_attn_desc_check(dev, d);
+    if (!rc)
+        *size = page(d);
+    return rc;
+}
+
 static bool page_in_pool(bnp_span pool, uint64_t page_size, int64_t number)
 {
     return number >= 0 && (uint64_t)number < pool.size / page_size;

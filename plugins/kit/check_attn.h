@@ -15,6 +15,10 @@ struct kit_attn {               /* a call                                    */
 };
 
 int kit_attn_desc_check(bnp_device *, const bnp_attn_desc *);
+/* An exact offer, and the size of a page: bytes(d) of a description that holds. */
+typedef uint64_t kit_attn_bytes(const bnp_attn_desc *);
+int kit_attn_query(bnp_device *, const bnp_attn_desc *, kit_attn_bytes *scratch, bnp_offer *);
+int kit_attn_page_size(bnp_device *, const bnp_attn_desc *, kit_attn_bytes *page, uint64_t *size);
 /* The description was checked; page_size is the plugin's own. a is filled. */
 int kit_append_check(bnp_stream *, const bnp_attn_desc *, bnp_span pool, uint64_t page_size,
                      const bnp_rows *k, const bnp_rows *v, struct kit_attn *a);

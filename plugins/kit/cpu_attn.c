@@ -107,20 +107,12 @@ static uint64_t scratch_bytes(const bnp_attn_desc *d)
 
 int cpu_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
 {
-    const int rc = cpu_first(dev) ? kit_attn_desc_check(dev, d) : BNP_E_UNSUPPORTED;
-    if (rc)
-        return rc;
-    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = scratch_bytes(d) };
-    sized_fill(offer, &mine, sizeof mine);
-    return BNP_OK;
+    return cpu_first(dev) ? kit_attn_query(dev, d, scratch_bytes, offer) : BNP_E_UNSUPPORTED;
 }
 
 int cpu_attn_page_size(bnp_device *dev, const bnp_attn_desc *d, uint64_t *size)
 {
-    const int rc = kit_attn_desc_check(dev, d);
-    if (!rc)
-        *size = page_bytes(d);
-    return rc;
+    return kit_attn_page_size(dev, d, page_bytes, size);
 }
 
 int cpu_attn_copy_page(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, uint32_t dst,

@@ -36,20 +36,12 @@ static uint64_t scratch_bytes(const bnp_attn_desc *d)
 
 int ocl_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
 {
-    const int rc = kit_attn_desc_check(dev, d);
-    if (rc)
-        return rc;
-    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = scratch_bytes(d) };
-    sized_fill(offer, &mine, sizeof mine);
-    return BNP_OK;
+    return kit_attn_query(dev, d, scratch_bytes, offer);
 }
 
 int ocl_attn_page_size(bnp_device *dev, const bnp_attn_desc *d, uint64_t *size)
 {
-    const int rc = kit_attn_desc_check(dev, d);
-    if (!rc)
-        *size = page_bytes(d);
-    return rc;
+    return kit_attn_page_size(dev, d, page_bytes, size);
 }
 
 /* The arguments that say where rows, sequences and pages of the step are. */
@@ -163,7 +155,6 @@ int ocl_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
     for (uint32_t row = 0; row < q->n_tok && !rc; row += tile) {
         const uint32_t n = q->n_tok - row < tile ? q->n_tok - row : tile;
         rc = chunks(s, d, pr, q, qr, sr, row, n, n_chunk);
-
         rc = rc ? rc : join(s, d, out, outr, sr, row, n, n_chunk);
     }
     return rc;

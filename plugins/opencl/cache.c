@@ -2,9 +2,9 @@
  *
  * The file's name is a hash of everything that the binary depends on. Inside: a
  * head with length and checksum, the group sizes, the binary (or none: the driver
- * keeps its own). It is machine code
- * that a driver will run: only a file that is ours and that nobody else can write
- * is read. It is written under another name and renamed, so nobody reads half. */
+ * keeps its own). It is machine code that a driver will run: only a file that is
+ * ours and that nobody else can write is read. It is written under another name
+ * and renamed, so nobody reads half. */
 #include "cache.h"
 
 #include <errno.h>

@@ -46,20 +46,12 @@ static uint64_t scratch_bytes(const bnp_attn_desc *d)   /* scores, o_c, O, a k o
 
 int ref_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
 {
-    const int rc = kit_attn_desc_check(dev, d);
-    if (rc)
-        return rc;
-    const bnp_offer mine = { .det = BNP_DET_EXACT, .scratch_size = scratch_bytes(d) };
-    sized_fill(offer, &mine, sizeof mine);
-    return BNP_OK;
+    return kit_attn_query(dev, d, scratch_bytes, offer);
 }
 
 int ref_attn_page_size(bnp_device *dev, const bnp_attn_desc *d, uint64_t *size)
 {
-    const int rc = kit_attn_desc_check(dev, d);
-    if (!rc)
-        *size = page_bytes(d);
-    return rc;
+    return kit_attn_page_size(dev, d, page_bytes, size);
 }
 
 static void store_f16(const float *x, uint32_t n, uint16_t *to)
