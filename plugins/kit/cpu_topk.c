@@ -1,7 +1,7 @@
 /* cpu_topk.c - the k largest logits (topk.h says why the answer is right).
  *
- * With a screen, for up to PASS tokens at once: every worker runs its panels
- * of the screen against all tokens and keeps, per token, the k largest lower
+ * With a screen, for up to PASS tokens at once: every worker runs panels of the
+ * screen against all tokens and keeps, per token, the k largest lower
  * bounds so far and the rows whose upper bound reached the least of them. The
  * k-th largest lower bound of all workers then thins the rows out, what is
  * left is computed exactly by the kernel that mul uses, and the k best stand.
@@ -106,11 +106,11 @@ static float *logits_of(const struct topk *k, uint32_t t)
     return (float *)(void *)(k->scratch + k->room.logit + t * k->room.chunk_stride);
 }
 
-static void insert_chunk(void *arg, uint32_t worker, uint32_t n_workers)
+static void insert_chunk(void *arg, uint32_t part, uint32_t n_parts)
 {
     const struct topk *k = arg;
-    const uint32_t end = cpu_share(k->n_tok, worker + 1, n_workers);
-    for (uint32_t t = cpu_share(k->n_tok, worker, n_workers); t < end; t++) {
+    const uint32_t end = cpu_share(k->n_tok, part + 1, n_parts);
+    for (uint32_t t = cpu_share(k->n_tok, part, n_parts); t < end; t++) {
         uint32_t have = k->from < k->top->k ? k->from : k->top->k;
         const float *logit = logits_of(k, t);
         for (uint32_t i = 0; i < k->n_rows; i++)
@@ -151,7 +151,7 @@ static void in_full(const struct topk *all, uint32_t first, uint32_t n)
             .mem = { logits_of(&k, 0), 0, n * k.room.chunk_stride },
             .stride = k.room.chunk_stride, .n_tok = n, .cols = k.n_rows } };
         cpu_mul_some(k.d, k.act, first, &item, k.scratch);
-        cpu_run(k.d, n > 1, insert_chunk, &k);
+        cpu_deal(k.d, n > 1, insert_chunk, &k);
     }
     for (uint32_t t = 0; t < n; t++) {
         topk_end(k.top->k, ids_of(&k, t), best_of(&k, t));
