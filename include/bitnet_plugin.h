@@ -3,7 +3,8 @@
  * A plugin is one shared object that multiplies ternary matrices, and does
  * the few other things a transformer step needs, on one kind of hardware.
  * This file is all a vendor needs: there is no other bitnetd header, and no
- * bitnetd symbol to link against. plugins/skeleton is the smallest plugin
+ * bitnetd symbol to link against. It is one file, however long, so that one
+ * can be copied. plugins/skeleton is the smallest plugin
  * that loads; plugins/scalar-ref is the definition of every right answer.
  *
  * The short version:
