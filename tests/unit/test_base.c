@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/base/f16.h"
 #include "core/base/file.h"
+#include "core/base/hist.h"
 #include "core/base/log.h"
 #include "core/base/mpsc.h"
 #include "core/base/ring.h"
@@ -88,6 +89,35 @@ START_TEST(arena_memory_is_zeroed_aligned_and_bounded)
     ck_assert_ptr_null(arena_alloc(&a, SIZE_MAX / 2, 3));
     ck_assert_uint_eq(a.used, used);
     arena_free(&a);
+}
+END_TEST
+
+START_TEST(hist_counts_each_value_in_the_first_bound_that_holds_it)
+{
+    struct hist h = { 0 }, c = { .kind = HIST_COUNT };
+    struct hist_view v;
+    const uint64_t t[] = { 0, 100, 101, 600000000, 600000001, UINT32_MAX };
+    for (unsigned i = 0; i < 6; i++)
+        hist_add(&h, t[i]);
+    hist_look(&h, &v);
+    ck_assert_uint_eq(v.n_bound, 21);
+    ck_assert_uint_eq(v.bound[0], 100);
+    ck_assert_uint_eq(v.below[0], 2);
+    ck_assert_uint_eq(v.below[1], 3);
+    ck_assert_uint_eq(v.below[19], 3);
+    ck_assert_uint_eq(v.below[20], 4);
+    ck_assert_uint_eq(v.below[21], 6);
+    ck_assert_uint_eq(v.sum, UINT64_C(1200000202) + UINT32_MAX);
+    hist_add(&c, 8);
+    hist_add(&c, 9);
+    hist_look(&c, &v);
+    ck_assert_uint_eq(v.n_bound, 17);
+    ck_assert_uint_eq(v.below[2], 0);
+    ck_assert_uint_eq(v.below[3], 1);
+    ck_assert_uint_eq(v.below[4], 2);
+    ck_assert_uint_eq(v.below[17], 2);
+    for (unsigned i = 1; i < v.n_bound; i++)
+        ck_assert_uint_lt(v.bound[i - 1], v.bound[i]);
 }
 END_TEST
 
@@ -452,6 +482,7 @@ int main(void)
     tcase_add_test(t, err_prefix_keeps_inside_the_text);
     tcase_add_test(t, buf_grows_and_stays_terminated);
     tcase_add_test(t, arena_memory_is_zeroed_aligned_and_bounded);
+    tcase_add_test(t, hist_counts_each_value_in_the_first_bound_that_holds_it);
     tcase_add_test(t, ring_keeps_order_and_refuses_when_full);
     tcase_add_test(t, ring_carries_words_between_threads);
     tcase_add_test(t, mpsc_keeps_each_pushers_order);
