@@ -387,9 +387,9 @@ static enum answer get_model(struct exchange *x)
 }
 
 const struct route api_route[] = {
-    { "POST", "/v1/completions", false, false, start_completion },
-    { "GET", "/v1/models", false, false, get_models },
-    { "GET", "/v1/models/", true, false, get_model },
-    { "GET", "/health", false, true, get_health },
+    { "POST", "/v1/completions", false, false, SCOPE_INFER, start_completion },
+    { "GET", "/v1/models", false, false, SCOPE_READ, get_models },
+    { "GET", "/v1/models/", true, false, SCOPE_READ, get_model },
+    { "GET", "/health", false, true, SCOPE_NONE, get_health },
+    { .method = NULL }
 };
-const unsigned api_n_route = sizeof api_route / sizeof *api_route;

@@ -23,6 +23,23 @@ enum answer {
     ANSWER_BROKEN                 /* cannot be finished: cut the connection    */
 };
 
+/* What an API key may do; a route names the one that it asks for. */
+enum scope {
+    SCOPE_NONE,                   /* no key needed: health, the preflight      */
+    SCOPE_READ,                   /* looking: models, tokens, metrics          */
+    SCOPE_INFER,                  /* work for the engine                       */
+    SCOPE_ADMIN                   /* what changes the server                   */
+};
+
+/* What the access log tells of the engine's work, filled by who knows it.
+ * Times are engine_now_us's clock; 0: did not happen. */
+struct exchange_work {
+    uint32_t n_prompt, n_cached, n_new;   /* tokens                            */
+    uint64_t submit_us;           /* handed to the engine                      */
+    uint64_t begin_us;            /* left the queue                            */
+    uint64_t first_us;            /* its first token                           */
+};
+
 struct exchange {
     struct serve *serve;          /* valid while the connection is             */
     struct exchange *next, *prev; /* one of serve's lists, under its lock      */
@@ -31,12 +48,15 @@ struct exchange {
     const struct route *route;    /* NULL until matched                        */
     const char *tail;             /* what follows a prefix route in the path   */
     char *path;
+    char request_id[40];          /* the client's X-Request-Id, or one made here */
+    const char *key_name;         /* of the API key, as long as the exchange; or NULL */
     struct buf body;
     bool body_over;               /* larger than the limit: thrown away        */
     size_t body_seen;
     bool started;
 
     unsigned status;              /* HTTP                                      */
+    const char *type;             /* Content-Type; NULL: JSON, or an event stream */
     const char *allow;            /* value of an Allow header, or NULL         */
     struct buf out;               /* the answer, or what of it is not sent     */
     size_t sent;                  /* bytes of out already written              */
@@ -49,18 +69,25 @@ struct exchange {
     bool suspended;               /* MHD leaves the connection alone           */
     _Atomic bool hung_up;         /* the client closed its side                */
 
+    struct exchange_work work;
     struct completion *completion;   /* api_openai.c's, or NULL                */
 };
 
+/* A table of routes ends with one whose method is NULL; http.c lists the
+ * tables. */
 struct route {
     const char *method, *path;
     bool prefix;                  /* path ends where the tail begins           */
     bool while_loading;           /* answered before serve_ready too           */
+    enum scope scope;
     enum answer (*start)(struct exchange *);   /* [http] the body is complete  */
 };
 
 /* http.c */
 void exchange_wake(struct exchange *);         /* [any] its answer can go on   */
+/* [http] A header of the request, or NULL; valid as long as the exchange's
+ * route runs. Any case of name. */
+const char *exchange_header(struct exchange *, const char *name);
 
 enum serve_state { SERVE_LOADING, SERVE_READY, SERVE_DRAINING, SERVE_STOPPING };
 enum serve_state serve_state(const struct serve *);           /* [any] */
@@ -68,7 +95,6 @@ const struct serve_model *serve_model(const struct serve *);  /* [any] once read
 
 /* api_openai.c */
 extern const struct route api_route[];
-extern const unsigned api_n_route;
 enum answer api_more(struct exchange *);       /* [http] after ANSWER_WAIT or _STREAM */
 void api_cancel(struct exchange *);            /* [http] nobody waits for the answer  */
 /* [any] The engine works for it no more, so that api_free does not wait. */

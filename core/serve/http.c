@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,21 @@ static bool reap(struct serve *s)
     return none;
 }
 
+/* A client's own id is kept if it can stand in a log and a header as it is. */
+static void set_request_id(struct exchange *x)
+{
+    static const char fine[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
+    const char *given = exchange_header(x, "X-Request-Id");
+    const size_t n = given ? strlen(given) : 0;
+    if (n && n < sizeof x->request_id && strspn(given, fine) == n) {
+        memcpy(x->request_id, given, n + 1);
+        return;
+    }
+    unsigned char raw[16];
+    randombytes_buf(raw, sizeof raw);
+    sodium_bin2hex(x->request_id, sizeof x->request_id, raw, sizeof raw);
+}
+
 static struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, const char *path)
 {
     reap(s);
@@ -132,6 +148,7 @@ static struct exchange *exchange_new(struct serve *s, struct MHD_Connection *con
     x->conn = conn;
     x->watched_fd = -1;
     x->start_us = now_us();
+    set_request_id(x);
     pthread_mutex_lock(&s->lock);
     x->serial = ++s->serial;
     list_add(&s->active, x);
@@ -246,9 +263,12 @@ static enum MHD_Result queue(struct exchange *x, struct MHD_Response *r, const c
 {
     if (!r)
         return MHD_NO;
-    enum MHD_Result rc = MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    enum MHD_Result rc = MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                                 x->type ? x->type : type);
     if (rc == MHD_YES)
         rc = MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    if (rc == MHD_YES)
+        rc = MHD_add_response_header(r, "X-Request-Id", x->request_id);
     if (rc == MHD_YES && x->allow)
         rc = MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, x->allow);
     if (rc == MHD_YES && (x->status == 429 || x->status == 503))
@@ -322,6 +342,14 @@ static enum MHD_Result go_on(struct exchange *x, enum answer a)
 
 /* ---- requests ---- */
 
+static const struct route *const route_table[] = { api_route };
+enum { N_ROUTE_TABLE = sizeof route_table / sizeof *route_table };
+
+const char *exchange_header(struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->conn, MHD_HEADER_KIND, name);
+}
+
 static bool path_matches(const struct route *r, const char *path, const char **tail)
 {
     size_t n = strlen(r->path);
@@ -331,25 +359,33 @@ static bool path_matches(const struct route *r, const char *path, const char **t
     return !strncmp(r->path, path, n) && path[n];
 }
 
+/* The table's route for path and method, or NULL; sets allow when only the
+ * method does not fit. */
+static const struct route *match(struct exchange *x, const struct route *table, const char *method)
+{
+    for (const struct route *r = table; r->method; r++) {
+        const char *tail = NULL;
+        if (!path_matches(r, x->path, &tail))
+            continue;
+        if (!strcmp(r->method, method)) {
+            x->tail = tail;
+            return r;
+        }
+        x->allow = strcmp(r->method, MHD_HTTP_METHOD_GET) ? r->method : "GET, HEAD";
+    }
+    return NULL;
+}
+
 /* Sets route and tail, or answers that there is none. */
 static void find_route(struct exchange *x, const char *method)
 {
     /* HEAD is a GET whose body MHD keeps back. */
     const char *want = strcmp(method, MHD_HTTP_METHOD_HEAD) ? method : MHD_HTTP_METHOD_GET;
-    const char *tail = NULL;
-    for (unsigned i = 0; i < api_n_route; i++) {
-        if (!path_matches(&api_route[i], x->path, &tail))
-            continue;
-        x->allow = strcmp(api_route[i].method, MHD_HTTP_METHOD_GET) ? api_route[i].method
-                                                                    : "GET, HEAD";
-        if (!strcmp(api_route[i].method, want)) {
-            x->route = &api_route[i];
-            x->tail = tail;
-            x->allow = NULL;
-            return;
-        }
-    }
-    if (x->allow)
+    for (unsigned i = 0; i < N_ROUTE_TABLE && !x->route; i++)
+        x->route = match(x, route_table[i], want);
+    if (x->route)
+        x->allow = NULL;
+    else if (x->allow)
         api_refuse(x, 405, "method_not_allowed", "this path does not take this method");
     else
         api_refuse(x, 404, "not_found", "no such path; see /v1/models and /v1/completions");
@@ -501,7 +537,7 @@ int serve_bind(struct serve **out, const struct serve_conf *conf, struct err *e)
     if (rc)
         return rc;
     struct serve *s = calloc(1, sizeof *s);
-    if (!s || pthread_mutex_init(&s->lock, NULL)) {
+    if (!s || sodium_init() < 0 || pthread_mutex_init(&s->lock, NULL)) {
         free(s);
         close(fd);
         return err_set(e, ERR_NOMEM, "server: no memory");
