@@ -72,7 +72,7 @@ base='-Wall -Wextra -Wshadow -Wconversion -std=c11'
 case $check in
 floors)
     fresh; accepted "nothing wrong"
-    for pair in base:model base:plug model:plug plug:model model:engine engine:serve plug:engine; do
+    for pair in base:model base:plug model:plug plug:model model:engine engine:serve plug:engine serve:daemon; do
         fresh; put "core/${pair%:*}/b.c" "#include \"core/${pair#*:}/b.h\""
         refused "$pair" "must not see"
     done

@@ -1,7 +1,8 @@
 #!/bin/sh
 # floors.sh - a file includes its own folder and lower floors only.
 #
-# base < model | plug (blind to each other) < engine < serve < main, tools.
+# base < model | plug (blind to each other) < engine < serve < daemon
+# < main; tools see serve and what is below it.
 # Plugins see bitnet_plugin.h and plugins/kit; the header sees stddef and
 # stdint. Includes in quotes are written from the top of the tree; a plugin
 # names the files of its own folder plainly, so that the folder can move.
@@ -19,7 +20,8 @@ BEGIN {
     see["plug"] = " base plug "
     see["engine"] = " base model plug engine "
     see["serve"] = " base model plug engine serve "
-    see["main"] = " base model plug engine serve main "
+    see["daemon"] = " base model plug engine serve daemon "
+    see["main"] = " base model plug engine serve daemon main "
     see["tools"] = " base model plug engine serve tools "
 }
 FNR == 1 { me = room(FILENAME); split(FILENAME, part, "/"); folder = part[1] "/" part[2] "/" }

@@ -1,0 +1,109 @@
+/* serving.c - the socket's life: bound, opened, served, drained. */
+#include <poll.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "core/base/log.h"
+#include "core/daemon/daemon.h"
+#include "core/daemon/signals.h"
+
+enum { FAULT_LOOK_MS = 500 };     /* how often the engine is asked for a fault */
+
+/* Every connection is a file descriptor. */
+static void raise_file_limit(uint32_t n)
+{
+    struct rlimit r;
+    const rlim_t want = (rlim_t)n + 128;
+    if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= want)
+        return;
+    r.rlim_cur = want < r.rlim_max ? want : r.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur < want)
+        log_warn("server.max_connections: %u, but only %llu files may be open", n,
+                 (unsigned long long)r.rlim_cur);
+}
+
+int serving_bind(struct bitnetd *d, struct err *e)
+{
+    const struct conf *c = &d->conf;
+    const struct serve_conf s = {
+        .host = c->host, .port = c->port, .n_threads = c->http_threads,
+        .max_connections = c->max_connections, .max_body_size = (size_t)c->max_body_kib << 10,
+        .timeout_s = c->timeout_s,
+    };
+    raise_file_limit(c->max_connections);
+    return serve_bind(&d->serve, &s, e);
+}
+
+int serving_listen_early(struct bitnetd *d, struct err *e)
+{
+    const int rc = serve_listen(d->serve, e);
+    if (!rc)
+        log_info("%s answers 503 until the model is loaded", serve_url(d->serve));
+    return rc;
+}
+
+void serving_ready(struct bitnetd *d)
+{
+    const struct serve_model m = {
+        .id = d->model_id, .created = (int64_t)time(NULL), .engine = d->engine,
+        .vocab = d->model->vocab, .max_new_default = d->conf.max_new_default,
+        .seed = d->conf.seed, .seed_random = d->conf.seed_random,
+    };
+    serve_ready(d->serve, &m);
+    signals_phase(SIGNALS_SERVING);
+    printf("listening on %s\n", serve_url(d->serve));
+    fflush(stdout);
+    sd_notifyf(0, "READY=1\nSTATUS=Serving %s on %s", d->model_id, serve_url(d->serve));
+}
+
+int serving_wait(struct bitnetd *d, struct err *e)
+{
+    struct pollfd p = { .fd = signals_fd(), .events = POLLIN };
+    int rc = 0;
+    while (!rc && poll(&p, 1, FAULT_LOOK_MS) <= 0)
+        rc = engine_fault(d->engine, e);
+    return rc;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What the head had to compute: rows of weights for each token served; what went
+ * between memories; and how often other devices had to take over. */
+static void log_served(struct bitnetd *d)
+{
+    struct engine_stats s;
+    engine_stats(d->engine, &s);
+    const struct head_count *h = &s.head;
+    log_info("head: %llu tokens from all logits, %llu from the largest, %.1f rows computed for "
+             "each of those", (unsigned long long)h->n_full, (unsigned long long)h->n_top,
+             h->n_top ? (double)h->n_exact / (double)h->n_top : 0.0);
+    if (s.n_cross)
+        log_info("memory of devices: %llu copies in or out, %.1f MiB, %llu waits for one, in %llu "
+                 "steps", (unsigned long long)s.n_cross, (double)s.cross_size / 1048576,
+                 (unsigned long long)s.n_cross_wait, (unsigned long long)s.n_step);
+    if (s.n_recover)
+        log_warn("served on after the loss of a device: %llu times",
+                 (unsigned long long)s.n_recover);
+}
+
+void serving_drain(struct bitnetd *d)
+{
+    signals_phase(SIGNALS_STOPPING);
+    sd_notify(0, "STOPPING=1\nSTATUS=Finishing the running requests");
+    serve_drain(d->serve);
+    uint32_t n = serve_active(d->serve);
+    log_info("stopping, %u requests to finish", n);
+    const uint64_t until = now_ms() + (uint64_t)d->conf.drain_s * 1000;
+    while ((n = serve_active(d->serve)) && now_ms() < until)
+        nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000000 }, NULL);
+    if (n)
+        log_warn("%u requests were not finished within server.drain_s, %u s", n, d->conf.drain_s);
+    log_served(d);
+}
