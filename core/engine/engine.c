@@ -25,7 +25,7 @@ uint64_t engine_now_us(void)
 
 int request_open(struct request *r, uint32_t max_new)
 {
-    *r = (struct request){ .max_new = max_new };
+    *r = (struct request){ .max_new = max_new, .priority = PRIORITY_NORMAL };
     return ring_open(&r->out, max_new ? max_new : 1);
 }
 
@@ -62,6 +62,9 @@ static int check_request(const struct engine *g, const struct request *r, struct
     int rc = check_prompt(g, r, e);
     if (!rc && !r->max_new)
         rc = err_set(e, ERR_ARG, "max_tokens: 0, expected at least 1");
+    if (!rc && (unsigned)r->priority > PRIORITY_HIGH)
+        rc = err_set(e, ERR_ARG, "priority: %d, expected %d to %d", (int)r->priority, PRIORITY_LOW,
+                     PRIORITY_HIGH);
     if (!rc)
         rc = sample_check(&r->sample, e);
     if (!rc && ring_space(&r->out) < total_tokens(g, r) - r->n_prompt)
@@ -91,6 +94,7 @@ int engine_submit(struct engine *g, struct request *r, struct err *e)
     if (rc)
         return rc;
     r->seq->req = r;
+    r->seq->priority = r->priority;
     r->seq->submit_us = engine_now_us();
     pthread_mutex_lock(&g->lock);
     rc = check_open(g, e);
@@ -111,6 +115,12 @@ void engine_cancel(struct engine *g, struct request *r)
 {
     atomic_store(&r->cancel, true);
     mpsc_poke(&g->inbox);
+}
+
+void engine_taken(struct engine *g, struct request *r)
+{
+    if (atomic_fetch_or(&r->parked, 0))
+        mpsc_poke(&g->inbox);
 }
 
 /* --------------------------------------------------------- open and close */

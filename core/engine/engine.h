@@ -23,14 +23,34 @@ enum finish {                     /* why a request is done                     *
                                   /* part of the output                        */
     FINISH_LENGTH,                /* max_new tokens, or the context is full    */
     FINISH_CANCELLED,
-    FINISH_ERROR                  /* req->err says what                        */
+    FINISH_ERROR,                 /* req->err says what                        */
+    FINISH_DEADLINE               /* deadline_us came first, waiting or running */
 };
+
+enum request_kind {
+    REQUEST_GENERATE,             /* tokens that follow the prompt             */
+    REQUEST_EMBED                 /* what the model makes of the prompt        */
+};
+
+enum priority {                   /* who is admitted first, and who keeps its  */
+    PRIORITY_LOW,                 /*   pages when they are short; see sched.h  */
+    PRIORITY_NORMAL,
+    PRIORITY_HIGH
+};
+
+/* Tokens drawn ahead of a slow reader, at most: then the request is parked, and
+ * costs no time, until some were taken. */
+enum { REQUEST_AHEAD = 1024 };
 
 struct request {
     struct mpsc_node node;        /* the engine's                              */
     struct seq *seq;              /* the engine's                              */
 
     /* set by the submitter, constant afterwards */
+    enum request_kind kind;
+    enum priority priority;       /* request_open: PRIORITY_NORMAL             */
+    uint64_t deadline_us;         /* as engine_now_us; 0: none                 */
+    bool no_cache;                /* neither reads nor fills the prefix cache  */
     const int32_t *prompt;        /* [n_prompt], at least one                  */
     uint32_t n_prompt;
     uint32_t max_new;             /* tokens to generate, at least one; set by  */
@@ -41,13 +61,17 @@ struct request {
     void *wake_ctx;               /*   were made visible; must not block       */
 
     /* engine to submitter */
-    struct ring out;              /* token ids; opened and closed by           */
-                                  /* request_open and request_close            */
+    struct ring out;              /* token ids, the next REQUEST_AHEAD of them; */
+                                  /*   opened and closed by request_open and   */
+                                  /*   request_close; see engine_taken         */
     _Atomic int done;             /* enum finish; released after the last push */
     struct err err;               /* valid once done is FINISH_ERROR           */
     uint32_t n_new;               /* tokens generated, once done               */
+    uint32_t n_cached;            /* prompt tokens whose keys came from the    */
+                                  /*   prefix cache, once done                 */
     uint64_t queue_us, prefill_us, decode_us;   /* once done                   */
     _Atomic bool held;            /* the engine may still call wake            */
+    _Atomic uint32_t parked;      /* 1: the ring was full, it stands still     */
 
     /* submitter to engine */
     _Atomic bool cancel;
@@ -58,6 +82,9 @@ struct engine_conf {
     uint32_t row_budget;          /* rows in a step                            */
     uint32_t prefill_chunk;       /* rows of one prompt in a step, at most     */
     uint32_t max_queue;           /* requests that may wait beyond those       */
+    bool prefix_cache;            /* keep pages of what was served             */
+    uint64_t prefix_cache_size;   /* bytes that pages which nobody uses may    */
+                                  /*   take; 0: all that are not needed        */
 };
 
 struct engine_stats {
@@ -68,7 +95,17 @@ struct engine_stats {
                                   /* took over                                 */
     uint64_t n_cross, cross_size; /* copies between places of memory, bytes    */
     uint64_t n_cross_wait;        /* times that a step stood still for one     */
-    uint32_t n_running, n_waiting, kv_page_used, kv_page_all;
+    uint64_t n_row;               /* of all steps                              */
+    uint64_t n_preempt;           /* sequences whose pages others needed       */
+    uint64_t n_prefix_query;      /* tokens looked up in the prefix cache,     */
+    uint64_t n_prefix_hit;        /*   found there,                            */
+    uint64_t n_prefix_evict;      /*   pages that left it                      */
+    uint32_t n_running, n_waiting, n_parked;    /* requests: in steps; for a   */
+                                  /*   place; for their readers                */
+    uint32_t batch_seq, batch_row;              /* of the last step            */
+    uint32_t kv_page_used;        /* pages that sequences hold,                */
+    uint32_t kv_page_cached;      /*   that only the prefix cache holds,       */
+    uint32_t kv_page_free, kv_page_all;         /*   nobody; all of them       */
     struct head_count head;
 };
 
@@ -93,7 +130,11 @@ int engine_submit(struct engine *, struct request *, struct err *);
 /* [any] The request ends, as FINISH_CANCELLED, at the next step boundary (or
  * as it would have, if it just has). Legal from submit to request_close. */
 void engine_cancel(struct engine *, struct request *);
+/* [reader] After tokens were popped from the ring: a parked request goes on. A
+ * reply does that by itself. Legal from submit to request_close. */
+void engine_taken(struct engine *, struct request *);
 void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
+uint64_t engine_now_us(void);     /* [any] monotonic clock                     */
 uint32_t engine_n_ctx(const struct engine *);   /* [any] tokens of a sequence, at most */
 /* [any] Nonzero once a device was lost that no other can replace, or strict mode
  * was violated: the daemon drains and exits with an error. */

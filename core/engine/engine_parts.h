@@ -37,7 +37,6 @@ struct engine {
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
 };
 
-uint64_t engine_now_us(void);     /* monotonic clock                           */
 void *engine_thread(void *engine);
 
 /* engine_recover.c. A device is gone for good, or strict mode was violated:

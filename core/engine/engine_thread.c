@@ -2,7 +2,7 @@
  * the step is under way; finish.
  *
  *   take     requests out of the inbox, among the waiting
- *   sweep    ends those that were cancelled
+ *   sweep    ends those that were cancelled, or are past their deadline
  *   admit    waiting ones into free places: they join the next step
  *   submit   the next rows of all that run, handed to the devices
  *   finish   waits for them, draws tokens, wakes clients
@@ -208,14 +208,22 @@ static void take(struct engine *g, int wait_ms)
     }
 }
 
+static bool expired(const struct request *r, uint64_t now)
+{
+    return r->deadline_us && now >= r->deadline_us;
+}
+
 static void sweep_list(struct engine *g, struct seq_list *l, bool all)
 {
+    const uint64_t now = engine_now_us();
     for (struct seq *s = l->head, *next; s; s = next) {
         next = s->next;
         if (g->lost)
             fail(g, s, &g->fault);      /* only this thread writes it, once */
         else if (all || atomic_load_explicit(&s->req->cancel, memory_order_relaxed))
             finish(g, s, FINISH_CANCELLED);
+        else if (expired(s->req, now))
+            finish(g, s, FINISH_DEADLINE);
     }
 }
 

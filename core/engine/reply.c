@@ -122,7 +122,9 @@ enum reply_state reply_next(struct reply *y, struct buf *out)
     size_t before = out->n;
     /* Read before the ring: once done, no token follows those that are there. */
     bool done = atomic_load_explicit(&y->req->done, memory_order_acquire) != FINISH_NONE;
+    bool taken = false;
     for (uint32_t id; ring_pop(&y->req->out, &id);) {
+        taken = true;
         if (y->stopped || y->ended)
             continue;             /* drawn before the cancellation took effect */
         y->n_tok++;
@@ -131,6 +133,8 @@ enum reply_state reply_next(struct reply *y, struct buf *out)
         if (y->stopped || out->failed)
             engine_cancel(y->engine, y->req);
     }
+    if (taken && !done)
+        engine_taken(y->engine, y->req);
     if (done && !y->stopped && !y->ended) {
         detok_finish(&y->detok, &y->held);
         emit(y, true, out);

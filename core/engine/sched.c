@@ -35,9 +35,17 @@ void sched_open(struct sched *c, struct kv *kv, uint32_t max_seq, uint32_t row_b
     c->running.tail = &c->running.head;
 }
 
+/* Behind all of its priority. */
 void sched_add(struct sched *c, struct seq *s)
 {
-    list_add(&c->waiting, s);
+    struct seq **at = &c->waiting.head;
+    while (*at && (*at)->priority >= s->priority)
+        at = &(*at)->next;
+    s->next = *at;
+    *at = s;
+    if (!s->next)
+        c->waiting.tail = &s->next;
+    c->waiting.n++;
 }
 
 struct seq *sched_admit(struct sched *c)

@@ -19,6 +19,7 @@ struct seq {
     uint32_t n_id, n_prompt;
     uint32_t n_max;               /* tokens in all, at most                    */
     uint32_t n_done;
+    int priority;                 /* the higher, the sooner                    */
     uint32_t n_row;               /* rows in this step; 0: not in it           */
     uint32_t out;                 /* which of the step's logits are its, when  */
                                   /* this step reaches n_id                    */
