@@ -2,8 +2,8 @@
  *
  * http.c owns the bytes and the connection, api_openai.c what they mean. When
  * the client leaves while the engine still works for it, the exchange becomes
- * an orphan: its requests are cancelled, and http.c frees it once the engine
- * has let go of them all. */
+ * an orphan: its requests are cancelled, and exchange.c frees it once the
+ * engine has let go of them all. */
 #ifndef BITNET_SERVE_EXCHANGE_H
 #define BITNET_SERVE_EXCHANGE_H
 
@@ -83,7 +83,7 @@ struct route {
     enum answer (*start)(struct exchange *);   /* [http] the body is complete  */
 };
 
-/* http.c */
+/* exchange.c */
 void exchange_wake(struct exchange *);         /* [any] its answer can go on   */
 /* [http] A header of the request, or NULL; valid as long as the exchange's
  * route runs. Any case of name. */

@@ -1,0 +1,51 @@
+/* serve_parts.h - what the files of the server share: http.c routes and answers,
+ * exchange.c keeps exchanges alive as long as somebody needs them, listen.c has
+ * the socket, serve.c their order. Not for others. */
+#ifndef BITNET_SERVE_PARTS_H
+#define BITNET_SERVE_PARTS_H
+
+#include "core/serve/exchange.h"
+#include "core/serve/hangup.h"
+#include "core/serve/listen.h"
+#include "core/serve/serve.h"
+
+struct serve {
+    struct serve_conf conf;
+    struct serve_model model;
+    _Atomic int state;            /* enum serve_state                          */
+    struct listen listen;
+    struct MHD_Daemon *daemon;
+    struct hangup *hangup;
+    pthread_mutex_t lock;         /* guards the next four                      */
+    struct exchange *active;      /* being answered                            */
+    struct exchange *orphan;      /* client gone, engine not yet               */
+    uint32_t n_active;
+    uint64_t serial;
+};
+
+/* exchange.c. new: [http] NULL without memory; it is in the list of the active. */
+struct exchange *exchange_new(struct serve *, struct MHD_Connection *, const char *path);
+/* [http] The request is over, answered or not. */
+void exchange_end(struct exchange *, enum MHD_RequestTerminationCode);
+/* Before the answer is looked at: wakes from now on are seen by exchange_sleep. */
+void exchange_look(struct exchange *);
+/* Suspends the connection; false when there was a wake since exchange_look,
+ * or when the server stops: then nothing may be suspended any more. */
+bool exchange_sleep(struct exchange *);
+/* The client is gone, or the server stops. */
+bool exchange_is_lost(struct exchange *);
+/* From now on a hang-up wakes the exchange, suspended or not. */
+void exchange_watch(struct exchange *);
+/* [hang-up thread] ctx: the serve. */
+void exchange_on_hangup(void *ctx, uint64_t serial);
+/* Frees the orphans that the engine has let go of; true when none is left. */
+bool exchange_reap(struct serve *);
+
+/* http.c: what libmicrohttpd calls; ctx: the serve. */
+enum MHD_Result http_on_request(void *ctx, struct MHD_Connection *, const char *url,
+                                const char *method, const char *version, const char *data,
+                                size_t *data_size, void **slot);
+void http_on_completed(void *ctx, struct MHD_Connection *, void **slot,
+                       enum MHD_RequestTerminationCode);
+
+#endif
