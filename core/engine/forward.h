@@ -107,6 +107,10 @@ int forward_recover(struct forward *, bool *kv_lost, struct err *);
 /* Output i of the last step, in the order of its out_row; until the next. */
 struct forward_out forward_out(const struct forward *, uint32_t i);
 
+/* [any] The call of a device that is under way, in words: "linear of blk.3 on
+ * org.x#0"; "none" between calls. */
+void forward_where(const struct forward *, char out[160]);
+
 /* The memory table, a line each, for people. */
 void forward_mem_table(const struct forward *, struct buf *out);
 

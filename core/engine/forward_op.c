@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <time.h>
 
 enum { MUL_MAX = 3 };             /* matrices on one input: q, k, v            */
 
@@ -35,6 +36,56 @@ static int fail(struct run *r, struct dev *d, int status, const char *what)
     return plug_fail(d->plugin, status, where, r->err);
 }
 
+/* ----------------------------------------------------------- time of calls */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Two looks at the clock a call, 50 ns where the kernel maps it; only this
+ * thread writes, so plain stores do for what others read. */
+static uint64_t call_begins(const struct run *r, struct dev *d, enum dev_call call)
+{
+    struct forward_state *s = r->s;
+    atomic_store_explicit(&s->at_layer, r->layer, memory_order_relaxed);
+    atomic_store_explicit(&s->at_call, (uint32_t)call, memory_order_relaxed);
+    atomic_store_explicit(&s->at_dev, d, memory_order_relaxed);
+    return now_ns();
+}
+
+static void more(_Atomic uint64_t *count, uint64_t n)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static void call_ended(const struct run *r, enum dev_call call, uint64_t since)
+{
+    struct dev *d = atomic_load_explicit(&r->s->at_dev, memory_order_relaxed);
+    more(&d->n_call[call], 1);
+    more(&d->call_ns[call], now_ns() - since);
+    atomic_store_explicit(&r->s->at_dev, NULL, memory_order_relaxed);
+}
+
+void forward_where(const struct forward *f, char out[160])
+{
+    const struct forward_state *s = f->state;
+    const struct dev *d = atomic_load_explicit(&s->at_dev, memory_order_relaxed);
+    const int32_t layer = atomic_load_explicit(&s->at_layer, memory_order_relaxed);
+    const uint32_t call = atomic_load_explicit(&s->at_call, memory_order_relaxed);
+    char where[32] = "";
+    if (layer >= 0)
+        snprintf(where, sizeof where, " of blk.%d", (int)layer);
+    if (d)
+        snprintf(out, 160, "%s%s on %.100s#%u", plug_call_name((enum dev_call)call), where,
+                 d->plugin->note.raw.id, d->index);
+    else
+        snprintf(out, 160, "none");
+}
+
 /* ------------------------------------------------------ order between lanes */
 
 static int begin(struct run *r, struct lane *l)
@@ -46,9 +97,11 @@ static int begin(struct run *r, struct lane *l)
 /* Ends the lane's step; its work is done and visible afterwards. */
 static int drain(struct run *r, struct lane *l)
 {
+    const uint64_t since = call_begins(r, l->dev, DEV_CALL_WAIT);
     int st = lane_end(l);
     if (!st)
         st = lane_wait(l);
+    call_ended(r, DEV_CALL_WAIT, since);
     return st ? fail(r, l->dev, st, "step_end") : 0;
 }
 
@@ -59,15 +112,20 @@ static int make_room(struct run *r, struct lane *l)
     return rc ? rc : begin(r, l);
 }
 
-/* Runs call, an expression in l->stream, on lane l; a busy queue once more. */
-#define CALL(r, l, what, call)                                               \
+/* Runs call, an expression in l->stream, on lane l, and counts it as kind; a
+ * busy queue once more. */
+#define CALL(r, l, kind, what, call)                                         \
     do {                                                                     \
+        uint64_t since_ = call_begins((r), (l)->dev, DEV_CALL_##kind);       \
         int st_ = (call);                                                    \
+        call_ended((r), DEV_CALL_##kind, since_);                            \
         if (st_ == BNP_E_BUSY) {                                             \
             const int rc_ = make_room((r), (l));                             \
             if (rc_)                                                         \
                 return rc_;                                                  \
+            since_ = call_begins((r), (l)->dev, DEV_CALL_##kind);            \
             st_ = (call);                                                    \
+            call_ended((r), DEV_CALL_##kind, since_);                        \
         }                                                                    \
         if (st_)                                                             \
             return fail((r), (l)->dev, st_, (what));                         \
@@ -121,8 +179,9 @@ static int fetch(struct run *r, uint32_t areas, uint64_t *from)
         int rc = host_turn(r, NULL);
         if (rc || (rc = begin(r, l)))
             return rc;
-        CALL(r, l, area_name[a], l->dev->ops->copy_out(l->stream, host_at(s, a),
-                                                       span_of(s, l->place, a, s->size[a])));
+        CALL(r, l, COPY, area_name[a],
+             l->dev->ops->copy_out(l->stream, host_at(s, a),
+                                   span_of(s, l->place, a, s->size[a])));
         s->place[PLACE_HOST].valid |= BIT(a);
         *from |= UINT64_C(1) << (l - s->lane);
         r->cross->n_out++;
@@ -157,9 +216,8 @@ static int bring(struct run *r, struct lane *l, uint32_t areas)
     for (enum area a = 0; a < AREA_N; a++) {
         if (!(areas & BIT(a)))
             continue;
-        CALL(r, l, area_name[a], l->dev->ops->copy_in(l->stream,
-                                                      span_of(s, l->place, a, s->size[a]),
-                                                      host_at(s, a)));
+        CALL(r, l, COPY, area_name[a],
+             l->dev->ops->copy_in(l->stream, span_of(s, l->place, a, s->size[a]), host_at(s, a)));
         here->valid |= BIT(a);
         r->cross->n_in++;
         r->cross->in_size += s->size[a];
@@ -214,7 +272,11 @@ static int each_lane(struct run *r, int rc, int (*call)(struct lane *), const ch
         struct lane *l = &r->s->lane[i];
         if (l->dev->disabled)
             continue;
+        const bool timed = call == lane_wait && l->owes;
+        const uint64_t since = timed ? call_begins(r, l->dev, DEV_CALL_WAIT) : 0;
         const int st = call(l);
+        if (timed)
+            call_ended(r, DEV_CALL_WAIT, since);
         const int rc_one = st ? fail(rc ? &quiet : r, l->dev, st, what) : 0;
         rc = rc ? rc : rc_one;
     }
@@ -248,7 +310,7 @@ int op_gather(struct run *r, struct part y)
     if (rc)
         return rc;
     const bnp_rows to = rows(r, l, y);
-    CALL(r, l, "embedding", w->dev->linear->gather(l->stream, w->handle, &to));
+    CALL(r, l, LINEAR, "embedding", w->dev->linear->gather(l->stream, w->handle, &to));
     return 0;
 }
 
@@ -265,7 +327,7 @@ int op_norm(struct run *r, const char *what, bnp_span weight, struct part x, str
         .weight = { all.base, all.offset + weight.offset, weight.size }
     };
     const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
-    CALL(r, l, what, d->point->rmsnorm(l->stream, &norm, &from, &to));
+    CALL(r, l, POINT, what, d->point->rmsnorm(l->stream, &norm, &from, &to));
     return 0;
 }
 
@@ -283,8 +345,8 @@ int op_rope(struct run *r, struct part q, struct part k, struct part v)
     const bnp_rows q_rows = rows(r, l, q), k_rows = rows(r, l, k);
     rope.table = r->s->place[l->place].rope;
     rope.table.size = r->s->rope.table.size;
-    CALL(r, l, "rope of q", d->point->rope(l->stream, &rope, &q_rows));
-    CALL(r, l, "rope of k", d->point->rope(l->stream, &rope, &k_rows));
+    CALL(r, l, POINT, "rope of q", d->point->rope(l->stream, &rope, &q_rows));
+    CALL(r, l, POINT, "rope of k", d->point->rope(l->stream, &rope, &k_rows));
     return 0;
 }
 
@@ -296,7 +358,7 @@ int op_glu(struct run *r, struct part gate, struct part up, struct part y)
     if (rc)
         return rc;
     const bnp_rows g = rows(r, l, gate), u = rows(r, l, up), to = rows(r, l, y);
-    CALL(r, l, "glu", d->point->glu(l->stream, r->s->weights.model->hp.glu, &g, &u, &to));
+    CALL(r, l, POINT, "glu", d->point->glu(l->stream, r->s->weights.model->hp.glu, &g, &u, &to));
     return 0;
 }
 
@@ -308,7 +370,7 @@ int op_pick(struct run *r, struct part x, struct part y)
     if (rc)
         return rc;
     const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
-    CALL(r, l, "pick", d->point->pick(l->stream, &from, &to));
+    CALL(r, l, POINT, "pick", d->point->pick(l->stream, &from, &to));
     return 0;
 }
 
@@ -324,8 +386,9 @@ int op_attend(struct run *r, struct part q, struct part k, struct part v, struct
     const bnp_rows q_rows = rows(r, l, q), k_rows = rows(r, l, k), v_rows = rows(r, l, v);
     const bnp_rows to = rows(r, l, out);
     const bnp_span scratch = work_scratch(&s->place[l->place].work);
-    CALL(r, l, "append", d->attn->append(l->stream, &s->attn, at->pool, &k_rows, &v_rows));
-    CALL(r, l, "attend", d->attn->attend(l->stream, &s->attn, at->pool, &q_rows, &to, scratch));
+    CALL(r, l, ATTN, "append", d->attn->append(l->stream, &s->attn, at->pool, &k_rows, &v_rows));
+    CALL(r, l, ATTN, "attend",
+         d->attn->attend(l->stream, &s->attn, at->pool, &q_rows, &to, scratch));
     return 0;
 }
 
@@ -355,9 +418,9 @@ static int mul_group(struct run *r, struct part x, uint32_t n, struct weight *co
     for (uint32_t i = 0; i < n; i++)
         if (shares(w[0], w[i]))
             item[n_item++] = (bnp_linear_item){ w[i]->handle, rows(r, l, y[i]), flags, 0 };
-    CALL(r, l, w[0]->tensor,
+    CALL(r, l, LINEAR, w[0]->tensor,
          d->linear->act_prepare(l->stream, w[0]->layout.act_kind, &from, act));
-    CALL(r, l, w[0]->tensor, d->linear->mul(l->stream, act, n_item, item, scratch));
+    CALL(r, l, LINEAR, w[0]->tensor, d->linear->mul(l->stream, act, n_item, item, scratch));
     return 0;
 }
 
@@ -393,9 +456,9 @@ int op_topk(struct run *r, struct part x, uint32_t k)
         .logit = work_span(&s->work, m, AREA_TOP_LOGIT, s->size[AREA_TOP_LOGIT]),
         .n_exact = work_span(&s->work, m, AREA_TOP_EXACT, s->size[AREA_TOP_EXACT])
     };
-    CALL(r, l, w->tensor,
+    CALL(r, l, LINEAR, w->tensor,
          d->linear->act_prepare(l->stream, w->layout.act_kind, &from, work_act(m)));
-    CALL(r, l, w->tensor,
+    CALL(r, l, LINEAR, w->tensor,
          d->linear->topk(l->stream, work_act(m), w->handle, &top, work_scratch(m)));
     return 0;
 }

@@ -69,6 +69,11 @@ struct forward_state {
     uint32_t n_out, n_full, top_k;
     bool submitted;               /* forward_finish has to come                */
     bool ready;                   /* weights are prepared: steps may run       */
+
+    /* The call that is under way, for other threads to read when it never ends: */
+    _Atomic(struct dev *) at_dev; /* NULL: none                                */
+    _Atomic uint32_t at_call;     /* enum dev_call                             */
+    _Atomic int32_t at_layer;
 };
 
 /* One step on its way. */

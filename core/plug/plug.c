@@ -42,6 +42,14 @@ const char *plug_state_name(enum plug_state state)
     return name[state];
 }
 
+const char *plug_call_name(enum dev_call call)
+{
+    static const char *const name[DEV_N_CALL] = {
+        "linear", "attention", "pointwise", "copy", "wait"
+    };
+    return (unsigned)call < DEV_N_CALL ? name[call] : "?";
+}
+
 const char *plug_det_name(uint32_t det)
 {
     static const char *const name[] = { "-", "exact", "stable", "bounded" };

@@ -4,10 +4,12 @@
  * may be loaded, loads it, opens its devices and puts each through the
  * known-answer test. A bad plugin is an entry with a reason, never a failure.
  * Main thread only, before the engine starts; afterwards the registry is
- * read-only except for dev.disabled, which the engine thread owns. */
+ * read-only except for dev.disabled, which the engine thread owns, and the
+ * counts of a device's calls, which any thread may read. */
 #ifndef BITNET_PLUG_PLUG_H
 #define BITNET_PLUG_PLUG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,6 +48,13 @@ struct plug_entry {
     struct hostsvc *host;         /* what the plugin was given                 */
 };
 
+enum dev_call {                   /* what the engine thread spends time in     */
+    DEV_CALL_LINEAR, DEV_CALL_ATTN, DEV_CALL_POINT,
+    DEV_CALL_COPY,                /* to and from its memory: handing over      */
+    DEV_CALL_WAIT,                /* until it has done what it was given       */
+    DEV_N_CALL
+};
+
 struct dev {                      /* one open device                           */
     struct plug_entry *plugin;
     bnp_device *d;
@@ -56,6 +65,9 @@ struct dev {                      /* one open device                           *
     const struct bnp_linear_ops *linear;  /* NULL: family not offered          */
     const struct bnp_attn_ops *attn;
     const struct bnp_point_ops *point;
+    /* Calls of steps, and the time they took. An asynchronous device's calls
+     * return when the work is queued: it is waited for in DEV_CALL_WAIT. */
+    _Atomic uint64_t n_call[DEV_N_CALL], call_ns[DEV_N_CALL];
 };
 
 struct plug_opts {
@@ -103,6 +115,7 @@ int plug_fail(struct plug_entry *, int status, const char *what, struct err *);
 
 const char *plug_state_name(enum plug_state);
 const char *plug_det_name(uint32_t det);
+const char *plug_call_name(enum dev_call);       /* "linear", ..., "wait"      */
 
 /* Host memory as plugins get it: aligned, zero-filled, BNP_SLACK readable past
  * the end; counted, for the memory table. */

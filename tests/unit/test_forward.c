@@ -190,6 +190,39 @@ START_TEST(forward_largest_are_those_of_all_logits)
 }
 END_TEST
 
+static char seen_where[160];
+
+static int where_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                     bnp_span scratch)
+{
+    if (++n_mul == 4 * 3 + 4)     /* q k v, out, gate up, down: the last of layer 3 */
+        forward_where(rig.f, seen_where);
+    return true_linear.mul(s, act, n, item, scratch);
+}
+
+START_TEST(forward_counts_calls_and_says_which_is_under_way)
+{
+    char after[160];
+    open_seq();
+    put_my_linear();
+    linear.mul = where_mul;
+    fill(0, 0, golden[0].n, 1);
+    run_ok();
+    const struct dev *d = rig.plug->ref;
+    const uint64_t n_layer = rig.model->hp.n_layer;
+    /* the rows of the embedding; each mul with its input prepared, the head's too */
+    ck_assert_uint_eq(d->n_call[DEV_CALL_LINEAR], 1 + 2 * n_mul);
+    ck_assert_uint_eq(d->n_call[DEV_CALL_ATTN], 2 * n_layer);
+    ck_assert_uint_eq(d->n_call[DEV_CALL_COPY], 0);
+    ck_assert_uint_eq(d->n_call[DEV_CALL_WAIT], 0);
+    ck_assert_uint_gt(d->call_ns[DEV_CALL_LINEAR], 0);
+    ck_assert_str_eq(seen_where, "linear of blk.3 on " PLUG_REF_ID "#0");
+    forward_where(rig.f, after);
+    ck_assert_str_eq(after, "none");
+    kv_seq_close(&rig.f->kv, &seq);
+}
+END_TEST
+
 START_TEST(forward_error_names_op_layer_and_plugin_and_leaves_no_trace)
 {
     struct err err = { 0 };
@@ -474,6 +507,7 @@ int main(void)
     tcase_add_test(c, forward_step_allocates_nothing);
     tcase_add_test(c, forward_without_outputs_skips_the_head);
     tcase_add_test(c, forward_largest_are_those_of_all_logits);
+    tcase_add_test(c, forward_counts_calls_and_says_which_is_under_way);
     tcase_add_test(c, forward_error_names_op_layer_and_plugin_and_leaves_no_trace);
     tcase_add_test(c, forward_lost_device_is_not_used_again);
     tcase_add_test(c, forward_waits_out_a_full_queue);
