@@ -25,6 +25,11 @@ void vocab_piece(const struct vocab *v, int32_t id, bool special, struct buf *ou
     buf_add(out, s.p, s.n);
 }
 
+struct str vocab_bytes(const struct vocab *v, int32_t id)
+{
+    return piece_of(v, id, false);
+}
+
 /* SPM puts a space in front of a text; the first token that is text gives it
  * back. Control and unknown tokens before it do not count as text. */
 static struct str without_lead(const struct vocab *v, struct detok *d, int32_t id, struct str s)

@@ -66,5 +66,7 @@ void detok_finish(struct detok *, struct buf *out);
 
 /* The raw bytes of one token (no state, no leading-space rule). */
 void vocab_piece(const struct vocab *, int32_t id, bool special, struct buf *out);
+/* The same without control tokens, borrowed from the vocabulary. */
+struct str vocab_bytes(const struct vocab *, int32_t id);
 
 #endif
