@@ -133,17 +133,18 @@ static int reserve(struct bench *b, uint32_t seq, uint32_t n_tok, struct err *e)
                    n_tok, seq);
 }
 
-static const struct sample_params greedy = { .top_p = 1, .repeat_penalty = 1 };
+static const struct sample_params greedy = SAMPLE_GREEDY;
 
 /* The likeliest token of each output. */
 static int pick(struct bench *b, struct err *e)
 {
     const struct bnp_step *s = &b->b.step;
+    const struct sample_past none = { 0 };
     for (uint32_t i = 0; i < s->n_out; i++) {
         const struct forward_out o = forward_out(b->f, i);
         const uint32_t pos = (uint32_t)s->pos[s->out_row[i]] + 1;
-        b->last[i] = o.logits ? sample_token(b->sampler, &greedy, o.logits, NULL, 0, pos)
-                              : sample_top(b->sampler, &greedy, o.id, o.top, o.k, pos);
+        b->last[i] = o.logits ? sample_token(b->sampler, &greedy, o.logits, none, pos)
+                              : sample_top(b->sampler, &greedy, o.id, o.top, o.k, none, pos);
         if (b->last[i] < 0)
             return err_set(e, ERR_NUMERIC, "bench: the logits at position %u have no largest "
                            "number, expected a model whose activations stay finite", pos - 1);
@@ -154,7 +155,7 @@ static int pick(struct bench *b, struct err *e)
 static int pass(struct bench *b, struct err *e)
 {
     for (uint32_t i = 0; i < b->b.step.n_out && !b->ask->all_logits; i++)
-        b->b.out_k[i] = sample_needs(&greedy);
+        b->b.out_k[i] = sample_needs(b->sampler, &greedy, (struct sample_past){ 0 });
     const int rc = forward_run(b->f, &b->b, e);
     return rc ? rc : pick(b, e);
 }

@@ -57,6 +57,17 @@ static uint32_t total_tokens(const struct engine *g, const struct request *r)
     return r->n_prompt + (r->max_new < room ? r->max_new : room);
 }
 
+static int check_outputs(const struct request *r, struct err *e)
+{
+    if (r->n_draft > REQUEST_MAX_DRAFT)
+        return err_set(e, ERR_ARG, "n_draft: %u, expected at most %d", r->n_draft,
+                       REQUEST_MAX_DRAFT);
+    if (r->n_top_logprob > REQUEST_MAX_TOP)
+        return err_set(e, ERR_ARG, "top_logprobs: %u, expected at most %d", r->n_top_logprob,
+                       REQUEST_MAX_TOP);
+    return 0;
+}
+
 static int check_request(const struct engine *g, const struct request *r, struct err *e)
 {
     int rc = check_prompt(g, r, e);
@@ -67,6 +78,10 @@ static int check_request(const struct engine *g, const struct request *r, struct
                      PRIORITY_HIGH);
     if (!rc)
         rc = sample_check(&r->sample, e);
+    if (!rc)
+        rc = sample_check_ids(&r->sample, g->n_vocab, e);
+    if (!rc)
+        rc = check_outputs(r, e);
     if (!rc && ring_space(&r->out) < total_tokens(g, r) - r->n_prompt)
         rc = err_set(e, ERR_ARG, "request: %u tokens wanted, its ring was opened for %u",
                      r->max_new, ring_space(&r->out));

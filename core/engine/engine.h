@@ -42,6 +42,19 @@ enum priority {                   /* who is admitted first, and who keeps its  *
  * costs no time, until some were taken. */
 enum { REQUEST_AHEAD = 1024 };
 
+enum { REQUEST_MAX_TOP = 20, REQUEST_MAX_DRAFT = 16 };
+
+/* Log-softmax of the model's logits, before bias, penalties and temperature:
+ * what the model says, whatever was drawn. */
+struct token_logprob {
+    int32_t id;
+    float logprob;                /* natural                                   */
+    uint32_t n_top;               /* the largest, by value, then by id         */
+    struct { int32_t id; float logprob; } top[REQUEST_MAX_TOP];
+};
+
+struct grammar;
+
 struct request {
     struct mpsc_node node;        /* the engine's                              */
     struct seq *seq;              /* the engine's                              */
@@ -57,6 +70,15 @@ struct request {
                                   /* request_open, may be lowered              */
     bool ignore_eog;              /* go on past end-of-generation tokens       */
     struct sample_params sample;
+    struct grammar *grammar;      /* borrowed; NULL: free text                 */
+    uint32_t n_draft;             /* tokens guessed from the text so far and   */
+                                  /*   checked in one step, at most            */
+                                  /*   REQUEST_MAX_DRAFT; 0: off. The answer   */
+                                  /*   is the same                             */
+    bool want_logprob, prompt_logprob;   /* of what is drawn, of the prompt    */
+    uint32_t n_top_logprob;       /* and of so many others, for both           */
+    bool embed_mean;              /* REQUEST_EMBED: mean over the prompt, else */
+                                  /*   its last token                          */
     void (*wake)(void *ctx);      /* [engine thread] after tokens or the end   */
     void *wake_ctx;               /*   were made visible; must not block       */
 
@@ -69,6 +91,14 @@ struct request {
     uint32_t n_new;               /* tokens generated, once done               */
     uint32_t n_cached;            /* prompt tokens whose keys came from the    */
                                   /*   prefix cache, once done                 */
+    uint32_t n_draft_all, n_draft_ok;    /* tokens guessed; of those, right    */
+    /* Taken by engine_submit, freed by request_close; NULL if not asked for. */
+    struct token_logprob *logprob;       /* [max_new] i is valid once token i  */
+                                  /*   was popped from the ring                */
+    struct token_logprob *prompt_logprob_out;   /* [n_prompt] once a token was */
+                                  /*   popped, or done; nothing foretells      */
+                                  /*   token 0: its logprob is 0, n_top 0      */
+    float *embedding;             /* [n_embd] once done; not normalised        */
     uint64_t queue_us, prefill_us, decode_us;   /* once done                   */
     _Atomic bool held;            /* the engine may still call wake            */
     _Atomic uint32_t parked;      /* 1: the ring was full, it stands still     */

@@ -52,11 +52,16 @@ static void fail(struct engine *g, struct seq *s, const struct err *e)
 
 /* ------------------------------------------------------------------ a step */
 
+static struct sample_past past(const struct seq *s)
+{
+    return (struct sample_past){ s->id, s->n_id, s->n_prompt };
+}
+
 /* How many of the largest logits s's next token needs, rows that are no tokens
  * included; 0: all. */
 static uint32_t needs(const struct engine *g, const struct seq *s)
 {
-    const uint32_t k = sample_needs(&s->req->sample);
+    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s));
     const uint32_t no_token = g->forward->model->hp.n_vocab - g->n_vocab;
     return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
 }
@@ -65,9 +70,9 @@ static uint32_t needs(const struct engine *g, const struct seq *s)
 static void draw(struct engine *g, struct seq *s, struct forward_out out)
 {
     struct request *r = s->req;
-    int32_t id = out.logits ? sample_token(g->sampler, &r->sample, out.logits, s->id, s->n_id,
-                                           s->n_id)
-                            : sample_top(g->sampler, &r->sample, out.id, out.top, out.k, s->n_id);
+    int32_t id = out.logits ? sample_token(g->sampler, &r->sample, out.logits, past(s), s->n_id)
+                            : sample_top(g->sampler, &r->sample, out.id, out.top, out.k, past(s),
+                                         s->n_id);
     if (!s->first_us)
         s->first_us = engine_now_us();
     if (id < 0) {

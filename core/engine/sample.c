@@ -1,16 +1,18 @@
 /* sample.c - candidates in one total order, and one draw among them.
  *
  * The order is value descending, id ascending. Sums run in that order. The
- * largest candidate has weight exp(0) = 1, so a weight below 2^-53 neither
- * changes a running sum (it is under half a unit in its last place) nor can
- * be drawn: such candidates are left out before anything is sorted, with the
- * same result as if all had been. */
+ * largest candidate has weight exp(0) = 1, and what weighs below 2^-53 of it is
+ * no candidate: it could not change a running sum (it is under half a unit in
+ * its last place) nor be drawn, so top-k, top-p and min-p leave what they would
+ * have left, and far less has to be sorted. */
 #include "core/engine/sample.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/exact.h"
 
@@ -18,8 +20,9 @@
 
 struct sampler {
     uint32_t n_vocab;
-    double *value;                /* [n_vocab] penalised logit, then weight */
+    double *value;                /* [n_vocab] adjusted logit, then weight  */
     int32_t *cand;                /* [n_vocab] candidate ids                */
+    uint32_t *count;              /* [n_vocab] 0 between calls              */
 };
 
 int sampler_open(struct sampler **out, uint32_t n_vocab, struct err *e)
@@ -32,8 +35,9 @@ int sampler_open(struct sampler **out, uint32_t n_vocab, struct err *e)
         s->n_vocab = n_vocab;
         s->value = calloc(n_vocab, sizeof *s->value);
         s->cand = calloc(n_vocab, sizeof *s->cand);
+        s->count = calloc(n_vocab, sizeof *s->count);
     }
-    if (!s || !s->value || !s->cand) {
+    if (!s || !s->value || !s->cand || !s->count) {
         sampler_close(s);
         return err_set(e, ERR_NOMEM, "sampler: no memory for %u logits", n_vocab);
     }
@@ -47,12 +51,34 @@ void sampler_close(struct sampler *s)
         return;
     free(s->value);
     free(s->cand);
+    free(s->count);
     free(s);
 }
 
 /* Comparisons are written so that a NaN fails them. */
+static int check_biases(const struct sample_params *p, struct err *e)
+{
+    if (p->n_bias > SAMPLE_MAX_BIAS)
+        return err_set(e, ERR_ARG, "logit_bias: %u entries, expected at most %d", p->n_bias,
+                       SAMPLE_MAX_BIAS);
+    for (uint32_t i = 0; i < p->n_bias; i++) {
+        const struct sample_bias *b = &p->bias[i];
+        if (!(b->bias >= -100 && b->bias <= 100))
+            return err_set(e, ERR_ARG, "logit_bias: %g for token %" PRId32 " is out of range, "
+                           "expected -100 to 100", (double)b->bias, b->id);
+    }
+    return 0;
+}
+
+static int check_penalty(const char *name, float v, struct err *e)
+{
+    return v >= -2 && v <= 2 ? 0 : err_set(e, ERR_ARG, "%s: %g is out of range, expected -2 to 2",
+                                           name, (double)v);
+}
+
 int sample_check(const struct sample_params *p, struct err *e)
 {
+    int rc;
     if (!(p->temperature >= 0 && p->temperature <= 100))
         return err_set(e, ERR_ARG, "temperature: %g is out of range, expected 0 to 100",
                        (double)p->temperature);
@@ -62,37 +88,105 @@ int sample_check(const struct sample_params *p, struct err *e)
     if (!(p->min_p >= 0 && p->min_p < 1))
         return err_set(e, ERR_ARG, "min_p: %g is out of range, expected at least 0, below 1",
                        (double)p->min_p);
+    if (!(p->typical_p > 0 && p->typical_p <= 1))
+        return err_set(e, ERR_ARG, "typical_p: %g is out of range, expected above 0, at most 1",
+                       (double)p->typical_p);
     if (!(p->repeat_penalty > 0 && p->repeat_penalty <= 10))
         return err_set(e, ERR_ARG,
                        "repeat_penalty: %g is out of range, expected above 0, at most 10",
                        (double)p->repeat_penalty);
+    if ((rc = check_penalty("presence_penalty", p->presence_penalty, e)) ||
+        (rc = check_penalty("frequency_penalty", p->frequency_penalty, e)))
+        return rc;
+    return check_biases(p, e);
+}
+
+int sample_check_ids(const struct sample_params *p, uint32_t n_vocab, struct err *e)
+{
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        if (p->bias[i].id < 0 || (uint32_t)p->bias[i].id >= n_vocab)
+            return err_set(e, ERR_ARG, "logit_bias: token %" PRId32 " does not exist, expected 0 "
+                           "to %u", p->bias[i].id, n_vocab - 1);
     return 0;
 }
 
-/* Fills value[] and returns the id of the first in order, or -1: a NaN, or no
- * finite largest logit. Doubles, so that no penalty can overflow. A token is
- * penalised once, from its logit, however often it occurs. */
-static int32_t load(struct sampler *s, const struct sample_params *p, const float *logits,
-                    const int32_t *recent, uint32_t n_recent)
+/* ---------------------------------------------------- bias and penalties */
+
+/* The last repeat_last_n tokens. */
+static struct sample_past window(const struct sample_params *p, struct sample_past past)
 {
-    for (uint32_t i = 0; i < s->n_vocab; i++) {
-        if (isnan(logits[i]))
-            return -1;
-        s->value[i] = (double)logits[i];
-    }
-    uint32_t look = n_recent < p->repeat_last_n ? n_recent : p->repeat_last_n;
-    double penalty = (double)p->repeat_penalty;
-    for (uint32_t i = n_recent - look; i < n_recent; i++) {
-        assert(recent[i] >= 0 && (uint32_t)recent[i] < s->n_vocab);
-        double l = (double)logits[recent[i]];
-        s->value[recent[i]] = l > 0 ? l / penalty : l * penalty;
-    }
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < s->n_vocab; i++)
-        if (s->value[i] > s->value[best])
-            best = i;
-    return isfinite(s->value[best]) ? (int32_t)best : -1;
+    const uint32_t n = past.n < p->repeat_last_n ? past.n : p->repeat_last_n;
+    return (struct sample_past){ past.id + (past.n - n), n, 0 };
 }
+
+static struct sample_past generated(struct sample_past past)
+{
+    return (struct sample_past){ past.id + past.n_prompt, past.n - past.n_prompt, 0 };
+}
+
+static bool repeats(const struct sample_params *p)
+{
+    return p->repeat_penalty != 1 && p->repeat_last_n;
+}
+
+static bool counts(const struct sample_params *p)
+{
+    return p->presence_penalty != 0 || p->frequency_penalty != 0;
+}
+
+static void count_up(struct sampler *s, struct sample_past past)
+{
+    for (uint32_t i = 0; i < past.n; i++) {
+        assert(past.id[i] >= 0 && (uint32_t)past.id[i] < s->n_vocab);
+        s->count[past.id[i]]++;
+    }
+}
+
+static void forget(struct sampler *s, struct sample_past past)
+{
+    for (uint32_t i = 0; i < past.n; i++)
+        s->count[past.id[i]] = 0;
+}
+
+/* Each token once, however often it stands there. */
+static void repeat(struct sampler *s, double penalty, struct sample_past past)
+{
+    count_up(s, past);
+    for (uint32_t i = 0; i < past.n; i++) {
+        double *l = &s->value[past.id[i]];
+        if (s->count[past.id[i]])
+            *l = *l > 0 ? *l / penalty : *l * penalty;
+        s->count[past.id[i]] = 0;
+    }
+}
+
+static void presence(struct sampler *s, const struct sample_params *p, struct sample_past past)
+{
+    count_up(s, past);
+    for (uint32_t i = 0; i < past.n; i++) {
+        const int32_t id = past.id[i];
+        if (s->count[id])
+            s->value[id] -= (double)s->count[id] * (double)p->frequency_penalty +
+                            (double)p->presence_penalty;
+        s->count[id] = 0;
+    }
+}
+
+/* In value[]: doubles, so that nothing overflows. Values of ids that are no
+ * candidates may be anything. */
+static void adjust(struct sampler *s, const struct sample_params *p, struct sample_past past)
+{
+    for (uint32_t i = 0; i < p->n_bias; i++) {
+        assert(p->bias[i].id >= 0 && (uint32_t)p->bias[i].id < s->n_vocab);
+        s->value[p->bias[i].id] += (double)p->bias[i].bias;
+    }
+    if (repeats(p))
+        repeat(s, (double)p->repeat_penalty, window(p, past));
+    if (counts(p))
+        presence(s, p, generated(past));
+}
+
+/* ------------------------------------------------------------- the order */
 
 /* Whether id a stands after id b in the order. */
 static bool after(const struct sampler *s, int32_t a, int32_t b)
@@ -134,27 +228,60 @@ static void select_first(struct sampler *s, uint32_t n, uint32_t k)
     }
 }
 
+/* Leaves those of cand[0..n) that matter in cand, in order. Returns how many. */
+static uint32_t narrow(struct sampler *s, const struct sample_params *p, uint32_t n, double max)
+{
+    const double t = (double)p->temperature;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if ((s->value[s->cand[i]] - max) / t >= NEGLIGIBLE)
+            s->cand[left++] = s->cand[i];
+    const uint32_t k = p->top_k && p->top_k < left ? p->top_k : left;
+    select_first(s, left, k);
+    return k;
+}
+
+/* ------------------------------------------------------------------- cuts */
+
+/* Locally typical: u = (max - l) / t is what a token is less likely than the
+ * first one, in nats, and |-log p - entropy| = |u - mean of u|. Along the order
+ * u grows, so those nearest the mean are a run of candidates. Taken one after
+ * the other, of two equally near the likelier first, until they hold typical_p
+ * of the weight. */
+static uint32_t cut_typical(struct sampler *s, const struct sample_params *p, uint32_t n,
+                            double max)
+{
+    const double t = (double)p->temperature;
+    double all = 0, mean = 0, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const double u = (max - s->value[s->cand[i]]) / t, w = exact_exp(-u);
+        all += w;
+        mean += w * u;
+    }
+    mean /= all;
+    uint32_t from = 0;
+    while (from < n && (max - s->value[s->cand[from]]) / t < mean)
+        from++;
+    uint32_t to = from;
+    while (sum < (double)p->typical_p * all && to - from < n) {
+        const double before = from ? (max - s->value[s->cand[from - 1]]) / t : 0;
+        const double behind = to < n ? (max - s->value[s->cand[to]]) / t : 0;
+        const bool left = to == n || (from && mean - before <= behind - mean);
+        sum += exact_exp(-(left ? before : behind));
+        from -= left;
+        to += !left;
+    }
+    memmove(s->cand, s->cand + from, (to - from) * sizeof *s->cand);
+    return to - from;
+}
+
+/* value[] of cand[0..n) becomes the weight exp((l - max) / temperature). */
 static void to_weights(struct sampler *s, uint32_t n, double max, double temperature)
 {
     for (uint32_t i = 0; i < n; i++) {
         double *v = &s->value[s->cand[i]];
         *v = exact_exp((*v - max) / temperature);
     }
-}
-
-/* Gathers the candidates that matter, in order; value[] of each becomes its
- * weight exp((l - max) / temperature). Returns how many. */
-static uint32_t weigh(struct sampler *s, const struct sample_params *p, int32_t best)
-{
-    double max = s->value[best], t = (double)p->temperature;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < s->n_vocab; i++)
-        if ((s->value[i] - max) / t >= NEGLIGIBLE)
-            s->cand[n++] = (int32_t)i;
-    uint32_t k = p->top_k && p->top_k < n ? p->top_k : n;
-    select_first(s, n, k);
-    to_weights(s, k, max, t);
-    return k;
 }
 
 /* The shortest prefix of cand[0..n) that holds top_p of the weight. */
@@ -177,8 +304,9 @@ static int32_t draw(const struct sampler *s, const struct sample_params *p, uint
 {
     if (p->top_p < 1)
         n = cut_top_p(s, n, (double)p->top_p);
-    while (n > 1 && s->value[s->cand[n - 1]] < (double)p->min_p)
-        n--;                      /* the largest weight is 1 */
+    const double least = (double)p->min_p * s->value[s->cand[0]];
+    while (n > 1 && s->value[s->cand[n - 1]] < least)
+        n--;
     double all = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++)
         all += s->value[s->cand[i]];
@@ -191,41 +319,81 @@ static int32_t draw(const struct sampler *s, const struct sample_params *p, uint
     return s->cand[n - 1];
 }
 
-int32_t sample_token(struct sampler *s, const struct sample_params *p, const float *logits,
-                     const int32_t *recent, uint32_t n_recent, uint32_t pos)
+/* ------------------------------------------------------------------ doors */
+
+/* Among cand[0..n), which have their logits in value[]. */
+static int32_t choose(struct sampler *s, const struct sample_params *p, uint32_t n,
+                      struct sample_past past, uint32_t pos)
 {
-    int32_t best = load(s, p, logits, recent, n_recent);
-    if (best < 0 || p->temperature == 0)
+    adjust(s, p, past);
+    int32_t best = n ? s->cand[0] : -1;
+    for (uint32_t i = 1; i < n; i++)
+        if (after(s, best, s->cand[i]))
+            best = s->cand[i];
+    if (best < 0 || !isfinite(s->value[best]))
+        return -1;
+    if (p->temperature == 0)
         return best;
-    return draw(s, p, weigh(s, p, best), pos);
+    const double max = s->value[best];
+    n = narrow(s, p, n, max);
+    if (p->typical_p < 1)
+        n = cut_typical(s, p, n, max);
+    to_weights(s, n, max, (double)p->temperature);
+    return draw(s, p, n, pos);
 }
 
-/* A penalty may let any token sink behind any other. */
-uint32_t sample_needs(const struct sample_params *p)
+int32_t sample_token(struct sampler *s, const struct sample_params *p, const float *logits,
+                     struct sample_past past, uint32_t pos)
 {
-    if (p->repeat_penalty != 1 && p->repeat_last_n)
+    for (uint32_t i = 0; i < s->n_vocab; i++) {
+        if (isnan(logits[i]))
+            return -1;
+        s->value[i] = (double)logits[i];
+        s->cand[i] = (int32_t)i;
+    }
+    return choose(s, p, s->n_vocab, past, pos);
+}
+
+/* Of the largest k + m logits at least k are not lowered when m tokens are, and
+ * whatever stands behind these k before the lowering stands behind them after
+ * it: the k largest are among those k + m. */
+uint32_t sample_needs(struct sampler *s, const struct sample_params *p, struct sample_past past)
+{
+    const uint32_t k = p->temperature == 0 ? 1 : p->top_k;
+    struct sample_past part[2] = { { 0 }, { 0 } };
+    uint32_t lowered = 0;
+    if (p->repeat_penalty < 1 || p->presence_penalty < 0 || p->frequency_penalty < 0 || !k)
         return 0;
-    return p->temperature == 0 ? 1 : p->top_k;
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        if (p->bias[i].bias > 0)
+            return 0;
+    if (repeats(p))
+        part[0] = window(p, past);
+    if (counts(p))
+        part[1] = generated(past);
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        lowered += !s->count[p->bias[i].id]++;
+    for (unsigned j = 0; j < 2; j++)
+        for (uint32_t i = 0; i < part[j].n; i++)
+            lowered += !s->count[part[j].id[i]]++;
+    forget(s, part[0]);
+    forget(s, part[1]);
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        s->count[p->bias[i].id] = 0;
+    return k <= UINT32_MAX - lowered ? k + lowered : 0;
 }
 
 int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32_t *id,
-                   const float *logit, uint32_t n_top, uint32_t pos)
+                   const float *logit, uint32_t n_top, struct sample_past past, uint32_t pos)
 {
-    uint32_t n = 0, k = 0;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < n_top && n < s->n_vocab; i++) {
         if (id[i] < 0 || (uint32_t)id[i] >= s->n_vocab)
             continue;
+        if (isnan(logit[i]))
+            return -1;
         s->value[id[i]] = (double)logit[i];
         s->cand[n++] = id[i];
     }
-    const double max = n ? s->value[s->cand[0]] : 0, t = (double)p->temperature;
-    if (!n || !isfinite(max))
-        return -1;
-    if (p->temperature == 0)
-        return s->cand[0];
-    n = p->top_k && p->top_k < n ? p->top_k : n;
-    while (k < n && (s->value[s->cand[k]] - max) / t >= NEGLIGIBLE)
-        k++;
-    to_weights(s, k, max, t);
-    return draw(s, p, k, pos);
+    return choose(s, p, n, past, pos);
 }

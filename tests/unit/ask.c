@@ -168,7 +168,7 @@ void ask_open(struct ask *a, const char *text, uint32_t max_new)
     sem_init(&a->news, 0, 0);
     a->r.prompt = a->prompt.id;
     a->r.n_prompt = (uint32_t)a->prompt.n;
-    a->r.sample = (struct sample_params){ .top_p = 1, .repeat_penalty = 1 };
+    a->r.sample = (struct sample_params)SAMPLE_GREEDY;
     a->r.ignore_eog = true;
     a->r.wake = woken;
     a->r.wake_ctx = a;
@@ -223,7 +223,9 @@ void ask_kind(struct ask *a, int i)
     if (i % 3 == 1)
         a->r.sample = (struct sample_params)SAMPLE_DEFAULT;
     if (i % 3 == 2)
-        a->r.sample = (struct sample_params){ 1.2f, 0, 0.9f, 0, 1.3f, 8, 0 };
+        a->r.sample = (struct sample_params){ .temperature = 1.2f, .top_p = 0.9f,
+                                                .repeat_penalty = 1.3f, .repeat_last_n = 8,
+                                                .typical_p = 1 };
     a->r.sample.seed = 1000 + (uint64_t)i;
 }
 

@@ -243,7 +243,9 @@ START_TEST(engine_steps_allocate_nothing)
     ask_open(&a, "Once upon a time there was a bear", 40);
     ask_open(&b, "The", 30);
     a.r.sample = (struct sample_params)SAMPLE_DEFAULT;
-    b.r.sample = (struct sample_params){ 1, 0, 1, 0, 1.1f, 64, 1 };
+    b.r.sample = (struct sample_params){ .temperature = 1, .top_p = 1, .typical_p = 1,
+                                             .repeat_penalty = 1.1f, .repeat_last_n = 64,
+                                             .seed = 1 };
     atomic_store(&bend_hold, true);
     ask_submit(&a);
     ask_submit(&b);

@@ -13,6 +13,12 @@
 
 enum { MAX_VOCAB = 3000 };
 
+#define NONE ((struct sample_past){ 0 })
+#define PAST(n_prompt, ...) \
+    ((struct sample_past){ (const int32_t[]){ __VA_ARGS__ }, \
+                           sizeof (int32_t[]){ __VA_ARGS__ } / sizeof(int32_t), n_prompt })
+#define PROMPT(...) PAST(0, __VA_ARGS__)
+
 static struct sampler *open_sampler(uint32_t n)
 {
     struct sampler *s = NULL;
@@ -44,31 +50,98 @@ static int in_order(const void *a, const void *b)
     return x->id < y->id ? -1 : 1;
 }
 
+/* What bias and penalties make of token id's logit. */
+static double adjusted(const struct sample_params *p, double l, int32_t id,
+                       struct sample_past past)
+{
+    bool seen = false;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        l += p->bias[i].id == id ? (double)p->bias[i].bias : 0;
+    for (uint32_t j = 0; j < past.n; j++) {
+        seen |= past.id[j] == id && past.n - j <= p->repeat_last_n;
+        count += past.id[j] == id && j >= past.n_prompt;
+    }
+    if (seen)
+        l = l > 0 ? l / (double)p->repeat_penalty : l * (double)p->repeat_penalty;
+    if (count)
+        l -= (double)count * (double)p->frequency_penalty + (double)p->presence_penalty;
+    return l;
+}
+
+struct near {
+    double far;                     /* from the mean, nats                    */
+    bool behind;                    /* less likely than the mean              */
+    uint32_t rank, steps;           /* in the order; candidates from the mean */
+};
+
+static int by_nearness(const void *a, const void *b)
+{
+    const struct near *x = a, *y = b;
+    if (x->far != y->far)
+        return x->far < y->far ? -1 : 1;
+    if (x->behind != y->behind)
+        return x->behind ? 1 : -1;
+    return x->steps < y->steps ? -1 : 1;
+}
+
+/* Keeps the typical ones of r[0..n), in order. */
+static uint32_t typical(const struct sample_params *p, struct ref *r, uint32_t n)
+{
+    static struct near v[MAX_VOCAB];
+    static bool kept[MAX_VOCAB];
+    const double t = (double)p->temperature;
+    double all = 0, mean = 0, sum = 0;
+    uint32_t before = 0, left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        all += exact_exp((r[i].l - r[0].l) / t);
+        mean += exact_exp((r[i].l - r[0].l) / t) * ((r[0].l - r[i].l) / t);
+    }
+    mean /= all;
+    for (uint32_t i = 0; i < n; i++)
+        before += (r[0].l - r[i].l) / t < mean;
+    for (uint32_t i = 0; i < n; i++) {
+        const double u = (r[0].l - r[i].l) / t;
+        v[i] = (struct near){ fabs(u - mean), i >= before, i,
+                              i >= before ? i - before : before - 1 - i };
+        kept[i] = false;
+    }
+    qsort(v, n, sizeof *v, by_nearness);
+    for (uint32_t i = 0; i < n && sum < (double)p->typical_p * all; i++) {
+        kept[v[i].rank] = true;
+        sum += exact_exp((r[v[i].rank].l - r[0].l) / t);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (kept[i])
+            r[left++] = r[i];
+    return left;
+}
+
 static int32_t reference(const struct sample_params *p, const float *logits, uint32_t n_vocab,
-                         const int32_t *recent, uint32_t n_recent, uint32_t pos)
+                         struct sample_past past, uint32_t pos)
 {
     static struct ref r[MAX_VOCAB];
     static double w[MAX_VOCAB];
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        bool seen = false;
-        for (uint32_t j = 0; j < n_recent; j++)
-            if (n_recent - j <= p->repeat_last_n && recent[j] == (int32_t)i)
-                seen = true;
-        double l = (double)logits[i], by = (double)p->repeat_penalty;
-        r[i] = (struct ref){ seen ? (l > 0 ? l / by : l * by) : l, (int32_t)i };
-    }
+    for (uint32_t i = 0; i < n_vocab; i++)
+        r[i] = (struct ref){ adjusted(p, (double)logits[i], (int32_t)i, past), (int32_t)i };
     qsort(r, n_vocab, sizeof *r, in_order);
-    if (p->temperature == 0)
+    const double max = r[0].l, t = (double)p->temperature;
+    if (t == 0)
         return r[0].id;
     uint32_t n = p->top_k && p->top_k < n_vocab ? p->top_k : n_vocab;
+    if (p->typical_p < 1) {
+        while ((r[n - 1].l - max) / t < -37)
+            n--;
+        n = typical(p, r, n);
+    }
     double all = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++)
-        all += w[i] = exact_exp((r[i].l - r[0].l) / (double)p->temperature);
+        all += w[i] = exact_exp((r[i].l - max) / t);
     uint32_t keep = 0;
     while (keep < n && (keep == 0 || p->top_p == 1 || sum < (double)p->top_p * all))
         sum += w[keep++];
     n = keep;
-    while (w[n - 1] < (double)p->min_p)
+    while (w[n - 1] < (double)p->min_p * w[0])
         n--;
     all = sum = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -101,61 +174,97 @@ static float pick(const float *from, uint32_t n)
     return from[below(n)];
 }
 
+/* A past, and biases and penalties that lower only, or also raise. */
+struct world {
+    int32_t id[100];
+    struct sample_past past;
+    struct sample_bias bias[8];
+};
+
+static void random_world(struct world *w, struct sample_params *p, uint32_t n, bool raise)
+{
+    static const float lower[] = { 0, 0, 0.1f, 0.75f, 2 }, any[] = { 0, -2, -0.3f, 0.5f, 2 };
+    static const float pens[] = { 1, 1.1f, 1.5f, 10, 0.5f, 1e-30f };
+    static const uint32_t lasts[] = { 0, 1, 5, 64, UINT32_MAX };
+    w->past = (struct sample_past){ w->id, below(100), 0 };
+    w->past.n_prompt = below(w->past.n + 1);
+    for (uint32_t i = 0; i < w->past.n; i++)
+        w->id[i] = (int32_t)below(n);
+    p->repeat_penalty = pick(pens, raise ? 6 : 4);
+    p->repeat_last_n = lasts[below(5)];
+    p->presence_penalty = pick(raise ? any : lower, 5);
+    p->frequency_penalty = pick(raise ? any : lower, 5);
+    p->n_bias = below(3) ? 0 : below(9);
+    p->bias = w->bias;
+    for (uint32_t i = 0; i < p->n_bias; i++)
+        w->bias[i] = (struct sample_bias){ (int32_t)below(n), (float)below(400) / 10 -
+                                                              (raise ? 20 : 40) };
+}
+
 START_TEST(sample_equals_the_definition)
 {
     static const float temps[] = { 0, 1e-30f, 0.1f, 0.8f, 1, 2, 100 };
     static const float top_ps[] = { 1e-6f, 0.1f, 0.5f, 0.95f, 0.999f, 1 };
     static const float min_ps[] = { 0, 0.001f, 0.05f, 0.5f, 0.999f };
-    static const float pens[] = { 1, 1, 1.1f, 1.5f, 0.5f, 10, 1e-30f };
+    static const float typ_ps[] = { 1, 1, 1, 1e-6f, 0.2f, 0.5f, 0.9f, 0.9999f };
     static const uint32_t ks[] = { 0, 1, 2, 3, 7, 40, 1000, MAX_VOCAB, UINT32_MAX };
-    static const uint32_t lasts[] = { 0, 1, 5, 64, UINT32_MAX };
     static float l[MAX_VOCAB];
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 4000; round++) {
         uint32_t n = round % 3 ? 1 + below(60) : 1 + below(MAX_VOCAB);
         struct sampler *s = open_sampler(n);
-        random_logits(l, n, round % 5);
+        struct world w;
         struct sample_params p = {
-            pick(temps, 7), ks[below(9)], pick(top_ps, 6), pick(min_ps, 5), pick(pens, 7),
-            lasts[below(5)], ((uint64_t)below(1u << 31) << 32) | below(1u << 31)
+            .temperature = pick(temps, 7), .top_k = ks[below(9)], .top_p = pick(top_ps, 6),
+            .min_p = pick(min_ps, 5), .typical_p = pick(typ_ps, 8),
+            .seed = ((uint64_t)below(1u << 31) << 32) | below(1u << 31)
         };
-        int32_t recent[100];
-        uint32_t n_recent = below(100);
-        for (uint32_t i = 0; i < n_recent; i++)
-            recent[i] = (int32_t)below(n);
+        random_logits(l, n, round % 5);
+        random_world(&w, &p, n, round % 2);
         uint32_t pos = below(1u << 30);
-        int32_t got = sample_token(s, &p, l, recent, n_recent, pos);
-        int32_t want = reference(&p, l, n, recent, n_recent, pos);
-        ck_assert_msg(got == want, "round %d: n %u t %g k %u top_p %g min_p %g pen %g last %u: "
-                      "%d, expected %d", round, n, (double)p.temperature, p.top_k,
-                      (double)p.top_p, (double)p.min_p, (double)p.repeat_penalty,
-                      p.repeat_last_n, got, want);
+        int32_t got = sample_token(s, &p, l, w.past, pos);
+        int32_t want = reference(&p, l, n, w.past, pos);
+        ck_assert_msg(got == want, "round %d: n %u t %g k %u typ %g top_p %g min_p %g pen %g last "
+                      "%u pres %g freq %g: %d, expected %d", round, n, (double)p.temperature,
+                      p.top_k, (double)p.typical_p, (double)p.top_p, (double)p.min_p,
+                      (double)p.repeat_penalty, p.repeat_last_n, (double)p.presence_penalty,
+                      (double)p.frequency_penalty, got, want);
         sampler_close(s);
     }
 }
 END_TEST
 
-/* The k largest in order, and some ids that are no tokens among them. */
+/* The k largest in order, and some ids that are no tokens among them: the
+ * draw is that from all logits, with whatever lowers logits, and with no more
+ * than sample_needs says. */
 START_TEST(sample_top_gives_what_all_logits_give)
 {
     static const float temps[] = { 0, 1e-30f, 0.1f, 0.8f, 2, 100 };
     static const float top_ps[] = { 1e-6f, 0.5f, 0.95f, 1 };
     static const float min_ps[] = { 0, 0.05f, 0.5f };
+    static const float typ_ps[] = { 1, 1, 0.3f, 0.9f };
     static const uint32_t ks[] = { 1, 2, 7, 40, 64 };
     static float l[MAX_VOCAB];
     static struct ref r[MAX_VOCAB];
-    for (int round = 0; round < 2000; round++) {
+    static int32_t id[MAX_VOCAB + 2];
+    static float top[MAX_VOCAB + 2];
+    uint32_t partial = 0;
+    for (int round = 0; round < 4000; round++) {
         const uint32_t n = 1 + below(round % 3 ? 60 : MAX_VOCAB), pos = below(1u << 30);
         struct sampler *s = open_sampler(n);
-        struct sample_params p = { pick(temps, 6), ks[below(5)], pick(top_ps, 4), pick(min_ps, 3),
-                                   1, 64, below(1u << 31) };
+        struct world w;
+        struct sample_params p = {
+            .temperature = pick(temps, 6), .top_k = ks[below(5)], .top_p = pick(top_ps, 4),
+            .min_p = pick(min_ps, 3), .typical_p = pick(typ_ps, 4), .seed = below(1u << 31)
+        };
         random_logits(l, n, round % 5);
+        random_world(&w, &p, n, false);
         for (uint32_t i = 0; i < n; i++)
             r[i] = (struct ref){ (double)l[i], (int32_t)i };
         qsort(r, n, sizeof *r, in_order);
-        const uint32_t k = sample_needs(&p);
-        ck_assert_uint_eq(k, p.temperature == 0 ? 1 : p.top_k);
-        int32_t id[64 + 2];
-        float top[64 + 2];
+        const uint32_t k = sample_needs(s, &p, w.past);
+        ck_assert_uint_ge(k, p.temperature == 0 ? 1 : p.top_k);
+        ck_assert_uint_le(k, (p.temperature == 0 ? 1 : p.top_k) + w.past.n + p.n_bias);
+        partial += k < n;
         uint32_t n_top = 0;
         for (uint32_t i = 0; i < k && i < n; i++) {
             if (i < 2 && round % 2) {           /* a row that pads the table */
@@ -165,33 +274,61 @@ START_TEST(sample_top_gives_what_all_logits_give)
             id[n_top] = r[i].id;
             top[n_top++] = (float)r[i].l;
         }
-        const int32_t want = sample_token(s, &p, l, NULL, 0, pos);
-        const int32_t got = sample_top(s, &p, id, top, n_top, pos);
-        ck_assert_msg(got == want, "round %d: n %u t %g k %u top_p %g min_p %g: %d, expected %d",
-                      round, n, (double)p.temperature, p.top_k, (double)p.top_p, (double)p.min_p,
-                      got, want);
+        const int32_t want = sample_token(s, &p, l, w.past, pos);
+        const int32_t got = sample_top(s, &p, id, top, n_top, w.past, pos);
+        ck_assert_msg(got == want, "round %d: n %u t %g k %u top_p %g min_p %g typ %g pen %g: %d, "
+                      "expected %d", round, n, (double)p.temperature, p.top_k, (double)p.top_p,
+                      (double)p.min_p, (double)p.typical_p, (double)p.repeat_penalty, got, want);
         sampler_close(s);
     }
+    ck_assert_uint_gt(partial, 1000);
 }
 END_TEST
 
-START_TEST(sample_top_needs_all_where_any_token_may_win)
+START_TEST(sample_needs_all_where_any_token_may_win)
 {
+    struct sampler *s = open_sampler(100);
     struct sample_params p = SAMPLE_DEFAULT;
-    ck_assert_uint_eq(sample_needs(&p), 40);
+    const struct sample_past past = PAST(2, 5, 6, 7, 7, 8);
+    ck_assert_uint_eq(sample_needs(s, &p, past), 40);
+    p.typical_p = 0.5f;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 40);
     p.top_k = 0;
-    ck_assert_uint_eq(sample_needs(&p), 0);
+    ck_assert_uint_eq(sample_needs(s, &p, past), 0);
     p.temperature = 0;
-    ck_assert_uint_eq(sample_needs(&p), 1);
-    p.repeat_penalty = 1.1f;
-    ck_assert_uint_eq(sample_needs(&p), 0);
+    ck_assert_uint_eq(sample_needs(s, &p, past), 1);
+    p.repeat_penalty = 1.1f;                     /* 5 6 7 8 */
+    ck_assert_uint_eq(sample_needs(s, &p, past), 5);
+    p.repeat_last_n = 2;                         /* 7 8 */
+    ck_assert_uint_eq(sample_needs(s, &p, past), 3);
+    p.repeat_penalty = 0.9f;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 0);
     p.repeat_last_n = 0;
-    ck_assert_uint_eq(sample_needs(&p), 1);
+    p.repeat_penalty = 1;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 1);
+    p.frequency_penalty = 0.5f;                  /* 7 8, and not the prompt's */
+    ck_assert_uint_eq(sample_needs(s, &p, past), 3);
+    p.presence_penalty = -0.5f;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 0);
+    p.presence_penalty = 0;
+    p.bias = (const struct sample_bias[]){ { 8, -1 }, { 9, -1 }, { 9, -2 } };
+    p.n_bias = 3;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 4);
+    p.bias = (const struct sample_bias[]){ { 8, -1 }, { 9, 1 } };
+    p.n_bias = 2;
+    ck_assert_uint_eq(sample_needs(s, &p, past), 0);
+    sampler_close(s);
+}
+END_TEST
+
+START_TEST(sample_top_without_a_finite_largest_gives_no_token)
+{
     struct sampler *s = open_sampler(3);
+    struct sample_params p = SAMPLE_GREEDY;
     const float bad[][2] = { { NAN, NAN }, { INFINITY, 1 }, { -INFINITY, -INFINITY } };
     for (unsigned i = 0; i < 3; i++)
-        ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 1, 2 }, bad[i], 2, 0), -1);
-    ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 3, -1 }, (float[]){ 2, 1 }, 2, 0), -1);
+        ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 1, 2 }, bad[i], 2, NONE, 0), -1);
+    ck_assert_int_eq(sample_top(s, &p, (int32_t[]){ 3, -1 }, (float[]){ 2, 1 }, 2, NONE, 0), -1);
     sampler_close(s);
 }
 END_TEST
@@ -200,7 +337,9 @@ END_TEST
 
 static struct sample_params plain(float temperature)
 {
-    return (struct sample_params){ .temperature = temperature, .top_p = 1, .repeat_penalty = 1 };
+    struct sample_params p = SAMPLE_GREEDY;
+    p.temperature = temperature;
+    return p;
 }
 
 START_TEST(sample_greedy_takes_the_largest_and_the_smaller_id)
@@ -210,7 +349,7 @@ START_TEST(sample_greedy_takes_the_largest_and_the_smaller_id)
     struct sample_params p = plain(0);
     p.top_k = 1;
     for (uint32_t pos = 0; pos < 50; pos++)
-        ck_assert_int_eq(sample_token(s, &p, l, NULL, 0, pos), 1);
+        ck_assert_int_eq(sample_token(s, &p, l, NONE, pos), 1);
     sampler_close(s);
 }
 END_TEST
@@ -222,8 +361,8 @@ START_TEST(sample_nan_or_no_finite_maximum_gives_no_token)
                              { -INFINITY, -INFINITY, -INFINITY } };
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct sample_params greedy = plain(0), warm = plain(1);
-        ck_assert_int_eq(sample_token(s, &greedy, bad[i], NULL, 0, 0), -1);
-        ck_assert_int_eq(sample_token(s, &warm, bad[i], NULL, 0, 0), -1);
+        ck_assert_int_eq(sample_token(s, &greedy, bad[i], NONE, 0), -1);
+        ck_assert_int_eq(sample_token(s, &warm, bad[i], NONE, 0), -1);
     }
     sampler_close(s);
 }
@@ -237,15 +376,15 @@ START_TEST(sample_penalty_counts_a_token_once_and_looks_back_so_far)
     p.repeat_penalty = 2;
     p.repeat_last_n = 3;
     /* 4 becomes 2 once (1 if it counted twice): 3 wins. */
-    ck_assert_int_eq(sample_token(s, &p, l, (int32_t[]){ 0, 0, 3 }, 3, 0), 1);
+    ck_assert_int_eq(sample_token(s, &p, l, PROMPT(0, 0, 3), 0), 1);
     /* 4 -> 2 and 3 -> 1.5: 0 again; twice, 0 would be 1 and 1 would win. */
-    ck_assert_int_eq(sample_token(s, &p, l, (int32_t[]){ 0, 0, 1 }, 3, 0), 0);
+    ck_assert_int_eq(sample_token(s, &p, l, PROMPT(0, 0, 1), 0), 0);
     /* 0 lies four back, beyond repeat_last_n. */
-    ck_assert_int_eq(sample_token(s, &p, l, (int32_t[]){ 0, 3, 3, 3 }, 4, 0), 0);
+    ck_assert_int_eq(sample_token(s, &p, l, PROMPT(0, 3, 3, 3), 0), 0);
     /* A negative logit is multiplied, not divided. */
     const float neg[] = { -1, -1.5f };
     struct sampler *s2 = open_sampler(2);
-    ck_assert_int_eq(sample_token(s2, &p, neg, (int32_t[]){ 0 }, 1, 0), 1);
+    ck_assert_int_eq(sample_token(s2, &p, neg, PROMPT(0), 0), 1);
     sampler_close(s2);
     sampler_close(s);
 }
@@ -257,7 +396,7 @@ static uint32_t support(const struct sample_params *p, const float *l, uint32_t 
     struct sampler *s = open_sampler(n);
     uint32_t set = 0;
     for (uint32_t pos = 0; pos < 5000; pos++) {
-        int32_t id = sample_token(s, p, l, NULL, 0, pos);
+        int32_t id = sample_token(s, p, l, NONE, pos);
         ck_assert(id >= 0 && (uint32_t)id < n);
         set |= 1u << id;
     }
@@ -319,6 +458,77 @@ START_TEST(sample_min_p_is_relative_to_the_largest)
 }
 END_TEST
 
+/* In bits the ladder's tokens carry 1 2 3 4 4, and its entropy is 1.875: token 1
+ * is the typical one, then 0, 2, and the two last. */
+START_TEST(sample_typical_p_keeps_what_carries_about_the_entropy)
+{
+    struct sample_params p = plain(1);
+    p.typical_p = 0.24f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x02);
+    p.typical_p = 0.26f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x03);
+    p.typical_p = 0.76f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x07);
+    p.typical_p = 0.9f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x0f);
+    p.typical_p = 0.95f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x1f);
+    /* top-k comes before: of 8 : 4 the entropy is 0.92 bits, token 0 has 0.58. */
+    p.top_k = 2;
+    p.typical_p = 0.1f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x01);
+    /* min-p comes behind, and is relative to the largest of those left: 4. */
+    p = plain(1);
+    p.typical_p = 0.24f;
+    p.min_p = 0.9f;
+    ck_assert_uint_eq(support(&p, LADDER, 5), 0x02);
+    /* All equal: nothing is nearer than another, the smaller ids stay. */
+    const float equal[4] = { 1, 1, 1, 1 };
+    p = plain(1);
+    p.typical_p = 0.5f;
+    ck_assert_uint_eq(support(&p, equal, 4), 0x03);
+}
+END_TEST
+
+START_TEST(sample_presence_and_frequency_count_generated_tokens)
+{
+    struct sampler *s = open_sampler(3);
+    const float l[] = { 3, 2, 1 };
+    struct sample_params p = plain(0);
+    p.presence_penalty = 1.5f;
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(2, 0, 0), 0), 0);      /* the prompt's */
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(0, 0), 0), 1);         /* 1.5 2 1 */
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(0, 0, 0, 1), 0), 0);   /* 1.5 0.5 1 */
+    p.presence_penalty = 0;
+    p.frequency_penalty = 0.75f;
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(1, 0, 0), 0), 0);      /* 2.25 2 1 */
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(1, 0, 0, 0), 0), 1);   /* 1.5 2 1 */
+    p.frequency_penalty = -1;
+    p.presence_penalty = 0.5f;
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(0, 2, 2, 2), 0), 2);   /* 3 2 3.5 */
+    sampler_close(s);
+}
+END_TEST
+
+START_TEST(sample_bias_is_added_before_the_penalties)
+{
+    struct sampler *s = open_sampler(3);
+    const float l[] = { 3, 2, -1 };
+    const struct sample_bias ban[] = { { 0, -100 } }, twice[] = { { 2, 2.5f }, { 2, 2 } };
+    struct sample_params p = plain(0);
+    p.bias = ban;
+    p.n_bias = 1;
+    ck_assert_int_eq(sample_token(s, &p, l, NONE, 0), 1);
+    p.bias = twice;
+    p.n_bias = 2;
+    ck_assert_int_eq(sample_token(s, &p, l, NONE, 0), 2);               /* 3 2 3.5 */
+    p.repeat_penalty = 2;
+    p.repeat_last_n = 8;
+    ck_assert_int_eq(sample_token(s, &p, l, PAST(1, 2), 0), 0);         /* 3 2 1.75 */
+    sampler_close(s);
+}
+END_TEST
+
 START_TEST(sample_temperature_comes_before_the_cuts)
 {
     /* At temperature 2 the ladder is 2.83 : 2 : 1.41 : 1 : 1, 8.24 in all. */
@@ -341,7 +551,7 @@ START_TEST(sample_frequencies_follow_the_weights)
     uint32_t count[5] = { 0 };
     const uint32_t n = 160000;
     for (uint32_t pos = 0; pos < n; pos++)
-        count[sample_token(s, &p, LADDER, NULL, 0, pos)]++;
+        count[sample_token(s, &p, LADDER, NONE, pos)]++;
     const double share[5] = { 8, 4, 2, 1, 1 };
     double chi = 0;
     for (int i = 0; i < 5; i++) {
@@ -362,8 +572,8 @@ START_TEST(sample_equal_logits_are_ranked_by_id_alone)
     const float a[8] = { 2, 2, 2, 2, 1, 1, 1, 1 }, b[8] = { 1, 2, 1, 2, 1, 2, 1, 2 };
     const int32_t rank_b[8] = { 4, 0, 5, 1, 6, 2, 7, 3 };
     for (uint32_t pos = 0; pos < 2000; pos++) {
-        int32_t ra = sample_token(s, &p, a, NULL, 0, pos);
-        int32_t rb = rank_b[sample_token(s, &p, b, NULL, 0, pos)];
+        int32_t ra = sample_token(s, &p, a, NONE, pos);
+        int32_t rb = rank_b[sample_token(s, &p, b, NONE, pos)];
         ck_assert_int_eq(ra, rb);
     }
     sampler_close(s);
@@ -387,7 +597,7 @@ START_TEST(sample_sequence_for_a_seed_is_pinned)
     p.repeat_penalty = 1.25f;
     int32_t recent[24];
     for (uint32_t pos = 0; pos < 24; pos++) {
-        recent[pos] = sample_token(s, &p, l, recent, pos, pos);
+        recent[pos] = sample_token(s, &p, l, (struct sample_past){ recent, pos, 0 }, pos);
         ck_assert_msg(recent[pos] == want[pos], "position %u: %d, expected %d", pos, recent[pos],
                       want[pos]);
     }
@@ -400,7 +610,7 @@ START_TEST(sample_check_names_the_parameter)
     const struct sample_params good = SAMPLE_DEFAULT;
     struct err e = { 0 };
     ck_assert_int_eq(sample_check(&good, &e), 0);
-    struct { struct sample_params p; const char *name; } bad[14];
+    struct { struct sample_params p; const char *name; } bad[32];
     unsigned n = 0;
 #define BAD(field, v) \
     do { bad[n].p = good; bad[n].p.field = (v); bad[n++].name = #field; } while (0)
@@ -418,10 +628,45 @@ START_TEST(sample_check_names_the_parameter)
     BAD(repeat_penalty, 10.5f);
     BAD(repeat_penalty, INFINITY);
     BAD(repeat_penalty, NAN);
+    BAD(typical_p, 0);
+    BAD(typical_p, 1.01f);
+    BAD(typical_p, NAN);
+    BAD(presence_penalty, 2.1f);
+    BAD(presence_penalty, -2.1f);
+    BAD(presence_penalty, NAN);
+    BAD(frequency_penalty, 2.1f);
+    BAD(frequency_penalty, -2.1f);
+    BAD(frequency_penalty, NAN);
     for (unsigned i = 0; i < n; i++) {
         ck_assert_int_eq(sample_check(&bad[i].p, &e), ERR_ARG);
         ck_assert_msg(!strncmp(e.text, bad[i].name, strlen(bad[i].name)), "%s", e.text);
     }
+}
+END_TEST
+
+START_TEST(sample_check_refuses_a_bias_out_of_range)
+{
+    struct sample_params p = SAMPLE_DEFAULT;
+    static struct sample_bias many[SAMPLE_MAX_BIAS + 1];
+    const float bad[] = { 100.5f, -101, NAN, INFINITY };
+    struct err e = { 0 };
+    p.bias = many;
+    p.n_bias = SAMPLE_MAX_BIAS;
+    ck_assert_int_eq(sample_check(&p, &e), 0);
+    p.n_bias++;
+    ck_assert_int_eq(sample_check(&p, &e), ERR_ARG);
+    p.n_bias = 2;
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+        many[1].bias = bad[i];
+        ck_assert_int_eq(sample_check(&p, &e), ERR_ARG);
+        ck_assert_ptr_nonnull(strstr(e.text, "logit_bias"));
+    }
+    many[1] = (struct sample_bias){ 7, 1 };
+    ck_assert_int_eq(sample_check_ids(&p, 8, &e), 0);
+    ck_assert_int_eq(sample_check_ids(&p, 7, &e), ERR_ARG);
+    many[1].id = -1;
+    ck_assert_int_eq(sample_check_ids(&p, 7, &e), ERR_ARG);
+    ck_assert_ptr_nonnull(strstr(e.text, "token -1 does not exist"));
 }
 END_TEST
 
@@ -442,18 +687,23 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, sample_equals_the_definition);
     tcase_add_test(t, sample_top_gives_what_all_logits_give);
-    tcase_add_test(t, sample_top_needs_all_where_any_token_may_win);
+    tcase_add_test(t, sample_needs_all_where_any_token_may_win);
+    tcase_add_test(t, sample_top_without_a_finite_largest_gives_no_token);
     tcase_add_test(t, sample_greedy_takes_the_largest_and_the_smaller_id);
     tcase_add_test(t, sample_nan_or_no_finite_maximum_gives_no_token);
     tcase_add_test(t, sample_penalty_counts_a_token_once_and_looks_back_so_far);
     tcase_add_test(t, sample_top_k_cuts_ties_by_id);
     tcase_add_test(t, sample_top_p_keeps_the_token_that_crosses_the_border);
     tcase_add_test(t, sample_min_p_is_relative_to_the_largest);
+    tcase_add_test(t, sample_typical_p_keeps_what_carries_about_the_entropy);
+    tcase_add_test(t, sample_presence_and_frequency_count_generated_tokens);
+    tcase_add_test(t, sample_bias_is_added_before_the_penalties);
     tcase_add_test(t, sample_temperature_comes_before_the_cuts);
     tcase_add_test(t, sample_frequencies_follow_the_weights);
     tcase_add_test(t, sample_equal_logits_are_ranked_by_id_alone);
     tcase_add_test(t, sample_sequence_for_a_seed_is_pinned);
     tcase_add_test(t, sample_check_names_the_parameter);
+    tcase_add_test(t, sample_check_refuses_a_bias_out_of_range);
     tcase_add_test(t, sampler_of_no_tokens_is_refused);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
