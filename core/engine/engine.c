@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -204,6 +205,7 @@ int engine_open(struct engine **out, struct forward *f, const struct engine_conf
     g->conf = *conf;
     g->n_ctx = longest(f);
     g->n_disabled = engine_disabled(g);
+    g->hists.step_row.kind = g->hists.step_seq.kind = HIST_COUNT;
     uint32_t rows = f->model->hp.n_vocab, known = vocab_n(f->model->vocab);
     g->n_vocab = rows < known ? rows : known;   /* rows that pad a table are no tokens */
     sched_open(&g->sched, &f->kv, conf->max_seq, conf->row_budget, conf->prefill_chunk);
@@ -261,6 +263,23 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .head = { .n_full = atomic_load(&g->n_full), .n_top = atomic_load(&g->n_top),
                   .n_exact = atomic_load(&g->n_exact) },
     };
+    for (unsigned i = 0; i < FINISH_N; i++)
+        s->n_finish[i] = atomic_load(&g->n_finish[i]);
+}
+
+const struct engine_hists *engine_hists(const struct engine *g)
+{
+    return &g->hists;
+}
+
+uint64_t engine_stalled_us(const struct engine *g, char where[256])
+{
+    char call[160];
+    const uint64_t beat = atomic_load(&g->beat_us), now = engine_now_us();
+    forward_where(g->forward, call);
+    snprintf(where, 256, "call under way: %s; step of %u rows, %u sequences", call,
+             atomic_load(&g->step_row), atomic_load(&g->step_seq));
+    return beat && now > beat ? now - beat : 0;
 }
 
 int engine_fault(struct engine *g, struct err *e)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/base/hist.h"
 #include "core/base/mpsc.h"
 #include "core/base/ring.h"
 #include "core/engine/forward.h"
@@ -24,7 +25,8 @@ enum finish {                     /* why a request is done                     *
     FINISH_LENGTH,                /* max_new tokens, or the context is full    */
     FINISH_CANCELLED,
     FINISH_ERROR,                 /* req->err says what                        */
-    FINISH_DEADLINE               /* deadline_us came first, waiting or running */
+    FINISH_DEADLINE,              /* deadline_us came first, waiting or running */
+    FINISH_N
 };
 
 enum request_kind {
@@ -121,6 +123,7 @@ struct engine_stats {
     uint64_t n_step, n_new_tok;
     uint64_t n_prompt_tok;        /* read; again when a lost device had them   */
     uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
+    uint64_t n_finish[FINISH_N];  /* by reason                                 */
     uint64_t n_recover;           /* times that a device was lost, and others  */
                                   /* took over                                 */
     uint64_t n_cross, cross_size; /* copies between places of memory, bytes    */
@@ -137,6 +140,17 @@ struct engine_stats {
     uint32_t kv_page_cached;      /*   that only the prefix cache holds,       */
     uint32_t kv_page_free, kv_page_all;         /*   nobody; all of them       */
     struct head_count head;
+};
+
+/* Since engine_open; times in microseconds. */
+struct engine_hists {
+    struct hist queue;            /* submitted to admitted, first time         */
+    struct hist first_token;      /* submitted to the first token              */
+    struct hist inter_token;      /* from one token of a sequence to its next  */
+    struct hist whole;            /* submitted to ended, however               */
+    struct hist step;             /* handed to the devices to outputs there    */
+    struct hist step_row;         /* token rows of a step                      */
+    struct hist step_seq;         /* sequences in a step                       */
 };
 
 struct engine;
@@ -164,6 +178,10 @@ void engine_cancel(struct engine *, struct request *);
  * reply does that by itself. Legal from submit to request_close. */
 void engine_taken(struct engine *, struct request *);
 void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
+const struct engine_hists *engine_hists(const struct engine *);   /* [any] */
+/* [any] Microseconds since the engine thread last moved on; 0 while it has
+ * nothing to do. where: what it does (forward_where), of what. */
+uint64_t engine_stalled_us(const struct engine *, char where[256]);
 uint64_t engine_now_us(void);     /* [any] monotonic clock                     */
 uint32_t engine_n_ctx(const struct engine *);   /* [any] tokens of a sequence, at most */
 /* [any] Nonzero once a device was lost that no other can replace, or strict mode

@@ -35,6 +35,12 @@ struct engine {
     _Atomic uint64_t n_recover;
     _Atomic uint64_t n_cross, cross_size, n_cross_wait;   /* forward's cross    */
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
+    _Atomic uint64_t n_finish[FINISH_N];
+    struct engine_hists hists;
+    uint64_t step_us;             /* when the step under way was submitted     */
+    _Atomic uint64_t beat_us;     /* last turn of the loop; 0: idle, or others */
+                                  /* take over from a lost device              */
+    _Atomic uint32_t step_row, step_seq;           /* of the step under way, or last */
 };
 
 void *engine_thread(void *engine);

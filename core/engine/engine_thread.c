@@ -29,12 +29,14 @@ static void finish(struct engine *g, struct seq *s, enum finish why)
     r->queue_us = admit - s->submit_us;
     r->prefill_us = first - admit;
     r->decode_us = now - first;
+    hist_add(&g->hists.whole, now - s->submit_us);
     r->seq = NULL;
     sched_remove(&g->sched, s);
     seq_close(s, &g->forward->kv);
     atomic_store(&g->n_running, g->sched.running.n);
     atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
     atomic_fetch_add(&g->n_done, 1);
+    atomic_fetch_add(&g->n_finish[why], 1);
     if (why == FINISH_ERROR)
         atomic_fetch_add(&g->n_error, 1);
     atomic_fetch_sub(&g->n_inflight, 1);
@@ -66,6 +68,18 @@ static uint32_t needs(const struct engine *g, const struct seq *s)
     return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
 }
 
+/* One more token for the client: how long it took. */
+static void count_token(struct engine *g, struct seq *s)
+{
+    const uint64_t now = engine_now_us();
+    if (s->last_us)
+        hist_add(&g->hists.inter_token, now - s->last_us);
+    else
+        hist_add(&g->hists.first_token, now - s->submit_us);
+    s->last_us = now;
+    atomic_fetch_add(&g->n_new_tok, 1);
+}
+
 /* The token that follows, and what it means. out is of the last id. */
 static void draw(struct engine *g, struct seq *s, struct forward_out out)
 {
@@ -88,7 +102,7 @@ static void draw(struct engine *g, struct seq *s, struct forward_out out)
     }
     s->id[s->n_id++] = id;
     ring_push(&r->out, (uint32_t)id);   /* engine_submit saw that it holds them all */
-    atomic_fetch_add(&g->n_new_tok, 1);
+    count_token(g, s);
     if (s->n_id == s->n_max)
         finish(g, s, FINISH_LENGTH);
     else if (r->wake)
@@ -129,10 +143,13 @@ static int finish_batch(struct engine *g, struct err *e)
  * these, and is dealt with. */
 static bool hardware(struct engine *g, int rc, const struct err *e)
 {
-    if (rc == ERR_DEVICE)
+    if (rc == ERR_DEVICE) {
+        atomic_store(&g->beat_us, 0);   /* preparing weights takes its time */
         engine_recover(g, e);
-    else if (rc == ERR_STRICT)
+        atomic_store(&g->beat_us, engine_now_us());
+    } else if (rc == ERR_STRICT) {
         engine_lose(g, e);
+    }
     return rc == ERR_DEVICE || rc == ERR_STRICT;
 }
 
@@ -190,6 +207,11 @@ static bool step_submit(struct engine *g)
         if (seq_draws(s))
             g->batch.out_k[s->out] = needs(g, s);
     atomic_fetch_add(&g->n_step, 1);
+    atomic_store(&g->step_row, g->batch.step.n_tok);
+    atomic_store(&g->step_seq, g->batch.step.n_seq);
+    hist_add(&g->hists.step_row, g->batch.step.n_tok);
+    hist_add(&g->hists.step_seq, g->batch.step.n_seq);
+    g->step_us = engine_now_us();
     const int rc = submit_batch(g, &e);
     if (rc)
         settle(g, rc, &e);
@@ -200,6 +222,7 @@ static void step_finish(struct engine *g)
 {
     struct err e = { 0 };
     const int rc = finish_batch(g, &e);
+    hist_add(&g->hists.step, engine_now_us() - g->step_us);
     settle(g, rc, &e);
 }
 
@@ -234,8 +257,12 @@ static void sweep_list(struct engine *g, struct seq_list *l, bool all)
 
 static void admit(struct engine *g)
 {
-    for (struct seq *s; (s = sched_admit(&g->sched));)
+    for (struct seq *s; (s = sched_admit(&g->sched));) {
+        if (s->admit_us)
+            continue;
         s->admit_us = engine_now_us();
+        hist_add(&g->hists.queue, s->admit_us - s->submit_us);
+    }
     atomic_store(&g->n_running, g->sched.running.n);
     atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
 }
@@ -255,7 +282,11 @@ void *engine_thread(void *engine)
         /* Once `until` is nonzero nothing is pushed any more: what take finds
          * after reading it is all there will ever be. */
         uint64_t until = atomic_load(&g->drain_until_us);
-        take(g, idle(g) && !until ? -1 : 0);
+        const bool sleeps = idle(g) && !until;
+        atomic_store(&g->beat_us, sleeps ? 0 : engine_now_us());
+        take(g, sleeps ? -1 : 0);
+        if (sleeps)
+            atomic_store(&g->beat_us, engine_now_us());
         if (until && idle(g))
             return NULL;
         bool late = until && engine_now_us() >= until;

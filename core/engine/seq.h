@@ -25,6 +25,7 @@ struct seq {
                                   /* this step reaches n_id                    */
     struct kv_seq kv;
     uint64_t submit_us, admit_us, first_us;   /* monotonic clock; 0: not yet   */
+    uint64_t last_us;             /* its newest token                          */
 };
 
 /* Room for n_max tokens, n_max > n_prompt >= 1. Copies the prompt. */

@@ -129,7 +129,8 @@ void house_open(uint32_t n_ctx, uint32_t kv_tok)
 void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue)
 {
     struct err e = { 0 };
-    const struct engine_conf c = { max_seq, rows, chunk, queue };
+    const struct engine_conf c = { .max_seq = max_seq, .row_budget = rows,
+                                   .prefill_chunk = chunk, .max_queue = queue };
     ck_assert_msg(!engine_open(&engine, rig.f, &c, &e), "%s", e.text);
 }
 

@@ -231,8 +231,65 @@ START_TEST(engine_counts_and_wakes)
     ck_assert_uint_eq(s.n_new_tok, 5);
     ck_assert_uint_eq(s.n_step, (n + 3) / 4 + 4);
     ck_assert_uint_eq(s.n_done, 1);
+    ck_assert_uint_eq(s.n_finish[FINISH_LENGTH], 1);
     ck_assert_uint_eq(s.kv_page_all, rig.f->kv.n_page);
     ck_assert_uint_gt(a.r.prefill_us + a.r.decode_us, 0);
+}
+END_TEST
+
+static uint64_t counted(const struct hist *h)
+{
+    struct hist_view v;
+    hist_look(h, &v);
+    return v.below[v.n_bound];
+}
+
+START_TEST(engine_measures_requests_tokens_and_steps)
+{
+    struct ask a[3];
+    struct hist_view v;
+    engine_start(2, 32, 4, 8);
+    for (int i = 0; i < 3; i++) {
+        ask_open(&a[i], "Once upon a time", 5);
+        ask_submit(&a[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(ask_wait(&a[i]), FINISH_LENGTH);
+        ask_close(&a[i]);
+    }
+    struct engine_stats s;
+    engine_stats(engine, &s);
+    const struct engine_hists *h = engine_hists(engine);
+    ck_assert_uint_eq(counted(&h->queue), 3);
+    ck_assert_uint_eq(counted(&h->first_token), 3);
+    ck_assert_uint_eq(counted(&h->inter_token), 3 * 4);
+    ck_assert_uint_eq(counted(&h->whole), 3);
+    ck_assert_uint_eq(counted(&h->step), s.n_step);
+    hist_look(&h->step_row, &v);
+    ck_assert_uint_eq(v.below[v.n_bound], s.n_step);
+    ck_assert_uint_eq(v.sum, s.n_prompt_tok + 3 * 4);
+    hist_look(&h->step_seq, &v);
+    ck_assert_uint_eq(v.below[v.n_bound], v.below[1]);      /* never more than two */
+    ck_assert_uint_gt(v.sum, s.n_step);
+}
+END_TEST
+
+START_TEST(engine_that_stands_still_is_seen)
+{
+    char where[256];
+    struct ask a;
+    engine_start(1, 32, 4, 8);
+    ask_open(&a, "Once upon a time", 5);
+    atomic_store(&bend_hold, true);
+    ask_submit(&a);
+    while (!atomic_load(&bend_held) || engine_stalled_us(engine, where) < 20000)
+        nap();
+    ck_assert_str_eq(where, "call under way: none; step of 4 rows, 1 sequences");
+    atomic_store(&bend_hold, false);
+    ck_assert_int_eq(ask_wait(&a), FINISH_LENGTH);
+    ask_close(&a);
+    while (engine_stalled_us(engine, where))        /* nothing to do is no stall */
+        nap();
 }
 END_TEST
 
@@ -297,11 +354,14 @@ START_TEST(engine_reply_stops_at_a_text)
 }
 END_TEST
 
+#define CONF(seq, rows, chunk, queue) \
+    { .max_seq = seq, .row_budget = rows, .prefill_chunk = chunk, .max_queue = queue }
+
 START_TEST(engine_refuses_a_bad_configuration)
 {
     static const struct engine_conf bad[] = {
-        { 0, 8, 8, 8 }, { N_REQ + 1, 32, 8, 8 }, { 4, 3, 8, 8 }, { 4, 33, 8, 8 }, { 4, 8, 0, 8 },
-        { 4, 8, 8, UINT32_MAX }
+        CONF(0, 8, 8, 8), CONF(N_REQ + 1, 32, 8, 8), CONF(4, 3, 8, 8), CONF(4, 33, 8, 8),
+        CONF(4, 8, 0, 8), CONF(4, 8, 8, UINT32_MAX)
     };
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err e = { 0 };
@@ -326,6 +386,8 @@ int main(void)
     tcase_add_test(t, engine_context_is_what_the_pages_hold);
     tcase_add_test(t, engine_serves_many_short_requests_from_many_threads);
     tcase_add_test(t, engine_counts_and_wakes);
+    tcase_add_test(t, engine_measures_requests_tokens_and_steps);
+    tcase_add_test(t, engine_that_stands_still_is_seen);
     tcase_add_test(t, engine_steps_allocate_nothing);
     tcase_add_test(t, engine_reply_stops_at_a_text);
     tcase_add_test(t, engine_refuses_a_bad_configuration);
