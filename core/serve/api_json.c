@@ -1,293 +1,94 @@
-/* api_json.c - reading a completion request.
+/* api_json.c - reading JSON under limits, and saying where it is wrong.
  *
  * jansson parses, and recurses while it does: the body is scanned first, so
- * that its depth and the memory of its containers are bounded. Then a table
- * says what each field must be; fields that are not in it are ignored. */
+ * that its depth and the memory of its containers are bounded. Then tables say
+ * what each field must be. */
 #include "core/serve/api_json.h"
 
 #include <float.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-struct parse {
-    struct arena *arena;
-    struct api_completion *out;
-    struct api_error *error;
-    const char *field;            /* the one being read                        */
-};
+#include "core/base/err.h"
 
-__attribute__((format(printf, 4, 5)))
-static int fail(struct parse *p, unsigned status, const char *code, const char *fmt, ...)
+/* ---- complaints ---- */
+
+__attribute__((format(printf, 4, 0)))
+static int fail_at(struct api_in *in, unsigned status, const char *code, const char *fmt,
+                   va_list ap)
 {
-    struct api_error *e = p->error;
-    e->status = status;
-    e->code = code;
-    e->param = p->field;
-    va_list ap;
-    va_start(ap, fmt);
+    struct api_error *e = in->error;
+    *e = (struct api_error){ .status = status, .code = code };
+    memcpy(e->param, in->at, sizeof e->param);
     if (vsnprintf(e->message, sizeof e->message, fmt, ap) < 0)
         e->message[0] = 0;
-    va_end(ap);
     return status == 500 ? ERR_NOMEM : ERR_ARG;
 }
 
-static int no_memory(struct parse *p)
+int api_fail(struct api_in *in, unsigned status, const char *code, const char *fmt, ...)
 {
-    return fail(p, 500, NULL, "no memory for the request");
-}
-
-static int wrong_type(struct parse *p, const char *want)
-{
-    return fail(p, 400, "invalid_type", "%s: must be %s", p->field, want);
-}
-
-/* ---- one function per kind of field; j is never null there ---- */
-
-static int read_bool(struct parse *p, const json_t *j, bool *out)
-{
-    if (!json_is_boolean(j))
-        return wrong_type(p, "true or false");
-    *out = json_is_true(j);
-    return 0;
-}
-
-static int read_u64(struct parse *p, const json_t *j, uint64_t min, uint64_t max, uint64_t *out)
-{
-    json_int_t v = json_is_integer(j) ? json_integer_value(j) : -1;
-    if (!json_is_integer(j) || v < 0 || (uint64_t)v < min || (uint64_t)v > max)
-        return fail(p, 400, json_is_integer(j) ? "invalid_value" : "invalid_type",
-                    "%s: must be a whole number from %llu to %llu", p->field,
-                    (unsigned long long)min, (unsigned long long)max);
-    *out = (uint64_t)v;
-    return 0;
-}
-
-/* The text in the arena: jansson's own copy ends with the parse. */
-static int read_text(struct parse *p, const json_t *j, struct str *out)
-{
-    out->n = json_string_length(j);
-    out->p = arena_strndup(p->arena, json_string_value(j), out->n);
-    return out->p ? 0 : no_memory(p);
-}
-
-static int read_model(struct parse *p, const json_t *j)
-{
-    struct str s;
-    if (!json_is_string(j))
-        return wrong_type(p, "a string");
-    int rc = read_text(p, j, &s);
-    if (!rc && memchr(s.p, 0, s.n))
-        return fail(p, 400, "invalid_value", "model: must not hold a NUL character");
-    p->out->model = s.p;
+    va_list ap;
+    va_start(ap, fmt);
+    int rc = fail_at(in, status, code, fmt, ap);
+    va_end(ap);
     return rc;
 }
 
-static int read_ids(struct parse *p, const json_t *j, struct api_prompt *out)
+int api_no_memory(struct api_in *in)
 {
-    size_t n = json_array_size(j);
-    int32_t *id = arena_alloc(p->arena, n ? n : 1, sizeof *id);
-    if (!id)
-        return no_memory(p);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *v = json_array_get(j, i);
-        json_int_t t = json_is_integer(v) ? json_integer_value(v) : -1;
-        if (t < 0 || t > INT32_MAX)
-            return fail(p, 400, "invalid_value", "prompt: element %zu is not a token id", i);
-        id[i] = (int32_t)t;
-    }
-    *out = (struct api_prompt){ .is_token = true, .id = id, .n_id = (uint32_t)n };
-    return 0;
+    return api_fail(in, 500, NULL, "no memory for the request");
 }
 
-static int read_prompt(struct parse *p, const json_t *j)
+int api_wrong_type(struct api_in *in, const char *want)
 {
-    static const char want[] = "a string, an array of token ids, or an array of up to 16 of these";
-    struct api_completion *c = p->out;
-    if (json_is_string(j)) {
-        c->n_prompt = 1;
-        return read_text(p, j, &c->prompt[0].text);
-    }
-    size_t n = json_array_size(j);
-    if (!n)
-        return json_is_array(j) ? fail(p, 400, "invalid_value", "prompt: the array is empty")
-                                : wrong_type(p, want);
-    if (json_is_integer(json_array_get(j, 0))) {
-        c->n_prompt = 1;
-        return read_ids(p, j, &c->prompt[0]);
-    }
-    if (n > API_MAX_PROMPT)
-        return fail(p, 400, "invalid_value", "prompt: %zu prompts, at most %d are taken", n,
-                    API_MAX_PROMPT);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *v = json_array_get(j, i);
-        int rc = json_is_string(v)  ? read_text(p, v, &c->prompt[i].text)
-                 : json_is_array(v) ? read_ids(p, v, &c->prompt[i])
-                                    : wrong_type(p, want);
-        if (rc)
-            return rc;
-    }
-    c->n_prompt = (unsigned)n;
-    return 0;
+    return api_fail(in, 400, "invalid_type", "%s: must be %s", in->at, want);
 }
 
-static int read_max_tokens(struct parse *p, const json_t *j)
+int api_bad_value(struct api_in *in, const char *fmt, ...)
 {
-    uint64_t v = 0;
-    int rc = read_u64(p, j, 1, API_MAX_NEW, &v);
-    p->out->max_tokens = (uint32_t)v;
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    if (vsnprintf(text, sizeof text, fmt, ap) < 0)
+        text[0] = 0;
+    va_end(ap);
+    return api_fail(in, 400, "invalid_value", "%s: %s", in->at, text);
+}
+
+int api_missing(struct api_in *in, const char *name)
+{
+    const size_t at = api_enter(in, name);
+    const int rc = api_fail(in, 400, "missing_field", "%s: is required", in->at);
+    api_leave(in, at);
     return rc;
 }
 
-/* sample_check knows the ranges; what has been read before passes it, so a
- * complaint is about this field. */
-static int check_sample(struct parse *p)
+size_t api_enter(struct api_in *in, const char *name)
 {
-    struct err e = { 0 };
-    if (!sample_check(&p->out->sample, &e))
-        return 0;
-    return fail(p, 400, "invalid_value", "%s", e.text);
+    const size_t n = strlen(in->at);
+    snprintf(in->at + n, sizeof in->at - n, "%s%s", n ? "." : "", name);
+    return n;
 }
 
-static int read_float(struct parse *p, const json_t *j, float *out)
+size_t api_enter_index(struct api_in *in, size_t i)
 {
-    if (!json_is_number(j))
-        return wrong_type(p, "a number");
-    double v = json_number_value(j);
-    if (!(v >= -(double)FLT_MAX && v <= (double)FLT_MAX))
-        return fail(p, 400, "invalid_value", "%s: %g is out of range", p->field, v);
-    *out = (float)v;
-    return check_sample(p);
+    const size_t n = strlen(in->at);
+    snprintf(in->at + n, sizeof in->at - n, "[%zu]", i);
+    return n;
 }
 
-static int read_temperature(struct parse *p, const json_t *j)
+void api_leave(struct api_in *in, size_t at)
 {
-    return read_float(p, j, &p->out->sample.temperature);
+    in->at[at] = 0;
 }
 
-static int read_top_p(struct parse *p, const json_t *j)
-{
-    return read_float(p, j, &p->out->sample.top_p);
-}
-
-static int read_min_p(struct parse *p, const json_t *j)
-{
-    return read_float(p, j, &p->out->sample.min_p);
-}
-
-static int read_repeat_penalty(struct parse *p, const json_t *j)
-{
-    return read_float(p, j, &p->out->sample.repeat_penalty);
-}
-
-static int read_top_k(struct parse *p, const json_t *j)
-{
-    uint64_t v = 0;
-    int rc = read_u64(p, j, 0, UINT32_MAX, &v);
-    p->out->sample.top_k = (uint32_t)v;
-    return rc ? rc : check_sample(p);
-}
-
-static int read_seed(struct parse *p, const json_t *j)
-{
-    p->out->has_seed = true;
-    return read_u64(p, j, 0, INT64_MAX, &p->out->sample.seed);
-}
-
-static int add_stop(struct parse *p, const json_t *j)
-{
-    struct api_completion *c = p->out;
-    if (!json_is_string(j))
-        return wrong_type(p, "a string or an array of strings");
-    size_t n = json_string_length(j);
-    if (!n || n > REPLY_MAX_STOP_SIZE)
-        return fail(p, 400, "invalid_value", "stop: a string of %zu bytes, expected 1 to %d", n,
-                    REPLY_MAX_STOP_SIZE);
-    if (c->n_stop == REPLY_MAX_STOP)
-        return fail(p, 400, "invalid_value", "stop: more than %d strings", REPLY_MAX_STOP);
-    return read_text(p, j, &c->stop[c->n_stop++]);
-}
-
-static int read_stop(struct parse *p, const json_t *j)
-{
-    if (!json_is_array(j))
-        return add_stop(p, j);
-    int rc = 0;
-    for (size_t i = 0; !rc && i < json_array_size(j); i++)
-        rc = add_stop(p, json_array_get(j, i));
-    return rc;
-}
-
-static int read_stream(struct parse *p, const json_t *j)
-{
-    return read_bool(p, j, &p->out->stream);
-}
-
-static int read_echo(struct parse *p, const json_t *j)
-{
-    return read_bool(p, j, &p->out->echo);
-}
-
-static int read_stream_options(struct parse *p, const json_t *j)
-{
-    if (!json_is_object(j))
-        return wrong_type(p, "an object");
-    if (!p->out->stream)
-        return fail(p, 400, "invalid_value", "stream_options: needs stream to be true");
-    const json_t *usage = json_object_get(j, "include_usage");
-    p->field = "stream_options.include_usage";
-    return usage && !json_is_null(usage) ? read_bool(p, usage, &p->out->include_usage) : 0;
-}
-
-/* ---- fields of OpenAI's that would change the answer and that we lack: the
- * value that changes nothing is accepted, any other is refused ---- */
-
-static int only_one(struct parse *p, const json_t *j)
-{
-    if (json_is_integer(j) && json_integer_value(j) == 1)
-        return 0;
-    return fail(p, 400, "unsupported_value", "%s: only 1 is supported", p->field);
-}
-
-static int only_zero(struct parse *p, const json_t *j)
-{
-    if (json_is_number(j) && json_number_value(j) == 0)
-        return 0;
-    return fail(p, 400, "unsupported_value", "%s: only 0 is supported; see repetition_penalty",
-                p->field);
-}
-
-static int only_null(struct parse *p, const json_t *j)
-{
-    (void)j;
-    return fail(p, 400, "unsupported_value", "%s: only null is supported", p->field);
-}
-
-static int only_empty(struct parse *p, const json_t *j)
-{
-    if ((json_is_string(j) && !json_string_length(j)) || (json_is_object(j) && !json_object_size(j)))
-        return 0;
-    return fail(p, 400, "unsupported_value", "%s: is not supported", p->field);
-}
-
-static const struct {
-    const char *name;
-    int (*read)(struct parse *, const json_t *);
-} field[] = {                     /* stream before stream_options              */
-    { "model", read_model }, { "prompt", read_prompt }, { "max_tokens", read_max_tokens },
-    { "temperature", read_temperature }, { "top_p", read_top_p }, { "top_k", read_top_k },
-    { "min_p", read_min_p }, { "repetition_penalty", read_repeat_penalty },
-    { "repeat_penalty", read_repeat_penalty }, { "seed", read_seed }, { "stop", read_stop },
-    { "stream", read_stream }, { "stream_options", read_stream_options }, { "echo", read_echo },
-    { "n", only_one }, { "best_of", only_one }, { "presence_penalty", only_zero },
-    { "frequency_penalty", only_zero }, { "logprobs", only_null }, { "suffix", only_empty },
-    { "logit_bias", only_empty },
-};
+/* ---- the body ---- */
 
 /* Nesting and containers, counted outside strings. Whether the rest is JSON
  * is jansson's to say. */
-static int check_shape(struct parse *p, const char *s, size_t n)
+static int check_shape(struct api_in *in, const char *s, size_t n)
 {
     unsigned depth = 0, count = 0;
     bool in_string = false;
@@ -301,47 +102,150 @@ static int check_shape(struct parse *p, const char *s, size_t n)
             in_string = true;
         else if (s[i] == '[' || s[i] == '{') {
             if (++depth > API_MAX_DEPTH)
-                return fail(p, 400, "invalid_json", "the body is nested deeper than %d levels",
-                            API_MAX_DEPTH);
+                return api_fail(in, 400, "invalid_json", "the body is nested deeper than %d levels",
+                                API_MAX_DEPTH);
             if (++count > API_MAX_CONTAINER)
-                return fail(p, 400, "invalid_json", "the body holds more than %d arrays and objects",
-                            API_MAX_CONTAINER);
+                return api_fail(in, 400, "invalid_json",
+                                "the body holds more than %d arrays and objects", API_MAX_CONTAINER);
         } else if ((s[i] == ']' || s[i] == '}') && depth)
             depth--;
     }
     return 0;
 }
 
-static int read_fields(struct parse *p, const json_t *root)
+json_t *api_open(struct api_in *in, const char *body, size_t n, struct arena *arena,
+                 struct api_error *error)
 {
-    if (!json_is_object(root))
-        return fail(p, 400, "invalid_type", "the body must be a JSON object");
-    for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
-        const json_t *j = json_object_get(root, field[i].name);
-        p->field = field[i].name;
-        int rc = j && !json_is_null(j) ? field[i].read(p, j) : 0;
-        if (rc)
-            return rc;
-    }
-    p->field = "prompt";
-    return p->out->n_prompt ? 0 : fail(p, 400, "missing_field", "prompt: is required");
-}
-
-int api_parse_completion(const char *body, size_t n, struct arena *arena,
-                         struct api_completion *out, struct api_error *error)
-{
-    *out = (struct api_completion){ .sample = SAMPLE_DEFAULT };
+    *in = (struct api_in){ .arena = arena, .error = error };
     *error = (struct api_error){ 0 };
-    struct parse p = { .arena = arena, .out = out, .error = error };
-    int rc = check_shape(&p, body, n);
-    if (rc)
-        return rc;
+    if (check_shape(in, body, n))
+        return NULL;
     json_error_t je;
     json_t *root = json_loadb(body ? body : "", n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
-    if (!root)
-        return fail(&p, 400, "invalid_json", "the body is not JSON: %s (line %d, column %d)", je.text,
-                    je.line, je.column);
-    rc = read_fields(&p, root);
-    json_decref(root);
+    if (!root) {
+        api_fail(in, 400, "invalid_json", "the body is not JSON: %s (line %d, column %d)", je.text,
+                 je.line, je.column);
+    } else if (!json_is_object(root)) {
+        json_decref(root);
+        root = NULL;
+        api_fail(in, 400, "invalid_type", "the body must be a JSON object");
+    }
+    return root;
+}
+
+int api_read_fields(struct api_in *in, const json_t *object, const struct api_field *f, unsigned n,
+                    void *base)
+{
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < n; i++) {
+        const json_t *j = json_object_get(object, f[i].name);
+        if (!j || json_is_null(j))
+            continue;
+        const size_t at = api_enter(in, f[i].name);
+        rc = f[i].read(in, j, &f[i], (char *)base + f[i].at);
+        api_leave(in, at);
+    }
     return rc;
+}
+
+/* ---- one function per kind of field; j is never null there ---- */
+
+int api_read_bool(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    (void)f;
+    if (!json_is_boolean(j))
+        return api_wrong_type(in, "true or false");
+    *(bool *)to = json_is_true(j);
+    return 0;
+}
+
+int api_read_u64(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    const json_int_t v = json_is_integer(j) ? json_integer_value(j) : -1;
+    if (v < 0 || (uint64_t)v < f->min || (uint64_t)v > f->max)
+        return api_fail(in, 400, json_is_integer(j) ? "invalid_value" : "invalid_type",
+                        "%s: must be a whole number from %llu to %llu", in->at,
+                        (unsigned long long)f->min, (unsigned long long)f->max);
+    *(uint64_t *)to = (uint64_t)v;
+    return 0;
+}
+
+int api_read_u32(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    uint64_t v = 0;
+    const int rc = api_read_u64(in, j, f, &v);
+    if (!rc)
+        *(uint32_t *)to = (uint32_t)v;
+    return rc;
+}
+
+int api_read_float(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    (void)f;
+    if (!json_is_number(j))
+        return api_wrong_type(in, "a number");
+    const double v = json_number_value(j);
+    if (!(v >= -(double)FLT_MAX && v <= (double)FLT_MAX))
+        return api_bad_value(in, "%g is out of range", v);
+    *(float *)to = (float)v;
+    return 0;
+}
+
+/* The text in the arena: jansson's own copy ends with the parse. */
+int api_read_text(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    struct str *s = to;
+    if (!json_is_string(j))
+        return api_wrong_type(in, "a string");
+    const size_t n = json_string_length(j);
+    if (f->max && (n < f->min || n > f->max))
+        return api_bad_value(in, "a string of %zu bytes, expected %llu to %llu", n,
+                             (unsigned long long)f->min, (unsigned long long)f->max);
+    *s = (struct str){ arena_strndup(in->arena, json_string_value(j), n), n };
+    return s->p ? 0 : api_no_memory(in);
+}
+
+int api_read_name(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    struct str s;
+    const int rc = api_read_text(in, j, f, &s);
+    if (rc)
+        return rc;
+    if (memchr(s.p, 0, s.n))
+        return api_bad_value(in, "must not hold a NUL character");
+    *(const char **)to = s.p;
+    return 0;
+}
+
+int api_read_json(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    (void)f;
+    struct str *s = to;
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        return api_no_memory(in);
+    const size_t n = strlen(text);
+    *s = (struct str){ arena_strndup(in->arena, text, n), n };
+    free(text);
+    return s->p ? 0 : api_no_memory(in);
+}
+
+int api_read_ids(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    (void)f;
+    if (!json_is_array(j))
+        return api_wrong_type(in, "an array of token ids");
+    const size_t n = json_array_size(j);
+    int32_t *id = arena_alloc(in->arena, n ? n : 1, sizeof *id);
+    if (!id)
+        return api_no_memory(in);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(j, i);
+        const json_int_t t = json_is_integer(v) ? json_integer_value(v) : -1;
+        if (t < 0 || t > INT32_MAX)
+            return api_bad_value(in, "element %zu is not a token id", i);
+        id[i] = (int32_t)t;
+    }
+    *(struct api_ids *)to = (struct api_ids){ id, (uint32_t)n };
+    return 0;
 }

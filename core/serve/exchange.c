@@ -37,7 +37,7 @@ static void list_take(struct exchange **list, struct exchange *x)
 
 static void exchange_free(struct exchange *x)
 {
-    api_free(x);                  /* first: it outwaits a wake in progress */
+    gen_free(x);                  /* first: it outwaits a wake in progress */
     pthread_mutex_destroy(&x->lock);
     buf_free(&x->body);
     buf_free(&x->out);
@@ -51,7 +51,7 @@ bool exchange_reap(struct serve *s)
     pthread_mutex_lock(&s->lock);
     for (struct exchange *x = s->orphan, *next; x; x = next) {
         next = x->next;
-        if (!api_is_idle(x))
+        if (!gen_is_idle(x))
             continue;
         list_take(&s->orphan, x);
         list_add(&done, x);
@@ -175,7 +175,7 @@ void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
     const char *how = code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : ", not to the end";
     log_debug("http: %s %u in %llu us%s", x->route ? x->route->path : x->path, x->status,
               (unsigned long long)(now_us() - x->start_us), how);
-    api_cancel(x);
+    gen_cancel(x);
     pthread_mutex_lock(&s->lock);
     list_take(&s->active, x);
     list_add(&s->orphan, x);

@@ -1,6 +1,6 @@
 /* exchange.h - one request and its answer, between HTTP and the API.
  *
- * http.c owns the bytes and the connection, api_openai.c what they mean. When
+ * http.c owns the bytes and the connection, gen.c and api_*.c what they mean. When
  * the client leaves while the engine still works for it, the exchange becomes
  * an orphan: its requests are cancelled, and exchange.c frees it once the
  * engine has let go of them all. */
@@ -15,6 +15,8 @@
 
 #include "core/base/buf.h"
 #include "core/serve/serve.h"
+
+struct api_error;
 
 enum answer {
     ANSWER_DONE,                  /* status and out hold all of it             */
@@ -70,7 +72,7 @@ struct exchange {
     _Atomic bool hung_up;         /* the client closed its side                */
 
     struct exchange_work work;
-    struct completion *completion;   /* api_openai.c's, or NULL                */
+    struct gen *gen;              /* gen.c's, or NULL                          */
 };
 
 /* A table of routes ends with one whose method is NULL; http.c lists the
@@ -81,6 +83,8 @@ struct route {
     bool while_loading;           /* answered before serve_ready too           */
     enum scope scope;
     enum answer (*start)(struct exchange *);   /* [http] the body is complete  */
+    /* The body of an error, whoever finds it; NULL: OpenAI's shape. */
+    void (*error)(struct buf *out, const struct api_error *);
 };
 
 /* exchange.c */
@@ -93,14 +97,19 @@ enum serve_state { SERVE_LOADING, SERVE_READY, SERVE_DRAINING, SERVE_STOPPING };
 enum serve_state serve_state(const struct serve *);           /* [any] */
 const struct serve_model *serve_model(const struct serve *);  /* [any] once ready */
 
-/* api_openai.c */
-extern const struct route api_route[];
-enum answer api_more(struct exchange *);       /* [http] after ANSWER_WAIT or _STREAM */
-void api_cancel(struct exchange *);            /* [http] nobody waits for the answer  */
-/* [any] The engine works for it no more, so that api_free does not wait. */
-bool api_is_idle(const struct exchange *);
-void api_free(struct exchange *);              /* [not the engine's thread] */
-/* Sets status and an error body in OpenAI's shape. */
+/* gen.c: answers that take time; legal for exchanges without one */
+enum answer gen_more(struct exchange *);       /* [http] after ANSWER_WAIT or _STREAM */
+void gen_cancel(struct exchange *);            /* [http] nobody waits for the answer  */
+/* [any] The engine works for it no more, so that gen_free does not wait. */
+bool gen_is_idle(const struct exchange *);
+void gen_free(struct exchange *);              /* [not the engine's thread] */
+
+/* api_refuse.c: status and an error body, in the shape that the route has */
 enum answer api_refuse(struct exchange *, unsigned status, const char *code, const char *message);
+enum answer api_refuse_error(struct exchange *, const struct api_error *);
+enum answer api_refuse_memory(struct exchange *);
+
+/* Routes, a table per file. */
+extern const struct route api_completions_route[], api_models_route[];
 
 #endif

@@ -66,7 +66,7 @@ static ssize_t read_stream(void *ctx, uint64_t pos, char *to, size_t max)
         buf_clear(&x->out);
         x->sent = 0;
         exchange_look(x);
-        enum answer a = api_more(x);
+        enum answer a = gen_more(x);
         x->finished = a == ANSWER_DONE;
         if (a == ANSWER_BROKEN)
             return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -94,13 +94,13 @@ static enum MHD_Result go_on(struct exchange *x, enum answer a)
         if (exchange_sleep(x))
             return MHD_YES;
         exchange_look(x);
-        a = api_more(x);
+        a = gen_more(x);
     }
 }
 
 /* ---- requests ---- */
 
-static const struct route *const route_table[] = { api_route };
+static const struct route *const route_table[] = { api_completions_route, api_models_route };
 enum { N_ROUTE_TABLE = sizeof route_table / sizeof *route_table };
 
 const char *exchange_header(struct exchange *x, const char *name)
@@ -218,7 +218,7 @@ enum MHD_Result http_on_request(void *ctx, struct MHD_Connection *conn, const ch
     }
     exchange_look(x);
     if (x->started)
-        return exchange_is_lost(x) ? MHD_NO : go_on(x, api_more(x));
+        return exchange_is_lost(x) ? MHD_NO : go_on(x, gen_more(x));
     enum answer a = start(x, method);
     if (a == ANSWER_WAIT || a == ANSWER_STREAM)
         exchange_watch(x);

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "core/serve/api_json.h"
+#include "core/serve/api_completions.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -24,17 +24,23 @@ static void require_json(struct buf *b)
     buf_clear(b);
 }
 
+static void check_params(const struct gen_params *p)
+{
+    require(p->max_new <= API_MAX_NEW && p->n_stop <= REPLY_MAX_STOP);
+    require(p->n >= 1 && p->n <= GEN_MAX_CHOICE);
+    require(sample_check(&p->sample, NULL) == 0);
+    for (unsigned i = 0; i < p->n_stop; i++)
+        require(p->stop[i].n >= 1 && p->stop[i].n <= REPLY_MAX_STOP_SIZE);
+}
+
 static void check_accepted(const struct api_completion *q)
 {
     require(q->n_prompt >= 1 && q->n_prompt <= API_MAX_PROMPT);
-    require(q->max_tokens <= API_MAX_NEW && q->n_stop <= REPLY_MAX_STOP);
-    require(sample_check(&q->sample, NULL) == 0);
-    require(q->stream || !q->include_usage);
-    for (unsigned i = 0; i < q->n_stop; i++)
-        require(q->stop[i].n >= 1 && q->stop[i].n <= REPLY_MAX_STOP_SIZE);
+    check_params(&q->common.gen);
+    require(q->common.stream || !q->common.include_usage);
     for (unsigned i = 0; i < q->n_prompt; i++)
-        for (uint32_t k = 0; k < q->prompt[i].n_id; k++)
-            require(q->prompt[i].id[k] >= 0);
+        for (uint32_t k = 0; k < q->prompt[i].ids.n; k++)
+            require(q->prompt[i].ids.id[k] >= 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -48,14 +54,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         api_put_error(&out, &error);
     } else {
         check_accepted(&q);
-        const struct api_head head = { "cmpl-0", 0, q.model };
-        const struct api_choice ch = { 0, q.prompt[0].text, "stop" };
-        api_put_completion(&out, &head, &ch, 1, NULL, true);
+        api_put(&out, json_pack("[o]", api_text(q.prompt[0].text.p, q.prompt[0].text.n)));
     }
     require_json(&out);
     /* The bytes themselves as generated text. */
-    api_put_completion(&out, &(struct api_head){ "cmpl-0", 0, "m" },
-                       &(struct api_choice){ 0, { (const char *)data, n }, NULL }, 1, NULL, false);
+    api_put(&out, json_pack("[o]", api_text((const char *)data, n)));
     require_json(&out);
     buf_free(&out);
     arena_free(&arena);

@@ -1,0 +1,46 @@
+/* api_models.c - what is served, and whether it is. */
+#include <string.h>
+
+#include "core/serve/api_json.h"
+#include "core/serve/exchange.h"
+
+static enum answer get_health(struct exchange *x)
+{
+    enum serve_state st = serve_state(x->serve);
+    x->status = st == SERVE_READY ? 200 : 503;
+    api_put_status(&x->out, st == SERVE_READY ? "ok" : st == SERVE_LOADING ? "loading" : "draining");
+    return ANSWER_DONE;
+}
+
+static json_t *model_json(const struct serve_model *m)
+{
+    return json_pack("{s:o,s:s,s:I,s:s,s:{s:I,s:I,s:s}}", "id", api_text_or_null(m->id), "object",
+                     "model", "created", (json_int_t)m->created, "owned_by", "bitnetd", "meta",
+                     "n_ctx", (json_int_t)engine_n_ctx(m->engine), "n_vocab",
+                     (json_int_t)vocab_n(m->vocab), "vocab", vocab_kind(m->vocab));
+}
+
+static enum answer get_models(struct exchange *x)
+{
+    x->status = 200;
+    api_put(&x->out, json_pack("{s:s,s:[o]}", "object", "list", "data",
+                               model_json(serve_model(x->serve))));
+    return ANSWER_DONE;
+}
+
+static enum answer get_model(struct exchange *x)
+{
+    const struct serve_model *m = serve_model(x->serve);
+    if (strcmp(x->tail, m->id))
+        return api_refuse(x, 404, "model_not_found", "no such model; see /v1/models");
+    x->status = 200;
+    api_put(&x->out, model_json(m));
+    return ANSWER_DONE;
+}
+
+const struct route api_models_route[] = {
+    { "GET", "/v1/models", false, false, SCOPE_READ, get_models, NULL },
+    { "GET", "/v1/models/", true, false, SCOPE_READ, get_model, NULL },
+    { "GET", "/health", false, true, SCOPE_NONE, get_health, NULL },
+    { .method = NULL }
+};

@@ -1,0 +1,31 @@
+/* api_params.h - the fields that OpenAI's generating endpoints share.
+ *
+ * Sampling, stop, seed, n and what goes with them: one table, so that a field
+ * means the same in completions and in chat. [any thread] */
+#ifndef BITNET_SERVE_API_PARAMS_H
+#define BITNET_SERVE_API_PARAMS_H
+
+#include "core/serve/api_json.h"
+#include "core/serve/gen.h"
+
+enum { API_MAX_STOP = 16 };       /* a request's own; templates add theirs     */
+
+struct api_common {
+    const char *model;            /* NULL: not given                           */
+    struct gen_params gen;        /* gen.sample passes sample_check            */
+    bool stream, include_usage;
+};
+
+#define API_COMMON_DEFAULT { .gen = GEN_PARAMS_DEFAULT }
+
+/* out: API_COMMON_DEFAULT before. */
+int api_read_common(struct api_in *, const json_t *root, struct api_common *out);
+
+/* For other dialects: a text or an array of texts into gen's stop, from
+ * gen_params at `to`. */
+int api_read_stop(struct api_in *, const json_t *, const struct api_field *, void *to);
+/* One float of gen_params.sample (at: offset in gen_params), held against
+ * sample_check. */
+int api_read_sample(struct api_in *, const json_t *, const struct api_field *, void *to);
+
+#endif

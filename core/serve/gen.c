@@ -1,0 +1,317 @@
+/* gen.c - requests to the engine on behalf of one exchange.
+ *
+ * The memory of all choices stays until the engine is done with every one: a
+ * client that left is cancelled, and the exchange waits as an orphan. What is
+ * said in which shape is the dialect's alone. */
+#include "core/serve/gen.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/log.h"
+
+/* ---- opening ---- */
+
+struct gen *gen_open(struct exchange *x, const struct dialect *d)
+{
+    struct gen *g = x->gen = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    unsigned char raw[16];
+    char hex[2 * sizeof raw + 1];
+    randombytes_buf(raw, sizeof raw);
+    sodium_bin2hex(hex, sizeof hex, raw, sizeof raw);
+    snprintf(g->id, sizeof g->id, "%s%s", d->id_prefix, hex);
+    g->dialect = d;
+    g->x = x;
+    g->model = serve_model(x->serve);
+    g->created = (int64_t)time(NULL);
+    g->params = (struct gen_params)GEN_PARAMS_DEFAULT;
+    return g;
+}
+
+int gen_check_model(const struct gen *g, const char *model, struct api_error *e)
+{
+    if (!model || !*model || !strcmp(model, g->model->id))
+        return 0;
+    *e = (struct api_error){ .status = 404, .code = "model_not_found", .param = "model" };
+    snprintf(e->message, sizeof e->message, "model: \"%.100s\" is not served here; \"%.100s\" is",
+             model, g->model->id);
+    return ERR_ARG;
+}
+
+static int refuse_prompt(struct api_error *e, int rc, const char *code, const char *text)
+{
+    const unsigned status = rc == ERR_ARG ? 400 : 500;
+    *e = (struct api_error){ .status = status, .code = code };
+    if (status == 400)
+        snprintf(e->param, sizeof e->param, "prompt");
+    snprintf(e->message, sizeof e->message, "%s", *text ? text : "no memory for the request");
+    return rc;
+}
+
+static int refuse_length(const struct gen *g, struct api_error *e)
+{
+    char text[128];
+    snprintf(text, sizeof text,
+             "prompt: too long; prompt and answer share %u tokens, and the answer needs one",
+             engine_n_ctx(g->model->engine));
+    return refuse_prompt(e, ERR_ARG, "context_length_exceeded", text);
+}
+
+int gen_add(struct gen *g, const int32_t *id, size_t n, struct api_error *e)
+{
+    if (!n)
+        return refuse_prompt(e, ERR_ARG, "invalid_value", "prompt: holds no token");
+    if (n >= engine_n_ctx(g->model->engine))
+        return refuse_length(g, e);
+    struct gen_prompt *p = realloc(g->prompt, (g->n_prompt + 1) * sizeof *p);
+    if (!p)
+        return refuse_prompt(e, ERR_NOMEM, NULL, "");
+    g->prompt = p;
+    g->prompt[g->n_prompt++] = (struct gen_prompt){ id, (uint32_t)n };
+    return 0;
+}
+
+int gen_add_text(struct gen *g, struct str text, unsigned flags, struct api_error *e)
+{
+    struct err err = { 0 };
+    struct tokens t = { 0 };
+    int rc = vocab_encode(g->model->vocab, text.p, text.n, flags, engine_n_ctx(g->model->engine),
+                          &t, &err);
+    if (rc == ERR_LIMIT)
+        rc = refuse_length(g, e);
+    else if (rc)
+        refuse_prompt(e, rc, NULL, err.text);
+    int32_t *id = rc ? NULL : arena_alloc(&g->arena, t.n ? t.n : 1, sizeof *id);
+    if (id && t.n)
+        memcpy(id, t.id, t.n * sizeof *id);
+    if (!rc)
+        rc = id ? gen_add(g, id, t.n, e) : refuse_prompt(e, ERR_NOMEM, NULL, "");
+    free(t.id);
+    return rc;
+}
+
+/* ---- into the engine ---- */
+
+/* [engine thread] */
+static void wake(void *x)
+{
+    exchange_wake(x);
+}
+
+static int open_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
+{
+    const uint32_t n_ctx = engine_n_ctx(g->model->engine);
+    const struct gen_params *p = &g->params;
+    const uint32_t max_new = p->max_new ? p->max_new : g->model->max_new_default;
+    int rc = request_open(&c->req, max_new < n_ctx ? max_new : n_ctx);
+    if (rc)
+        return refuse_prompt(e, rc, NULL, "");
+    c->req_open = true;
+    c->req.prompt = c->prompt->id;
+    c->req.n_prompt = c->prompt->n;
+    c->req.sample = p->sample;
+    c->req.sample.seed += c->index % p->n;
+    c->req.wake = wake;
+    c->req.wake_ctx = g->x;
+    struct err err = { 0 };
+    rc = reply_open(&c->reply, g->model->engine, &c->req, g->model->vocab, p->stop, p->n_stop, &err);
+    if (rc)
+        return refuse_prompt(e, rc, NULL, err.text);
+    c->reply_open = true;
+    return 0;
+}
+
+static int open_choices(struct gen *g, struct api_error *e)
+{
+    const unsigned n = g->n_prompt * g->params.n;
+    if (n > GEN_MAX_CHOICE) {
+        *e = (struct api_error){ .status = 400, .code = "invalid_value", .param = "n" };
+        snprintf(e->message, sizeof e->message, "n: %u prompts with %u choices each, at most %d "
+                 "choices are given", g->n_prompt, g->params.n, GEN_MAX_CHOICE);
+        return ERR_ARG;
+    }
+    g->choice = calloc(n, sizeof *g->choice);
+    if (!g->choice)
+        return refuse_prompt(e, ERR_NOMEM, NULL, "");
+    g->n_choice = n;
+    if (!g->params.has_seed) {
+        g->params.sample.seed = g->model->seed;
+        if (g->model->seed_random)
+            randombytes_buf(&g->params.sample.seed, sizeof g->params.sample.seed);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct gen_choice *c = &g->choice[i];
+        c->index = i;
+        c->prompt = &g->prompt[i / g->params.n];
+        int rc = open_choice(g, c, e);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static void refuse_submit(const struct gen *g, int rc, const struct err *err, struct api_error *e)
+{
+    const bool ready = serve_state(g->x->serve) == SERVE_READY;
+    refuse_prompt(e, rc, NULL, err->text);
+    if (rc == ERR_LIMIT && ready)
+        *e = (struct api_error){ .status = 429, .code = "queue_full" };
+    else if (rc == ERR_LIMIT || rc == ERR_DEVICE)
+        *e = (struct api_error){ .status = 503, .code = ready ? NULL : "shutting_down" };
+    snprintf(e->message, sizeof e->message, "%s", err->text);
+}
+
+enum answer gen_start(struct gen *g)
+{
+    struct exchange *x = g->x;
+    struct api_error e;
+    if (open_choices(g, &e))
+        return api_refuse_error(x, &e);
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        struct err err = { 0 };
+        int rc = engine_submit(g->model->engine, &g->choice[i].req, &err);
+        if (rc) {
+            gen_cancel(x);
+            refuse_submit(g, rc, &err, &e);
+            return api_refuse_error(x, &e);
+        }
+        g->choice[i].submitted = true;
+    }
+    x->status = 200;
+    if (g->stream && g->dialect->begin)
+        g->dialect->begin(g, &x->out);
+    return g->stream ? ANSWER_STREAM : ANSWER_WAIT;
+}
+
+/* ---- out of it ---- */
+
+static int fail_choice(const struct gen_choice *c, enum finish f, struct api_error *e)
+{
+    const bool fault = f == FINISH_ERROR;
+    *e = (struct api_error){ .status = fault ? 500 : 503, .code = fault ? NULL : "shutting_down" };
+    snprintf(e->message, sizeof e->message, "%s",
+             fault ? c->req.err.text : "the server is shutting down");
+    return ERR_DEVICE;
+}
+
+/* 0, or an error that ends the whole answer. */
+static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
+{
+    enum reply_state st = REPLY_TEXT;
+    while (st == REPLY_TEXT) {
+        st = reply_next(&c->reply, &c->text);
+        if (g->stream && c->text.n) {
+            g->dialect->piece(g, c, &g->x->out);
+            buf_clear(&c->text);
+        }
+    }
+    c->ended = st == REPLY_END;
+    if (!c->ended)
+        return 0;
+    const enum finish f = reply_finish(&c->reply);
+    if (f != FINISH_STOP && f != FINISH_LENGTH)
+        return fail_choice(c, f, e);
+    c->finish = f;
+    if (g->stream)
+        g->dialect->end_choice(g, c, &g->x->out);
+    return 0;
+}
+
+static enum answer fail_all(struct gen *g, const struct api_error *e)
+{
+    log_warn("%s: %s", g->id, e->message);
+    if (!g->stream)
+        return api_refuse_error(g->x, e);
+    g->dialect->error_event(&g->x->out, e);
+    return ANSWER_DONE;
+}
+
+struct api_usage gen_usage(const struct gen *g)
+{
+    struct api_usage u = { 0 };
+    for (unsigned i = 0; i < g->n_prompt; i++)
+        u.n_prompt += g->prompt[i].n;
+    for (unsigned i = 0; i < g->n_choice; i++)
+        u.n_new += g->choice[i].reply.n_tok;
+    return u;
+}
+
+static enum answer finish_all(struct gen *g)
+{
+    struct exchange *x = g->x;
+    const struct api_usage u = gen_usage(g);
+    x->work.n_prompt = (uint32_t)u.n_prompt;
+    x->work.n_cached = (uint32_t)u.n_cached;
+    x->work.n_new = (uint32_t)u.n_new;
+    if (!g->stream)
+        g->dialect->whole(g, &x->out);
+    else if (g->dialect->end)
+        g->dialect->end(g, &x->out);
+    return x->out.failed && !g->stream ? api_refuse_memory(x) : ANSWER_DONE;
+}
+
+enum answer gen_more(struct exchange *x)
+{
+    struct gen *g = x->gen;
+    bool all = true, lost = false;
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        struct gen_choice *c = &g->choice[i];
+        struct api_error e = { 0 };
+        if (!c->ended && next_of_choice(g, c, &e))
+            return fail_all(g, &e);
+        lost = lost || c->text.failed;
+        all = all && c->ended;
+    }
+    /* Lost text cannot be told from silence: better no answer. */
+    if (lost)
+        return g->stream ? ANSWER_BROKEN : api_refuse_memory(x);
+    return all ? finish_all(g) : ANSWER_WAIT;
+}
+
+/* ---- the end ---- */
+
+void gen_cancel(struct exchange *x)
+{
+    struct gen *g = x->gen;
+    for (unsigned i = 0; g && i < g->n_choice; i++) {
+        struct gen_choice *c = &g->choice[i];
+        if (c->submitted && !atomic_load_explicit(&c->req.done, memory_order_acquire))
+            engine_cancel(g->model->engine, &c->req);
+    }
+}
+
+bool gen_is_idle(const struct exchange *x)
+{
+    const struct gen *g = x->gen;
+    bool idle = true;
+    for (unsigned i = 0; g && i < g->n_choice; i++)
+        idle = idle && !atomic_load_explicit(&g->choice[i].req.held, memory_order_acquire);
+    return idle;
+}
+
+void gen_free(struct exchange *x)
+{
+    struct gen *g = x->gen;
+    x->gen = NULL;
+    if (!g)
+        return;
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        struct gen_choice *c = &g->choice[i];
+        if (c->reply_open)
+            reply_close(&c->reply);
+        if (c->req_open)
+            request_close(&c->req);
+        buf_free(&c->text);
+    }
+    if (g->dialect->close)
+        g->dialect->close(g);
+    free(g->choice);
+    free(g->prompt);
+    arena_free(&g->arena);
+    free(g);
+}
