@@ -44,6 +44,16 @@ struct engine {
 };
 
 void *engine_thread(void *engine);
+/* The end of a request; the sequence is gone. */
+void engine_end(struct engine *, struct seq *, enum finish why);
+void engine_fail(struct engine *, struct seq *, const struct err *);
+
+/* engine_draw.c. s's outputs in the batch, which are those from `out` on, get
+ * the number of logits that they need. */
+void engine_want(struct engine *, const struct seq *, uint32_t out);
+/* The step has computed s's rows, with outputs from `out` on: tokens go to the
+ * reader; the request may end. */
+void engine_advance(struct engine *, struct seq *, uint32_t out);
 
 /* engine_recover.c. A device is gone for good, or strict mode was violated:
  * nobody can be served any more. */

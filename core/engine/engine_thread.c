@@ -5,7 +5,7 @@
  *   sweep    ends those that were cancelled, or are past their deadline
  *   admit    waiting ones into free places: they join the next step
  *   submit   the next rows of all that run, handed to the devices
- *   finish   waits for them, draws tokens, wakes clients
+ *   finish   waits for them, draws tokens (engine_draw.c), wakes clients
  *
  * A device that computes by itself gives the middle of the loop for nothing; on
  * one that has computed when submit returns it costs a look at the inbox. A
@@ -20,7 +20,7 @@
 
 /* The end of a request. Last its done, then one wake, then `held` falls and
  * its owner may free it. */
-static void finish(struct engine *g, struct seq *s, enum finish why)
+void engine_end(struct engine *g, struct seq *s, enum finish why)
 {
     struct request *r = s->req;
     uint64_t now = engine_now_us();
@@ -46,79 +46,13 @@ static void finish(struct engine *g, struct seq *s, enum finish why)
     atomic_store_explicit(&r->held, false, memory_order_release);
 }
 
-static void fail(struct engine *g, struct seq *s, const struct err *e)
+void engine_fail(struct engine *g, struct seq *s, const struct err *e)
 {
     s->req->err = *e;
-    finish(g, s, FINISH_ERROR);
+    engine_end(g, s, FINISH_ERROR);
 }
 
 /* ------------------------------------------------------------------ a step */
-
-static struct sample_past past(const struct seq *s)
-{
-    return (struct sample_past){ s->id, s->n_id, s->n_prompt };
-}
-
-/* How many of the largest logits s's next token needs, rows that are no tokens
- * included; 0: all. */
-static uint32_t needs(const struct engine *g, const struct seq *s)
-{
-    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s));
-    const uint32_t no_token = g->forward->model->hp.n_vocab - g->n_vocab;
-    return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
-}
-
-/* One more token for the client: how long it took. */
-static void count_token(struct engine *g, struct seq *s)
-{
-    const uint64_t now = engine_now_us();
-    if (s->last_us)
-        hist_add(&g->hists.inter_token, now - s->last_us);
-    else
-        hist_add(&g->hists.first_token, now - s->submit_us);
-    s->last_us = now;
-    atomic_fetch_add(&g->n_new_tok, 1);
-}
-
-/* The token that follows, and what it means. out is of the last id. */
-static void draw(struct engine *g, struct seq *s, struct forward_out out)
-{
-    struct request *r = s->req;
-    int32_t id = out.logits ? sample_token(g->sampler, &r->sample, out.logits, past(s), s->n_id)
-                            : sample_top(g->sampler, &r->sample, out.id, out.top, out.k, past(s),
-                                         s->n_id);
-    if (!s->first_us)
-        s->first_us = engine_now_us();
-    if (id < 0) {
-        struct err e;
-        err_set(&e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; expected "
-                "numbers", s->n_id - 1);
-        fail(g, s, &e);
-        return;
-    }
-    if (!r->ignore_eog && vocab_is_eog(g->forward->model->vocab, id)) {
-        finish(g, s, FINISH_STOP);
-        return;
-    }
-    s->id[s->n_id++] = id;
-    ring_push(&r->out, (uint32_t)id);   /* engine_submit saw that it holds them all */
-    count_token(g, s);
-    if (s->n_id == s->n_max)
-        finish(g, s, FINISH_LENGTH);
-    else if (r->wake)
-        r->wake(r->wake_ctx);
-}
-
-/* The step has computed s's rows; out says where its logits are. */
-static void advance(struct engine *g, struct seq *s, uint32_t out)
-{
-    bool draws = seq_draws(s);
-    uint32_t prompt = s->n_done < s->n_prompt ? s->n_prompt - s->n_done : 0;
-    atomic_fetch_add(&g->n_prompt_tok, s->n_row < prompt ? s->n_row : prompt);
-    s->n_done += s->n_row;
-    if (draws)
-        draw(g, s, forward_out(g->forward, out));
-}
 
 static int submit_batch(struct engine *g, struct err *e)
 {
@@ -164,17 +98,16 @@ static void find_guilty(struct engine *g)
             continue;
         batch_clear(&g->batch);
         sched_fill_one(s, &g->batch);
-        if (seq_draws(s))
-            g->batch.out_k[0] = needs(g, s);
+        engine_want(g, s, 0);
         int rc = submit_batch(g, &e);
         if (!rc)
             rc = finish_batch(g, &e);
         if (hardware(g, rc, &e))
             return;                     /* the next step has them all again */
         if (!rc)
-            advance(g, s, 0);
+            engine_advance(g, s, 0);
         else
-            fail(g, s, &e);
+            engine_fail(g, s, &e);
     }
 }
 
@@ -190,9 +123,9 @@ static void settle(struct engine *g, int rc, const struct err *e)
     for (struct seq *s = g->sched.running.head, *next; s; s = next) {
         next = s->next;
         if (s->n_row && rc)
-            fail(g, s, e);
+            engine_fail(g, s, e);
         else if (s->n_row)
-            advance(g, s, s->out);
+            engine_advance(g, s, s->out);
     }
 }
 
@@ -204,8 +137,7 @@ static bool step_submit(struct engine *g)
     if (!sched_fill(&g->sched, &g->batch))
         return false;
     for (struct seq *s = g->sched.running.head; s; s = s->next)
-        if (seq_draws(s))
-            g->batch.out_k[s->out] = needs(g, s);
+        engine_want(g, s, s->out);
     atomic_fetch_add(&g->n_step, 1);
     atomic_store(&g->step_row, g->batch.step.n_tok);
     atomic_store(&g->step_seq, g->batch.step.n_seq);
@@ -247,11 +179,11 @@ static void sweep_list(struct engine *g, struct seq_list *l, bool all)
     for (struct seq *s = l->head, *next; s; s = next) {
         next = s->next;
         if (g->lost)
-            fail(g, s, &g->fault);      /* only this thread writes it, once */
+            engine_fail(g, s, &g->fault);      /* only this thread writes it, once */
         else if (all || atomic_load_explicit(&s->req->cancel, memory_order_relaxed))
-            finish(g, s, FINISH_CANCELLED);
+            engine_end(g, s, FINISH_CANCELLED);
         else if (expired(s->req, now))
-            finish(g, s, FINISH_DEADLINE);
+            engine_end(g, s, FINISH_DEADLINE);
     }
 }
 
