@@ -71,6 +71,8 @@ struct request {
     uint32_t max_new;             /* tokens to generate, at least one; set by  */
                                   /* request_open, may be lowered              */
     bool ignore_eog;              /* go on past end-of-generation tokens       */
+    const int32_t *end_id;        /* [n_end] further tokens that end it, as    */
+    uint32_t n_end;               /*   FINISH_STOP; not under ignore_eog       */
     struct sample_params sample;
     struct grammar *grammar;      /* borrowed; NULL: free text                 */
     uint32_t n_draft;             /* tokens guessed from the text so far and   */

@@ -27,6 +27,14 @@ static void count_token(struct engine *g, struct seq *s)
     atomic_fetch_add(&g->n_new_tok, 1);
 }
 
+static bool ends(const struct engine *g, const struct request *r, int32_t id)
+{
+    bool end = vocab_is_eog(g->forward->model->vocab, id);
+    for (uint32_t i = 0; i < r->n_end; i++)
+        end = end || r->end_id[i] == id;
+    return end;
+}
+
 /* The token that follows, and what it means. out is of the last id. */
 static void draw(struct engine *g, struct seq *s, struct forward_out out)
 {
@@ -43,7 +51,7 @@ static void draw(struct engine *g, struct seq *s, struct forward_out out)
         engine_fail(g, s, &e);
         return;
     }
-    if (!r->ignore_eog && vocab_is_eog(g->forward->model->vocab, id)) {
+    if (!r->ignore_eog && ends(g, r, id)) {
         engine_end(g, s, FINISH_STOP);
         return;
     }

@@ -117,6 +117,26 @@ START_TEST(engine_ends_at_an_end_of_generation_token)
 }
 END_TEST
 
+START_TEST(engine_ends_at_a_token_that_the_request_names)
+{
+    static const int32_t end[] = { 7, 1000 };
+    struct ask a;
+    engine_start(1, 32, 32, 8);
+    atomic_store(&bend_favourite, end[1]);
+    ck_assert(!vocab_is_eog(rig.model->vocab, end[1]));
+    for (uint32_t n = 0; n <= 2; n++) {             /* only with both is it one of them */
+        ask_open(&a, "The bear", 4);
+        a.r.ignore_eog = false;
+        a.r.end_id = end;
+        a.r.n_end = n;
+        ask_submit(&a);
+        ck_assert_int_eq(ask_wait(&a), n == 2 ? FINISH_STOP : FINISH_LENGTH);
+        ck_assert_uint_eq(a.n_got, n == 2 ? 0 : 4);
+        ask_close(&a);
+    }
+}
+END_TEST
+
 START_TEST(engine_cancels_in_mid_way)
 {
     struct ask a, b;
@@ -200,6 +220,7 @@ int main(void)
     tcase_add_test(t, engine_lost_device_is_a_fault);
     tcase_add_test(t, engine_nan_logit_is_an_error);
     tcase_add_test(t, engine_ends_at_an_end_of_generation_token);
+    tcase_add_test(t, engine_ends_at_a_token_that_the_request_names);
     tcase_add_test(t, engine_cancels_in_mid_way);
     tcase_add_test(t, engine_cancels_who_still_waits);
     tcase_add_test(t, engine_close_drains);
