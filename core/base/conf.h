@@ -28,6 +28,8 @@ struct conf {
     uint32_t i2s_layout;          /* 0 a, 1 b, 2 c                             */
     char *pre;                    /* pre-tokenizer; "auto"                     */
     char *activation;             /* "auto", "relu2", "silu"                   */
+    /* [chat] */
+    char *chat_template;          /* name of one; "auto": as the file says     */
     /* [engine] */
     uint32_t n_ctx;               /* 0: the model's                            */
     uint32_t max_seq, row_budget, prefill_chunk, max_queue, max_new_default;

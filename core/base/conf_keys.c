@@ -66,6 +66,9 @@ const struct conf_key conf_key[] = {
     WORDS("model", "activation", CONF_WORD, activation, "auto", activations,
           "Activation of the feed-forward layers: auto, relu2 or silu."),
 
+    TEXT("chat", "template", chat_template, "auto",
+         "How conversations become prompts: auto, or a name of docs/chat.md, as chatml."),
+
     NUMBER("engine", "n_ctx", n_ctx, "0", 0, 1 << 20,
            "Longest sequence, prompt and answer, in tokens; 0: what the model was trained for."),
     NUMBER("engine", "max_seq", max_seq, "8", 1, 4096, "Sequences that decode at once."),

@@ -29,6 +29,7 @@ struct bitnetd {
     struct serve *serve;
     struct plug *plug;
     struct model *model;
+    const struct chat_template *chat;   /* NULL: conversations are refused       */
     struct forward *forward;
     struct engine *engine;
     time_t progress_at;           /* of the last line about a long load        */

@@ -8,6 +8,7 @@
 #include "core/daemon/daemon.h"
 #include "core/daemon/signals.h"
 #include "core/engine/strict.h"
+#include "core/model/chat.h"
 #include "core/plug/isa.h"
 #include "core/plug/timings.h"
 
@@ -92,6 +93,28 @@ int load_plugins(struct bitnetd *d, struct err *e)
     return rc;
 }
 
+/* The configured template, or the model's own. */
+static int find_chat(struct bitnetd *d, struct err *e)
+{
+    const char *const name = d->conf.chat_template;
+    char warn[256];
+    if (!strcmp(name, "auto")) {
+        d->chat = chat_recognise(d->model, warn);
+        if (*warn)
+            log_warn("%s", warn);
+        return 0;
+    }
+    d->chat = chat_find(name);
+    if (d->chat)
+        return 0;
+    struct buf names = { 0 };
+    chat_names(&names);
+    err_set(e, ERR_ARG, "chat.template: \"%.80s\" is no template that is known, expected auto or "
+            "one of %s", name, names.p ? names.p : "");
+    buf_free(&names);
+    return ERR_ARG;
+}
+
 int load_model(struct bitnetd *d, struct err *e)
 {
     const struct conf *c = &d->conf;
@@ -103,7 +126,7 @@ int load_model(struct bitnetd *d, struct err *e)
     int rc = model_open(&d->model, d->model_path, &o, e);
     for (unsigned i = 0; !rc && i < d->model->n_warning; i++)
         log_warn("%s", d->model->warning[i]);
-    return rc;
+    return rc ? rc : find_chat(d, e);
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t all)

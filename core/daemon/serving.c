@@ -50,6 +50,7 @@ void serving_ready(struct bitnetd *d)
         .id = d->model_id, .created = (int64_t)time(NULL), .engine = d->engine,
         .vocab = d->model->vocab, .max_new_default = d->conf.max_new_default,
         .seed = d->conf.seed, .seed_random = d->conf.seed_random,
+        .chat = d->chat,
     };
     serve_ready(d->serve, &m);
     signals_phase(SIGNALS_SERVING);

@@ -14,6 +14,7 @@
 
 #include "core/base/err.h"
 #include "core/engine/engine.h"
+#include "core/model/chat.h"
 #include "core/model/vocab.h"
 
 struct serve_conf {
@@ -33,6 +34,7 @@ struct serve_model {              /* what is served; borrowed                  *
     uint32_t max_new_default;     /* when a request has no max_tokens          */
     uint64_t seed;                /* when a request has no seed                */
     bool seed_random;             /* then a fresh one each                     */
+    const struct chat_template *chat;   /* NULL: no conversations              */
 };
 
 struct serve;
