@@ -267,6 +267,11 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         s->n_finish[i] = atomic_load(&g->n_finish[i]);
 }
 
+const struct forward *engine_forward(const struct engine *g)
+{
+    return g->forward;
+}
+
 const struct engine_hists *engine_hists(const struct engine *g)
 {
     return &g->hists;

@@ -180,6 +180,9 @@ void engine_cancel(struct engine *, struct request *);
  * reply does that by itself. Legal from submit to request_close. */
 void engine_taken(struct engine *, struct request *);
 void engine_stats(struct engine *, struct engine_stats *);   /* [any] */
+/* [any] The model, the plugins, what the configuration came to; the rest is the
+ * engine thread's. */
+const struct forward *engine_forward(const struct engine *);
 const struct engine_hists *engine_hists(const struct engine *);   /* [any] */
 /* [any] Microseconds since the engine thread last moved on; 0 while it has
  * nothing to do. where: what it does (forward_where), of what. */

@@ -1,16 +1,8 @@
-/* api_models.c - what is served, and whether it is. */
+/* api_models.c - what is served. */
 #include <string.h>
 
 #include "core/serve/api_json.h"
 #include "core/serve/exchange.h"
-
-static enum answer get_health(struct exchange *x)
-{
-    enum serve_state st = serve_state(x->serve);
-    x->status = st == SERVE_READY ? 200 : 503;
-    api_put_status(&x->out, st == SERVE_READY ? "ok" : st == SERVE_LOADING ? "loading" : "draining");
-    return ANSWER_DONE;
-}
 
 static json_t *model_json(const struct serve_model *m)
 {
@@ -41,6 +33,5 @@ static enum answer get_model(struct exchange *x)
 const struct route api_models_route[] = {
     { "GET", "/v1/models", false, false, SCOPE_READ, get_models, NULL },
     { "GET", "/v1/models/", true, false, SCOPE_READ, get_model, NULL },
-    { "GET", "/health", false, true, SCOPE_NONE, get_health, NULL },
     { .method = NULL }
 };

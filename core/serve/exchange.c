@@ -163,6 +163,13 @@ void exchange_on_hangup(void *ctx, uint64_t serial)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* 499, as other servers have it: the client left before all of it was said. */
+static unsigned final_status(const struct exchange *x, enum MHD_RequestTerminationCode code)
+{
+    const bool ok = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    return x->status && (ok || serve_state(x->serve) == SERVE_STOPPING) ? x->status : 499;
+}
+
 void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
 {
     struct serve *s = x->serve;
@@ -173,7 +180,9 @@ void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
     x->suspended = false;
     pthread_mutex_unlock(&x->lock);
     const char *how = code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : ", not to the end";
-    log_debug("http: %s %u in %llu us%s", x->route ? x->route->path : x->path, x->status,
+    const unsigned status = final_status(x, code);
+    metrics_count(&s->metrics, x, status);
+    log_debug("http: %s %u in %llu us%s", x->route ? x->route->path : x->path, status,
               (unsigned long long)(now_us() - x->start_us), how);
     gen_cancel(x);
     pthread_mutex_lock(&s->lock);

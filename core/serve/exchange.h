@@ -59,6 +59,7 @@ struct exchange {
 
     unsigned status;              /* HTTP                                      */
     const char *type;             /* Content-Type; NULL: JSON, or an event stream */
+    const char *error_code;       /* of the error that was told, a constant; or NULL */
     const char *allow;            /* value of an Allow header, or NULL         */
     struct buf out;               /* the answer, or what of it is not sent     */
     size_t sent;                  /* bytes of out already written              */
@@ -110,6 +111,7 @@ enum answer api_refuse_error(struct exchange *, const struct api_error *);
 enum answer api_refuse_memory(struct exchange *);
 
 /* Routes, a table per file. */
-extern const struct route api_completions_route[], api_models_route[];
+extern const struct route api_completions_route[], api_models_route[], health_route[],
+                          metrics_route[];
 
 #endif

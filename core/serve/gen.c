@@ -227,6 +227,7 @@ static enum answer fail_all(struct gen *g, const struct api_error *e)
     log_warn("%s: %s", g->id, e->message);
     if (!g->stream)
         return api_refuse_error(g->x, e);
+    g->x->error_code = e->code ? e->code : "server_error";
     g->dialect->error_event(&g->x->out, e);
     return ANSWER_DONE;
 }

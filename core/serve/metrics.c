@@ -163,7 +163,7 @@ static void put_model(struct buf *b, const struct serve_model *m)
     char layers[16];
     snprintf(layers, sizeof layers, "%u", f->model->hp.n_layer);
     const struct metrics_label label[] = {
-        { "model", m->id }, { "arch", f->model->arch->name }, { "layers", layers },
+        { "model", m->id }, { "arch", f->model->arch }, { "layers", layers },
         { "kv", f->conf.kv_format == BNP_KV_I8 ? "i8" : "f16" }
     };
     metrics_family(b, "model_info", "gauge", "Always 1; the labels tell the model.");
@@ -217,9 +217,10 @@ static void put_hists(struct buf *b, const struct engine_hists *h)
 
 static void put_kv(struct buf *b, const struct engine_stats *s, const struct forward *f)
 {
+    const uint32_t held = s->kv_page_used + s->kv_page_cached;   /* read at two moments */
     const struct { const char *state; uint32_t n; } page[] = {
         { "used", s->kv_page_used }, { "cached", s->kv_page_cached },
-        { "free", s->kv_page_all - s->kv_page_used - s->kv_page_cached }
+        { "free", s->kv_page_all > held ? s->kv_page_all - held : 0 }
     };
     metrics_family(b, "kv_pages", "gauge",
                    "Pages of keys and values: sequences', the prefix cache's alone, nobody's.");
@@ -310,6 +311,6 @@ static enum answer get_metrics(struct exchange *x)
 }
 
 const struct route metrics_route[] = {
-    { "GET", "/metrics", false, true, SCOPE_READ, get_metrics },
+    { "GET", "/metrics", false, true, SCOPE_READ, get_metrics, NULL },
     { .method = NULL }
 };

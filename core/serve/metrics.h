@@ -37,6 +37,4 @@ void metrics_close(struct metrics *);
 /* [http] The exchange is over; status as the access log has it. */
 void metrics_count(struct metrics *, const struct exchange *, unsigned status);
 
-extern const struct route metrics_route[];
-
 #endif

@@ -3,6 +3,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "core/base/utf8.h"
 
 #define PREFIX "bitnetd_"
 
@@ -11,10 +14,13 @@ void metrics_family(struct buf *b, const char *name, const char *type, const cha
     buf_addf(b, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
 }
 
-/* Backslash, quote and line feed are the three that the format escapes. */
-static void put_value(struct buf *b, const char *s)
+/* UTF-8; backslash, quote and line feed are the three that the format escapes. */
+static void put_value(struct buf *b, const char *value)
 {
-    for (; *s; s++) {
+    struct buf text = { 0 };
+    utf8_mend(value, strlen(value), &text);
+    b->failed |= text.failed;
+    for (const char *s = text.p; s && *s; s++) {
         if (*s == '\n')
             buf_add(b, "\\n", 2);
         else if (*s == '\\' || *s == '"')
@@ -22,6 +28,7 @@ static void put_value(struct buf *b, const char *s)
         else
             buf_add(b, s, 1);
     }
+    buf_free(&text);
 }
 
 static void put_number(char out[40], uint64_t v, enum metrics_unit unit)

@@ -49,7 +49,8 @@ int serve_bind(struct serve **out, const struct serve_conf *conf, struct err *e)
 {
     *out = NULL;
     struct serve *s = calloc(1, sizeof *s);
-    if (!s || sodium_init() < 0 || pthread_mutex_init(&s->lock, NULL)) {
+    if (!s || sodium_init() < 0 || pthread_mutex_init(&s->lock, NULL) ||
+        metrics_open(&s->metrics)) {
         free(s);
         return err_set(e, ERR_NOMEM, "server: no memory");
     }
@@ -89,6 +90,11 @@ int serve_listen(struct serve *s, struct err *e)
     return 0;
 }
 
+void serve_stalled(struct serve *s, bool stalled)
+{
+    atomic_store_explicit(&s->stalled, stalled, memory_order_relaxed);
+}
+
 void serve_ready(struct serve *s, const struct serve_model *m)
 {
     s->model = *m;
@@ -126,6 +132,7 @@ void serve_close(struct serve *s)
     while (!exchange_reap(s))
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     listen_close(&s->listen);
+    metrics_close(&s->metrics);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

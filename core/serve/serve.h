@@ -45,6 +45,8 @@ void serve_ready(struct serve *, const struct serve_model *);
 /* "http://127.0.0.1:8080", valid from serve_bind to serve_close. */
 const char *serve_url(const struct serve *);
 uint32_t serve_active(struct serve *);           /* [any] requests being answered */
+/* [any] What /health/live says: the engine does not move on. */
+void serve_stalled(struct serve *, bool);
 void serve_drain(struct serve *);
 void serve_close(struct serve *);
 

@@ -7,6 +7,7 @@
 #include "core/serve/exchange.h"
 #include "core/serve/hangup.h"
 #include "core/serve/listen.h"
+#include "core/serve/metrics.h"
 #include "core/serve/serve.h"
 
 struct serve {
@@ -16,6 +17,8 @@ struct serve {
     struct listen listen;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
+    _Atomic bool stalled;         /* as the watchdog sees the engine           */
+    struct metrics metrics;
     pthread_mutex_t lock;         /* guards the next four                      */
     struct exchange *active;      /* being answered                            */
     struct exchange *orphan;      /* client gone, engine not yet               */
