@@ -38,22 +38,14 @@ static uint64_t panel_size(uint32_t cols)
     return (uint64_t)tern_steps(cols) * 2 * STEP_SIZE;
 }
 
-static void pack_step(const uint8_t *row, size_t row_size, uint8_t *to)
-{
-    for (unsigned l = 0; l < 8; l++)
-        for (unsigned j = 0; j < TERN_STEP; j++) {
-            unsigned v = 0;
-            for (unsigned f = FIELDS; f-- > 0;)
-                v = 3 * v + (row[(8 * f + l) * row_size] >> 2 * j & 3u);
-            to[4 * l + j] = (uint8_t)v;
-        }
-}
-
 static void pack(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel)
 {
+    const uint32_t end = tern_steps(cols);
     for (uint32_t h = 0; h < 2; h++)
-        for (uint32_t s = 0; s < tern_steps(cols); s++)
-            pack_step(rows + h * HALF * row_size + s, row_size, panel + step_at(cols, h, s));
+        for (uint32_t s = 0; s < end; s += TERN_RUN)
+            tern_pack_steps(rows + h * HALF * row_size + s, row_size,
+                            end - s < TERN_RUN ? end - s : TERN_RUN, panel + step_at(cols, h, s),
+                            FIELDS);
 }
 
 static void unpack(const uint8_t *panel, uint32_t cols, uint32_t r, int8_t *w)

@@ -18,6 +18,11 @@ static inline uint32_t tern_steps(uint32_t cols)
     return (cols - 1) / TERN_STEP + 1;
 }
 
+/* n steps of 8 * n_field rows: 32 bytes each, one behind the other. n_field is 4
+ * (radix 4) or 5 (radix 3); row 8 * f + l is digit f of bytes 4*l .. 4*l + 3. */
+void tern_pack_steps(const uint8_t *rows, size_t row_size, uint32_t n, uint8_t *to,
+                     uint32_t n_field);
+
 /* As struct tern wants them. */
 #define TERN_2BIT_LAYOUT UINT64_C(0x726f7766342d3332)   /* "rowf4-32" */
 uint64_t tern_2bit_size(uint32_t cols);

@@ -23,6 +23,7 @@
 enum { ROWS = 128, SETS = 4, SET_ROWS = 32, STEP_COLS = 3, GROUP_COLS = 6 };
 enum { STEP_SIZE = 64, GROUP_SIZE = 160, TABLE = 32, AHEAD = 2048 };
 enum { BYTE_GROUPS = 4, RUN_GROUPS = 40, BASE = 31 };
+enum { PACK_GROUPS = 32, RUN_SIZE = PACK_GROUPS * GROUP_COLS / 4 };    /* bytes of a row */
 
 static uint32_t n_group(uint32_t cols)
 {
@@ -36,15 +37,13 @@ static uint64_t panel_size(uint32_t cols)
     return ((uint64_t)n_group(cols) * GROUP_SIZE + 63) / 64 * 64;
 }
 
-static int weight(const uint8_t *row, uint32_t cols, uint32_t col)
+/* m of three codes, six bits: |m|, and bit 7 when it is negative. */
+static void number_triples(uint8_t m_of[64])
 {
-    return col < cols ? (row[col / 4] >> 2 * (col % 4) & 3) - 1 : 0;
-}
-
-static int triple(const uint8_t *row, uint32_t cols, uint32_t col)
-{
-    return weight(row, cols, col) + 3 * weight(row, cols, col + 1) +
-           9 * weight(row, cols, col + 2);
+    for (int v = 0; v < 64; v++) {
+        const int m = (v & 3) - 1 + 3 * ((v >> 2 & 3) - 1) + 9 * ((v >> 4) - 1);
+        m_of[v] = (uint8_t)(m < 0 ? -m | 0x80 : m);
+    }
 }
 
 /* Where row r is within its set. */
@@ -54,20 +53,55 @@ static uint32_t byte_of(uint32_t r)
     return i < 16 ? 2 * i : 2 * (i - 16) + 1;
 }
 
+/* Four triples from three bytes, to m, m + ROWS, ... n bytes are left of the row;
+ * what is behind them is code 1. */
+static void split_row(const uint8_t *row, uint32_t n, const uint8_t m_of[64], uint8_t *m)
+{
+    uint8_t codes[RUN_SIZE];
+    if (n < RUN_SIZE)
+        memset(codes, 0x55, RUN_SIZE);
+    memcpy(codes, row, n < RUN_SIZE ? n : RUN_SIZE);
+    for (uint32_t i = 0; i < RUN_SIZE; i += 3, m += 4 * ROWS) {
+        const uint32_t v = codes[i] | (uint32_t)codes[i + 1] << 8 | (uint32_t)codes[i + 2] << 16;
+        m[0] = m_of[v & 63];
+        m[ROWS] = m_of[v >> 6 & 63];
+        m[2 * ROWS] = m_of[v >> 12 & 63];
+        m[3 * ROWS] = m_of[v >> 18];
+    }
+}
+
+/* Two triples of all rows, in the order of byte_of, to a group. */
+static void join(const uint8_t *restrict m, uint8_t *restrict to)
+{
+    for (uint32_t k = 0; k < 2; k++)
+        for (uint32_t half = 0; half < 2; half++) {
+            const uint8_t *restrict set = m + k * ROWS + 2 * half * SET_ROWS;
+            for (uint32_t i = 0; i < SET_ROWS; i++)
+                to[k * STEP_SIZE + half * SET_ROWS + i] =
+                    (uint8_t)((set[i] & 15) | (set[SET_ROWS + i] & 15) << 4);
+        }
+    for (uint32_t i = 0; i < SET_ROWS; i++) {
+        unsigned sign = 0;
+        for (uint32_t s = 0; s < 2 * SETS; s++)
+            sign |= (m[s * SET_ROWS + i] & 0x80u) >> s;
+        to[2 * STEP_SIZE + i] = (uint8_t)sign;
+    }
+}
+
 static void pack(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel)
 {
-    memset(panel, 0, panel_size(cols));
-    for (uint32_t g = 0; g < n_group(cols); g++, panel += GROUP_SIZE)
+    const uint32_t size = (cols - 1) / 4 + 1;
+    uint8_t m_of[64], m[2 * PACK_GROUPS * ROWS];
+    number_triples(m_of);
+    memset(panel + panel_size(cols) - 64, 0, 64);
+    for (uint32_t g = 0, at = 0; g < n_group(cols); g += PACK_GROUPS, at += RUN_SIZE) {
+        const uint32_t left = n_group(cols) - g, n = left < PACK_GROUPS ? left : PACK_GROUPS;
         for (uint32_t r = 0; r < ROWS; r++)
-            for (uint32_t k = 0; k < 2; k++) {
-                const int m = triple(rows + r * row_size, cols, g * GROUP_COLS + k * STEP_COLS);
-                const uint32_t set = r / SET_ROWS, at = byte_of(r);
-                const unsigned size = (unsigned)(m < 0 ? -m : m);
-                uint8_t *index = panel + k * STEP_SIZE + set / 2 * 32 + at;
-                *index = (uint8_t)(*index | size << 4 * (set % 2));
-                if (m < 0)
-                    panel[2 * STEP_SIZE + at] |= (uint8_t)(0x80u >> (set + SETS * k));
-            }
+            split_row(rows + r * row_size + at, size - at, m_of,
+                      m + r / SET_ROWS * SET_ROWS + byte_of(r));
+        for (uint32_t i = 0; i < n; i++, panel += GROUP_SIZE)
+            join(m + (size_t)i * 2 * ROWS, panel);
+    }
 }
 
 static void unpack(const uint8_t *panel, uint32_t cols, uint32_t r, int8_t *w)

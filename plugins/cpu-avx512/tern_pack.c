@@ -28,25 +28,29 @@ static inline uint32_t spread(uint32_t b)
     return (b | b << 6 | b << 12 | b << 18) & 0x03030303u;
 }
 
-static inline void pack_lane(const uint8_t *row, size_t field_size, uint32_t first, uint32_t end,
-                             uint8_t *to, const unsigned n_field, const uint32_t radix)
+/* One lane of n steps. Rows one after the other, for the loops to become vectors. */
+static inline void pack_lane(const uint8_t *rows, size_t field_size, uint32_t n,
+                             uint32_t *restrict word, const unsigned n_field, const uint32_t radix)
 {
-    for (uint32_t s = first; s < end; s++) {
-        uint32_t word = 0;
-        for (unsigned f = n_field; f-- > 0;)
-            word = word * radix + spread(row[f * field_size + s]);
-        memcpy(to + (size_t)s * TERN_STEP_SIZE, &word, sizeof word);
+    memset(word, 0, n * sizeof *word);
+    for (unsigned f = n_field; f-- > 0;) {
+        const uint8_t *restrict row = rows + f * field_size;
+        for (uint32_t s = 0; s < n; s++)
+            word[s] = word[s] * radix + spread(row[s]);
     }
 }
 
 static inline void pack(const uint8_t *rows, size_t row_size, uint32_t cols, uint8_t *panel,
                         const unsigned n_field, const uint32_t radix)
 {
-    const uint32_t n = n_steps(cols);
-    for (uint32_t s = 0; s < n; s += RUN) {
-        const uint32_t end = n - s < RUN ? n : s + RUN;
+    uint32_t word[LANES][RUN];
+    for (uint32_t n = n_steps(cols), step; n; n -= step, rows += step) {
+        step = n < RUN ? n : RUN;
         for (uint32_t l = 0; l < LANES; l++)
-            pack_lane(rows + l * row_size, LANES * row_size, s, end, panel + 4 * l, n_field, radix);
+            pack_lane(rows + l * row_size, LANES * row_size, step, word[l], n_field, radix);
+        for (uint32_t s = 0; s < step; s++, panel += TERN_STEP_SIZE)
+            for (uint32_t l = 0; l < LANES; l++)
+                memcpy(panel + 4 * l, &word[l][s], sizeof word[l][s]);
     }
 }
 
