@@ -15,6 +15,8 @@
 
 #include "core/engine/engine_parts.h"
 
+_Static_assert((int)PRIORITY_HIGH == (int)SCHED_TOP, "the scheduler's levels are the priorities");
+
 uint64_t engine_now_us(void)
 {
     struct timespec t;
@@ -27,7 +29,7 @@ uint64_t engine_now_us(void)
 int request_open(struct request *r, uint32_t max_new)
 {
     *r = (struct request){ .max_new = max_new, .priority = PRIORITY_NORMAL };
-    return ring_open(&r->out, max_new ? max_new : 1);
+    return ring_open(&r->out, !max_new ? 1 : max_new < REQUEST_AHEAD ? max_new : REQUEST_AHEAD);
 }
 
 void request_close(struct request *r)
@@ -83,9 +85,6 @@ static int check_request(const struct engine *g, const struct request *r, struct
         rc = sample_check_ids(&r->sample, g->n_vocab, e);
     if (!rc)
         rc = check_outputs(r, e);
-    if (!rc && ring_space(&r->out) < total_tokens(g, r) - r->n_prompt)
-        rc = err_set(e, ERR_ARG, "request: %u tokens wanted, its ring was opened for %u",
-                     r->max_new, ring_space(&r->out));
     return rc;
 }
 
@@ -110,7 +109,8 @@ int engine_submit(struct engine *g, struct request *r, struct err *e)
     if (rc)
         return rc;
     r->seq->req = r;
-    r->seq->priority = r->priority;
+    r->seq->priority = (int)r->priority;
+    r->seq->no_cache = r->no_cache;
     r->seq->submit_us = engine_now_us();
     pthread_mutex_lock(&g->lock);
     rc = check_open(g, e);
@@ -181,11 +181,23 @@ static int start_thread(struct engine *g, struct err *e)
 
 static void engine_free(struct engine *g)
 {
+    prefix_close(&g->prefix);
     batch_close(&g->batch);
     sampler_close(g->sampler);
     mpsc_close(&g->inbox);
     pthread_mutex_destroy(&g->lock);
     free(g);
+}
+
+static int open_prefix(struct engine *g, struct err *e)
+{
+    struct kv *kv = &g->forward->kv;
+    const uint64_t page = forward_page_size(g->forward), most = g->conf.prefix_cache_size / page;
+    prefix_none(&g->prefix, kv);
+    if (!g->conf.prefix_cache)
+        return 0;
+    return prefix_open(&g->prefix, kv, g->conf.prefix_cache_size && most < kv->n_page
+                       ? (uint32_t)most : kv->n_page, e);
 }
 
 int engine_open(struct engine **out, struct forward *f, const struct engine_conf *conf,
@@ -208,8 +220,12 @@ int engine_open(struct engine **out, struct forward *f, const struct engine_conf
     g->hists.step_row.kind = g->hists.step_seq.kind = HIST_COUNT;
     uint32_t rows = f->model->hp.n_vocab, known = vocab_n(f->model->vocab);
     g->n_vocab = rows < known ? rows : known;   /* rows that pad a table are no tokens */
-    sched_open(&g->sched, &f->kv, conf->max_seq, conf->row_budget, conf->prefill_chunk);
-    rc = batch_open(&g->batch, &f->limits, e);
+    sched_open(&g->sched, &f->kv, &g->prefix, conf->max_seq, conf->row_budget,
+               conf->prefill_chunk);
+    atomic_store(&g->kv_page_free, f->kv.n_free);
+    rc = open_prefix(g, e);
+    if (!rc)
+        rc = batch_open(&g->batch, &f->limits, e);
     if (!rc)
         rc = sampler_open(&g->sampler, g->n_vocab, e);
     if (!rc)
@@ -243,11 +259,20 @@ uint32_t engine_n_ctx(const struct engine *g)
     return g->n_ctx;
 }
 
+/* The parts were read at another moment than the whole. */
+static uint32_t left(uint32_t whole, uint32_t parts)
+{
+    return whole > parts ? whole - parts : 0;
+}
+
 void engine_stats(struct engine *g, struct engine_stats *s)
 {
-    uint32_t running = atomic_load(&g->n_running), all = atomic_load(&g->n_inflight);
+    const uint32_t running = atomic_load(&g->n_running), parked = atomic_load(&g->n_parked);
+    const uint32_t n_free = atomic_load(&g->kv_page_free), idle = atomic_load(&g->kv_page_idle);
+    const uint32_t inflight = atomic_load(&g->n_inflight), n_page = g->forward->kv.n_page;
     *s = (struct engine_stats){
         .n_step = atomic_load(&g->n_step),
+        .n_row = atomic_load(&g->n_row),
         .n_prompt_tok = atomic_load(&g->n_prompt_tok),
         .n_new_tok = atomic_load(&g->n_new_tok),
         .n_done = atomic_load(&g->n_done),
@@ -256,10 +281,19 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .n_cross = atomic_load(&g->n_cross),
         .cross_size = atomic_load(&g->cross_size),
         .n_cross_wait = atomic_load(&g->n_cross_wait),
+        .n_preempt = atomic_load(&g->n_preempt),
+        .n_prefix_query = atomic_load(&g->n_query),
+        .n_prefix_hit = atomic_load(&g->n_hit),
+        .n_prefix_evict = atomic_load(&g->n_evict),
+        .batch_seq = atomic_load(&g->step_seq),
+        .batch_row = atomic_load(&g->step_row),
         .n_running = running,
-        .n_waiting = all > running ? all - running : 0,   /* read at two moments */
-        .kv_page_used = atomic_load(&g->kv_page_used),
-        .kv_page_all = g->forward->kv.n_page,
+        .n_parked = parked,
+        .n_waiting = left(inflight, running + parked),
+        .kv_page_used = left(n_page, n_free + idle),
+        .kv_page_cached = idle,
+        .kv_page_free = n_free,
+        .kv_page_all = n_page,
         .head = { .n_full = atomic_load(&g->n_full), .n_top = atomic_load(&g->n_top),
                   .n_exact = atomic_load(&g->n_exact) },
     };

@@ -35,6 +35,15 @@ static bool ends(const struct engine *g, const struct request *r, int32_t id)
     return end;
 }
 
+/* Stands still until its reader has taken some tokens. A reader asks for the
+ * flag after it took, and the ring is looked at after the flag was set: one of
+ * the two sees the other. */
+static void park(struct engine *g, struct seq *s)
+{
+    sched_park(&g->sched, s);
+    atomic_exchange(&s->req->parked, 1);
+}
+
 /* The token that follows, and what it means. out is of the last id. */
 static void draw(struct engine *g, struct seq *s, struct forward_out out)
 {
@@ -56,11 +65,15 @@ static void draw(struct engine *g, struct seq *s, struct forward_out out)
         return;
     }
     s->id[s->n_id++] = id;
-    ring_push(&r->out, (uint32_t)id);   /* engine_submit saw that it holds them all */
+    ring_push(&r->out, (uint32_t)id);   /* it has room: else it would be parked */
     count_token(g, s);
-    if (s->n_id == s->n_max)
+    if (s->n_id == s->n_max) {
         engine_end(g, s, FINISH_LENGTH);
-    else if (r->wake)
+        return;
+    }
+    if (!ring_space(&r->out))
+        park(g, s);
+    if (r->wake)
         r->wake(r->wake_ctx);
 }
 
@@ -75,7 +88,7 @@ void engine_advance(struct engine *g, struct seq *s, uint32_t out)
     bool draws = seq_draws(s);
     uint32_t prompt = s->n_done < s->n_prompt ? s->n_prompt - s->n_done : 0;
     atomic_fetch_add(&g->n_prompt_tok, s->n_row < prompt ? s->n_row : prompt);
-    s->n_done += s->n_row;
+    sched_advance(&g->sched, s, s->n_row);
     if (draws)
         draw(g, s, forward_out(g->forward, out));
 }

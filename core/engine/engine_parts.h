@@ -24,14 +24,16 @@ struct engine {
     _Atomic uint64_t drain_until_us;   /* monotonic; 0: not closing            */
 
     struct sched sched;
+    struct prefix prefix;
     struct batch batch;
     struct sampler *sampler;
     bool lost;                    /* no step may run any more                  */
     uint32_t n_disabled;          /* devices, when it was last looked at       */
 
     _Atomic uint32_t n_inflight;  /* submitted, not yet done                   */
-    _Atomic uint32_t n_running, kv_page_used;
-    _Atomic uint64_t n_step, n_prompt_tok, n_new_tok, n_done, n_error;
+    _Atomic uint32_t n_running, n_parked, kv_page_free, kv_page_idle;
+    _Atomic uint64_t n_step, n_row, n_prompt_tok, n_new_tok, n_done, n_error;
+    _Atomic uint64_t n_preempt, n_query, n_hit, n_evict;   /* the scheduler's  */
     _Atomic uint64_t n_recover;
     _Atomic uint64_t n_cross, cross_size, n_cross_wait;   /* forward's cross    */
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */

@@ -1,9 +1,10 @@
 /* engine_recover.c - going on without a device.
  *
  * A request is its tokens: keys and values can be computed again from them, on
- * any device, to the same bits. So when keys and values were lost every running
- * sequence goes back to its first token and reads what it has, prompt and answer,
- * as a prompt; what was drawn is not drawn again. In strict mode
+ * any device, to the same bits. So when keys and values were lost every sequence
+ * goes back to its first token and reads what it has, prompt and answer, as a
+ * prompt; what was drawn is not drawn again; and the prefix cache is emptied. In
+ * strict mode
  * forward_recover refuses: nobody may compute whom the start did not prove.
  * Engine thread, no step under way. */
 #include <stdio.h>
@@ -69,7 +70,7 @@ void engine_recover(struct engine *g, const struct err *e)
         return;
     }
     atomic_fetch_add(&g->n_recover, 1);
-    for (struct seq *s = g->sched.running.head; s && kv_lost; s = s->next)
-        s->n_done = 0;                  /* its pages it keeps: here no two share one */
+    if (kv_lost)
+        sched_lose_kv(&g->sched);
     say(g, e, kv_lost);
 }

@@ -3,9 +3,11 @@
  *
  *   take     requests out of the inbox, among the waiting
  *   sweep    ends those that were cancelled, or are past their deadline
+ *   unpark   those whose readers have caught up
  *   admit    waiting ones into free places: they join the next step
  *   submit   the next rows of all that run, handed to the devices
- *   finish   waits for them, draws tokens (engine_draw.c), wakes clients
+ *   finish   waits for them, draws tokens (engine_draw.c), wakes clients; parks
+ *            whom nobody reads
  *
  * A device that computes by itself gives the middle of the loop for nothing; on
  * one that has computed when submit returns it costs a look at the inbox. A
@@ -18,6 +20,20 @@
 #include "core/engine/engine_parts.h"
 #include "core/plug/workers.h"
 
+/* What engine_stats tells. */
+static void show(struct engine *g)
+{
+    const struct sched *c = &g->sched;
+    atomic_store(&g->n_running, c->running.n);
+    atomic_store(&g->n_parked, c->parked.n);
+    atomic_store(&g->kv_page_free, c->kv->n_free);
+    atomic_store(&g->kv_page_idle, c->kv->n_idle);
+    atomic_store(&g->n_preempt, c->n_preempt);
+    atomic_store(&g->n_query, c->n_query);
+    atomic_store(&g->n_hit, c->n_hit);
+    atomic_store(&g->n_evict, c->prefix->n_evict);
+}
+
 /* The end of a request. Last its done, then one wake, then `held` falls and
  * its owner may free it. */
 void engine_end(struct engine *g, struct seq *s, enum finish why)
@@ -26,6 +42,7 @@ void engine_end(struct engine *g, struct seq *s, enum finish why)
     uint64_t now = engine_now_us();
     uint64_t admit = s->admit_us ? s->admit_us : now, first = s->first_us ? s->first_us : now;
     r->n_new = s->n_id - s->n_prompt;
+    r->n_cached = s->n_cached;
     r->queue_us = admit - s->submit_us;
     r->prefill_us = first - admit;
     r->decode_us = now - first;
@@ -33,8 +50,7 @@ void engine_end(struct engine *g, struct seq *s, enum finish why)
     r->seq = NULL;
     sched_remove(&g->sched, s);
     seq_close(s, &g->forward->kv);
-    atomic_store(&g->n_running, g->sched.running.n);
-    atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
+    show(g);
     atomic_fetch_add(&g->n_done, 1);
     atomic_fetch_add(&g->n_finish[why], 1);
     if (why == FINISH_ERROR)
@@ -134,8 +150,11 @@ static bool step_submit(struct engine *g)
 {
     struct err e = { 0 };
     batch_clear(&g->batch);
-    if (!sched_fill(&g->sched, &g->batch))
+    const uint32_t n_row = sched_fill(&g->sched, &g->batch);
+    show(g);                            /* it may have preempted */
+    if (!n_row)
         return false;
+    atomic_fetch_add(&g->n_row, n_row);
     for (struct seq *s = g->sched.running.head; s; s = s->next)
         engine_want(g, s, s->out);
     atomic_fetch_add(&g->n_step, 1);
@@ -195,13 +214,42 @@ static void admit(struct engine *g)
         s->admit_us = engine_now_us();
         hist_add(&g->hists.queue, s->admit_us - s->submit_us);
     }
-    atomic_store(&g->n_running, g->sched.running.n);
-    atomic_store(&g->kv_page_used, g->forward->kv.n_page - g->forward->kv.n_free);
+    show(g);
+}
+
+/* Those whose readers have caught up. Their flag falls first: what a reader
+ * takes from now on wakes nobody. */
+static void unpark(struct engine *g)
+{
+    for (struct seq *s = g->sched.parked.head, *next; s; s = next) {
+        const struct ring *q = &s->req->out;
+        next = s->next;
+        if (ring_space(q) <= q->mask / 2)
+            continue;
+        atomic_store(&s->req->parked, 0);
+        sched_unpark(&g->sched, s);
+    }
 }
 
 static bool idle(const struct engine *g)
 {
-    return !g->sched.running.n && !g->sched.waiting.n;
+    return !g->sched.running.n && !g->sched.waiting.n && !g->sched.parked.n;
+}
+
+/* How long there is nothing to do, unless somebody calls: until the first end
+ * of patience among the parked. 0: there is something, -1: for ever. */
+static int patience_ms(const struct engine *g, uint64_t until)
+{
+    if (g->sched.running.n || g->sched.waiting.n || (until && idle(g)))
+        return 0;
+    uint64_t first = until ? until : UINT64_MAX;
+    for (const struct seq *s = g->sched.parked.head; s; s = s->next)
+        if (s->req->deadline_us && s->req->deadline_us < first)
+            first = s->req->deadline_us;
+    if (first == UINT64_MAX)
+        return -1;
+    const uint64_t now = engine_now_us(), ms = first > now ? (first - now) / 1000 + 1 : 0;
+    return ms < 60000 ? (int)ms : 60000;
 }
 
 void *engine_thread(void *engine)
@@ -214,21 +262,25 @@ void *engine_thread(void *engine)
         /* Once `until` is nonzero nothing is pushed any more: what take finds
          * after reading it is all there will ever be. */
         uint64_t until = atomic_load(&g->drain_until_us);
-        const bool sleeps = idle(g) && !until;
-        atomic_store(&g->beat_us, sleeps ? 0 : engine_now_us());
-        take(g, sleeps ? -1 : 0);
-        if (sleeps)
+        unpark(g);
+        const int wait_ms = patience_ms(g, until);
+        atomic_store(&g->beat_us, wait_ms ? 0 : engine_now_us());
+        take(g, wait_ms);
+        if (wait_ms)
             atomic_store(&g->beat_us, engine_now_us());
         if (until && idle(g))
             return NULL;
         bool late = until && engine_now_us() >= until;
         sweep_list(g, &g->sched.running, late);
+        sweep_list(g, &g->sched.parked, late);
         sweep_list(g, &g->sched.waiting, late);
         admit(g);
         if (!step_submit(g))
             continue;
         take(g, 0);
+        sweep_list(g, &g->sched.parked, late);
         sweep_list(g, &g->sched.waiting, late);
+        unpark(g);
         admit(g);
         step_finish(g);
     }

@@ -28,8 +28,10 @@ struct forward_conf {
     uint32_t kv_tok;              /* tokens of KV in all; 0: max_seq * n_ctx   */
     uint32_t page_tok;            /* 16, 32 or 64                              */
     uint32_t kv_format;           /* BNP_KV_*; 0: f16                          */
-    uint64_t max_mem;             /* bytes of weights, KV and work; 0: the     */
-                                  /* memory that is free now                   */
+    uint64_t max_mem;             /* bytes of all in mem_plan; 0: the memory   */
+                                  /* that is free now                          */
+    uint32_t n_request;           /* requests that may be open at once, and    */
+    bool prefix_cache;            /*   a prefix cache: for the plan            */
     struct route_opts route;
     const char *weight_cache;     /* folder of prepared weights, or NULL       */
     uint64_t weight_cache_size;   /* bytes it may hold                         */
@@ -48,7 +50,7 @@ struct mem_place {                /* a device's own memory, bytes              *
 };
 
 struct mem_plan {                 /* the host's memory, bytes                  */
-    uint64_t weights, kv, work, rope, total, limit;
+    uint64_t weights, kv, work, rope, serve, total, limit;
     struct mem_place *place;      /* [n_place] memory of devices besides       */
     uint32_t n_place;
 };
@@ -110,6 +112,8 @@ struct forward_out forward_out(const struct forward *, uint32_t i);
 /* [any] The call of a device that is under way, in words: "linear of blk.3 on
  * org.x#0"; "none" between calls. */
 void forward_where(const struct forward *, char out[160]);
+/* Bytes of one page of keys and values, in all layers. */
+uint64_t forward_page_size(const struct forward *);
 
 /* The memory table, a line each, for people. */
 void forward_mem_table(const struct forward *, struct buf *out);

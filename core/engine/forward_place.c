@@ -198,6 +198,14 @@ static uint64_t kv_size(const struct forward *f, const struct dev *d)
     return size;
 }
 
+uint64_t forward_page_size(const struct forward *f)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < f->model->hp.n_layer; i++)
+        size += f->state->layer[i].page_size;
+    return size;
+}
+
 static int plan_private(struct forward *f, const struct place *p, struct err *err)
 {
     struct forward_state *s = f->state;
@@ -236,6 +244,7 @@ int place_plan(struct forward *f, struct err *err)
     m->kv = kv_size(f, NULL);
     m->work = s->place[PLACE_HOST].plan.mem.size;
     m->rope = s->rope.table.size;
+    m->serve = memplan_serve(&f->conf, &f->limits);
     m->limit = f->conf.max_mem ? f->conf.max_mem : cgroup_memory("");
     rc = memplan_check(m, s->mem_fixed, err);
     f->conf.max_mem = m->limit;

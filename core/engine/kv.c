@@ -13,8 +13,9 @@ int kv_open(struct kv *kv, uint32_t n_page, uint32_t page_tok, struct err *err)
         return err_set(err, ERR_ARG, "kv: %u pages of %u tokens, expected 1..%d pages of at "
                        "least one token", n_page, page_tok, INT32_MAX);
     kv->count = calloc(n_page, sizeof *kv->count);
+    kv->cached = calloc(n_page, sizeof *kv->cached);
     kv->free_page = calloc(n_page, sizeof *kv->free_page);
-    if (!kv->count || !kv->free_page) {
+    if (!kv->count || !kv->cached || !kv->free_page) {
         kv_close(kv);
         return err_set(err, ERR_NOMEM, "kv: no memory to count %u pages: lower engine.kv_tok",
                        n_page);
@@ -29,8 +30,15 @@ int kv_open(struct kv *kv, uint32_t n_page, uint32_t page_tok, struct err *err)
 void kv_close(struct kv *kv)
 {
     free(kv->count);
+    free(kv->cached);
     free(kv->free_page);
     *kv = (struct kv){ 0 };
+}
+
+uint64_t kv_table_size(uint32_t n_page)
+{
+    const struct kv *kv = NULL;
+    return (uint64_t)n_page * (sizeof *kv->count + sizeof *kv->cached + sizeof *kv->free_page);
 }
 
 uint32_t kv_pages_for(const struct kv *kv, uint32_t n_tok)
@@ -48,14 +56,26 @@ int kv_seq_open(struct kv_seq *s, const struct kv *kv, uint32_t max_tok, struct 
     return 0;
 }
 
+static void hold_page(struct kv *kv, int32_t page)
+{
+    assert(kv->count[page] > 0 && kv->count[page] < UINT32_MAX);
+    kv->n_idle -= kv_is_idle(kv, page);
+    kv->count[page]++;
+}
+
+static void drop_page(struct kv *kv, int32_t page)
+{
+    assert(kv->count[page] > 0);
+    if (--kv->count[page] == 0)
+        kv->free_page[kv->n_free++] = page;
+    kv->n_idle += kv_is_idle(kv, page);
+}
+
 static void drop(struct kv *kv, struct kv_seq *s, uint32_t keep)
 {
-    while (s->n_page > keep) {
-        int32_t page = s->page[--s->n_page];
-        assert(kv->count[page] > 0);
-        if (--kv->count[page] == 0)
-            kv->free_page[kv->n_free++] = page;
-    }
+    assert(s->n_page <= keep || s->n_cached <= keep);
+    while (s->n_page > keep)
+        drop_page(kv, s->page[--s->n_page]);
 }
 
 void kv_seq_close(struct kv *kv, struct kv_seq *s)
@@ -86,14 +106,32 @@ void kv_trim(struct kv *kv, struct kv_seq *s, uint32_t n_tok)
     drop(kv, s, kv_pages_for(kv, n_tok));
 }
 
-void kv_share(struct kv *kv, struct kv_seq *dst, const struct kv_seq *src, uint32_t n_page)
+void kv_append(struct kv *kv, struct kv_seq *s, int32_t page)
 {
-    assert(dst->n_page == 0 && n_page <= src->n_page && n_page <= dst->max_page);
-    for (uint32_t i = 0; i < n_page; i++) {
-        int32_t page = src->page[i];
-        assert(kv->count[page] > 0 && kv->count[page] < UINT16_MAX);
-        kv->count[page]++;
-        dst->page[i] = page;
-    }
-    dst->n_page = n_page;
+    assert(s->n_page < s->max_page);
+    hold_page(kv, page);
+    s->page[s->n_page++] = page;
+}
+
+void kv_replace(struct kv *kv, struct kv_seq *s, uint32_t i, int32_t page)
+{
+    assert(i < s->n_page && !kv->cached[s->page[i]]);
+    hold_page(kv, page);
+    drop_page(kv, s->page[i]);
+    s->page[i] = page;
+}
+
+void kv_cache_hold(struct kv *kv, int32_t page)
+{
+    assert(!kv->cached[page]);
+    hold_page(kv, page);
+    kv->cached[page] = true;
+}
+
+void kv_cache_drop(struct kv *kv, int32_t page)
+{
+    assert(kv->cached[page]);
+    kv->n_idle -= kv_is_idle(kv, page);
+    kv->cached[page] = false;
+    drop_page(kv, page);
 }

@@ -13,6 +13,12 @@
 
 struct mem_place;
 struct mem_plan;
+struct forward_conf;
+struct bnp_limits;
+
+/* Bytes of tables and requests that serving takes besides: nothing of it grows
+ * later. Of a configuration with every 0 replaced. */
+uint64_t memplan_serve(const struct forward_conf *, const struct bnp_limits *);
 
 /* Sets total from the parts. ERR_LIMIT when it exceeds plan->limit; fixed
  * says that the limit is the configuration's. */

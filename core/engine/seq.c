@@ -30,6 +30,12 @@ int seq_open(struct seq **out, const struct kv *kv, const int32_t *prompt, uint3
     return 0;
 }
 
+uint64_t seq_size(uint32_t n_max, uint32_t page_tok)
+{
+    const uint64_t n_page = n_max / page_tok + 1;
+    return sizeof(struct seq) + (n_max + n_page) * sizeof(int32_t);
+}
+
 void seq_close(struct seq *s, struct kv *kv)
 {
     if (!s)

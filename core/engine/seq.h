@@ -1,8 +1,10 @@
 /* seq.h - one sequence: its tokens, and how far its keys have got.
  *
  * ids [0, n_done) have their keys and values in the pages; ids [n_done, n_id)
- * wait for a step. One waiting: it decodes. More: it prefills. Memory is
- * taken at open, by the submitter's thread; afterwards the engine's. */
+ * wait for a step. One waiting: it decodes. More: it prefills. n_done falls to
+ * 0 when its pages go to others: then it reads its ids, prompt and answer, again
+ * as a prompt. Memory is taken at open, by the submitter's thread; afterwards
+ * the engine's. */
 #ifndef BITNET_ENGINE_SEQ_H
 #define BITNET_ENGINE_SEQ_H
 
@@ -19,7 +21,13 @@ struct seq {
     uint32_t n_id, n_prompt;
     uint32_t n_max;               /* tokens in all, at most                    */
     uint32_t n_done;
-    int priority;                 /* the higher, the sooner                    */
+    int priority;                 /* enum priority: the higher, the sooner     */
+    uint64_t order;               /* when it came; of the scheduler, as is ... */
+    uint32_t n_passed;            /* ... how many later ones were served first */
+    bool no_cache;                /* neither reads nor fills the prefix cache  */
+    uint32_t n_seen;              /* tokens that had their keys once, at most  */
+    uint32_t n_cached;            /* of those, found in the prefix cache       */
+    bool follows;                 /* in this step, another computes its page   */
     uint32_t n_row;               /* rows in this step; 0: not in it           */
     uint32_t out;                 /* which of the step's logits are its, when  */
                                   /* this step reaches n_id                    */
@@ -31,7 +39,8 @@ struct seq {
 /* Room for n_max tokens, n_max > n_prompt >= 1. Copies the prompt. */
 int seq_open(struct seq **out, const struct kv *, const int32_t *prompt, uint32_t n_prompt,
              uint32_t n_max, struct err *);
-void seq_close(struct seq *, struct kv *);   /* gives its pages back too */
+void seq_close(struct seq *, struct kv *);   /* it holds no page of the prefix cache */
+uint64_t seq_size(uint32_t n_max, uint32_t page_tok);   /* bytes that seq_open takes */
 
 /* Tokens whose keys are needed: the last one is never run through the model. */
 static inline uint32_t seq_kv_tok(const struct seq *s)

@@ -126,12 +126,17 @@ void house_open(uint32_t n_ctx, uint32_t kv_tok)
     atomic_store(&bend_favourite, -1);
 }
 
-void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue)
+void engine_start_conf(const struct engine_conf *c)
 {
     struct err e = { 0 };
+    ck_assert_msg(!engine_open(&engine, rig.f, c, &e), "%s", e.text);
+}
+
+void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue)
+{
     const struct engine_conf c = { .max_seq = max_seq, .row_budget = rows,
                                    .prefill_chunk = chunk, .max_queue = queue };
-    ck_assert_msg(!engine_open(&engine, rig.f, &c, &e), "%s", e.text);
+    engine_start_conf(&c);
 }
 
 /* Every page has come back, whatever happened. */
@@ -191,8 +196,11 @@ void ask_submit(struct ask *a)
 bool ask_drain(struct ask *a)
 {
     bool done = atomic_load(&a->r.done);
+    const uint32_t had = a->n_got;
     for (uint32_t id; ring_pop(&a->r.out, &id);)
         a->got[a->n_got++] = (int32_t)id;
+    if (a->n_got > had && !done)
+        engine_taken(engine, &a->r);
     return done;
 }
 

@@ -38,7 +38,9 @@ extern struct engine *engine;
 void nap(void);                       /* a moment                              */
 void house_open(uint32_t n_ctx, uint32_t kv_tok);
 void house_close(void);
+/* Without a prefix cache, and with what else is asked for. */
 void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue);
+void engine_start_conf(const struct engine_conf *);
 void engine_stop(void);               /* checks that every page came back      */
 
 struct ask {

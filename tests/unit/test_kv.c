@@ -128,11 +128,18 @@ START_TEST(kv_trim_keeps_what_holds_the_tokens)
 }
 END_TEST
 
+/* dst, empty, holds the first n of src's pages too. */
+static void share(struct kv_seq *dst, const struct kv_seq *src, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        kv_append(&kv, dst, src->page[i]);
+}
+
 START_TEST(kv_shared_page_lives_until_its_last_holder_goes)
 {
     struct kv_seq a = seq_of(160), b = seq_of(160);
     ck_assert(kv_reserve(&kv, &a, 48));
-    kv_share(&kv, &b, &a, 2);
+    share(&b, &a, 2);
     ck_assert_uint_eq(b.n_page, 2);
     ck_assert_int_eq(b.page[1], a.page[1]);
     ck_assert_uint_eq(kv.count[a.page[0]], 2);
@@ -149,7 +156,47 @@ START_TEST(kv_shared_page_lives_until_its_last_holder_goes)
 }
 END_TEST
 
-/* Random reserve, trim, share and close: no page is lost or held twice. */
+START_TEST(kv_cached_page_is_in_use_then_idle_then_free)
+{
+    struct kv_seq a = seq_of(160), b = seq_of(160);
+    ck_assert(kv_reserve(&kv, &a, 16));
+    const int32_t page = a.page[0];
+    kv_cache_hold(&kv, page);
+    ck_assert_uint_eq(kv.n_idle, 0);
+    kv_trim(&kv, &a, 0);
+    ck_assert_uint_eq(kv.n_idle, 1);
+    ck_assert_uint_eq(kv.n_free, N_PAGE - 1);
+    kv_append(&kv, &b, page);
+    ck_assert_uint_eq(kv.n_idle, 0);
+    kv_cache_drop(&kv, page);                       /* b has it still */
+    ck_assert_uint_eq(kv.n_free, N_PAGE - 1);
+    kv_cache_hold(&kv, page);
+    kv_trim(&kv, &b, 0);
+    kv_cache_drop(&kv, page);
+    ck_assert_uint_eq(kv.n_idle, 0);
+    ck_assert_uint_eq(kv.n_free, N_PAGE);
+    kv_seq_close(&kv, &a);
+    kv_seq_close(&kv, &b);
+}
+END_TEST
+
+START_TEST(kv_replaced_page_goes_back)
+{
+    struct kv_seq a = seq_of(160), b = seq_of(160);
+    ck_assert(kv_reserve(&kv, &a, 32));
+    ck_assert(kv_reserve(&kv, &b, 32));
+    const int32_t own = b.page[1];
+    kv_replace(&kv, &b, 1, a.page[1]);
+    ck_assert_uint_eq(kv.count[own], 0);
+    ck_assert_uint_eq(kv.count[a.page[1]], 2);
+    ck_assert_uint_eq(kv.n_free, N_PAGE - 3);
+    kv_seq_close(&kv, &a);
+    kv_seq_close(&kv, &b);
+    ck_assert_uint_eq(kv.n_free, N_PAGE);
+}
+END_TEST
+
+/* Random reserve, trim, share, cache and close: no page is lost or held twice. */
 START_TEST(kv_never_loses_a_page)
 {
     enum { N_SEQ = 5, STEPS = 20000 };
@@ -160,27 +207,36 @@ START_TEST(kv_never_loses_a_page)
     for (int step = 0; step < STEPS; step++) {
         x = x * 1664525 + 1013904223;
         struct kv_seq *a = &s[(x >> 8) % N_SEQ], *b = &s[(x >> 16) % N_SEQ];
-        switch (x >> 30) {
-        case 0: kv_trim(&kv, a, (x >> 20) % 97); break;
-        case 1:
+        const int32_t page = (int32_t)((x >> 12) % N_PAGE);
+        switch (x >> 29) {
+        case 0: case 1: kv_trim(&kv, a, (x >> 20) % 97); break;
+        case 2:
             if (a != b && a->n_page == 0)
-                kv_share(&kv, a, b, b->n_page / 2);
+                share(a, b, b->n_page / 2);
+            break;
+        case 3:
+            if (kv.cached[page])
+                kv_cache_drop(&kv, page);
+            else if (kv.count[page])
+                kv_cache_hold(&kv, page);
             break;
         default: (void)kv_reserve(&kv, a, (x >> 20) % 97); break;
         }
-        uint32_t held[N_PAGE] = { 0 }, free_now = 0;
+        uint32_t held[N_PAGE] = { 0 }, free_now = 0, idle_now = 0;
         for (int i = 0; i < N_SEQ; i++)
             for (uint32_t j = 0; j < s[i].n_page; j++)
                 held[s[i].page[j]]++;
         for (uint32_t p = 0; p < N_PAGE; p++) {
-            ck_assert_uint_eq(held[p], kv.count[p]);
-            free_now += !held[p];
+            ck_assert_uint_eq(held[p] + kv.cached[p], kv.count[p]);
+            free_now += !kv.count[p];
+            idle_now += kv.cached[p] && !held[p];
         }
         ck_assert_uint_eq(free_now, kv.n_free);
+        ck_assert_uint_eq(idle_now, kv.n_idle);
     }
     for (int i = 0; i < N_SEQ; i++)
         kv_seq_close(&kv, &s[i]);
-    ck_assert_uint_eq(kv.n_free, N_PAGE);
+    ck_assert_uint_eq(kv.n_free + kv.n_idle, N_PAGE);
 }
 END_TEST
 
@@ -197,6 +253,8 @@ int main(void)
     tcase_add_test(c, kv_sequence_stays_within_its_table);
     tcase_add_test(c, kv_trim_keeps_what_holds_the_tokens);
     tcase_add_test(c, kv_shared_page_lives_until_its_last_holder_goes);
+    tcase_add_test(c, kv_cached_page_is_in_use_then_idle_then_free);
+    tcase_add_test(c, kv_replaced_page_goes_back);
     tcase_add_test(c, kv_never_loses_a_page);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

@@ -140,13 +140,13 @@ END_TEST
 START_TEST(memory_table_has_a_line_for_each_part)
 {
     const struct mem_plan m = { .weights = 5 * MIB, .kv = 4 * MIB, .work = 3 * MIB, .rope = 2 * MIB,
-                                .total = 14 * MIB, .limit = 20 * MIB };
+                                .serve = MIB, .total = 15 * MIB, .limit = 20 * MIB };
     struct buf out = { 0 };
     memplan_print(&m, &out);
     ck_assert(!out.failed);
-    const char *want[] = { "weights", "KV cache", "work", "rope table", "total", "limit" };
+    const char *want[] = { "weights", "KV cache", "work", "rope table", "requests", "total", "limit" };
     const char *p = out.p;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         ck_assert_int_eq(strncmp(p, want[i], strlen(want[i])), 0);
         p = strchr(p, '\n') + 1;
     }

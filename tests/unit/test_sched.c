@@ -6,6 +6,7 @@
 
 struct rig {
     struct kv kv;
+    struct prefix prefix;
     struct batch batch;
     struct sched sched;
     struct seq *seq[64];
@@ -20,13 +21,22 @@ static void rig_open(struct rig *g, uint32_t n_page, uint32_t max_seq, uint32_t 
     struct bnp_limits l = { .struct_size = sizeof l, .max_tok = budget, .max_seq = max_seq,
                             .max_pages = n_page, .max_out = max_seq };
     ck_assert_int_eq(batch_open(&g->batch, &l, NULL), 0);
-    sched_open(&g->sched, &g->kv, max_seq, budget, chunk);
+    prefix_none(&g->prefix, &g->kv);
+    sched_open(&g->sched, &g->kv, &g->prefix, max_seq, budget, chunk);
+}
+
+static void cache_open(struct rig *g, uint32_t max_idle)
+{
+    ck_assert_int_eq(prefix_open(&g->prefix, &g->kv, max_idle, NULL), 0);
 }
 
 static void rig_close(struct rig *g)
 {
-    for (uint32_t i = 0; i < g->n; i++)
+    for (uint32_t i = 0; i < g->n; i++) {
+        prefix_drop(&g->prefix, &g->seq[i]->kv);
         seq_close(g->seq[i], &g->kv);
+    }
+    prefix_close(&g->prefix);
     ck_assert_uint_eq(g->kv.n_free, g->kv.n_page);   /* every page came back */
     batch_close(&g->batch);
     kv_close(&g->kv);
@@ -63,7 +73,7 @@ static uint32_t step(struct rig *g)
     for (struct seq *s = g->sched.running.head, *next; s; s = next) {
         next = s->next;
         bool draws = seq_draws(s);
-        s->n_done += s->n_row;
+        sched_advance(&g->sched, s, s->n_row);
         if (!draws)
             continue;
         s->id[s->n_id++] = 7;
@@ -112,20 +122,34 @@ START_TEST(sched_decoding_comes_before_prefill)
     ck_assert_uint_eq(sched_fill(&g.sched, &g.batch), 10);
     ck_assert_uint_eq(a->n_row, 1);
     ck_assert_uint_eq(b->n_row, 1);
-    ck_assert_uint_eq(c->n_row, 8);                 /* all that is left, up to a chunk */
-    ck_assert_uint_eq(d->n_row, 0);
-    ck_assert_uint_eq(g.batch.step.n_seq, 3);
+    ck_assert_uint_eq(c->n_row, 4);                 /* all that is left, in equal parts */
+    ck_assert_uint_eq(d->n_row, 4);
+    ck_assert_uint_eq(g.batch.step.n_seq, 4);
     ck_assert_uint_eq(g.batch.step.n_out, 2);
     ck_assert_uint_eq(a->out, 0);
     ck_assert_uint_eq(b->out, 1);
     for (struct seq *s = g.sched.running.head; s; s = s->next)
         s->n_done += s->n_row;
     a->id[a->n_id++] = b->id[b->n_id++] = 7;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 7; i++)
         step(&g);
-    ck_assert_uint_eq(c->n_done, 30);               /* 8, 8, 8, 6 */
-    ck_assert_uint_gt(d->n_done, 0);                /* the rest went to the next prompt */
-    ck_assert_uint_eq(a->n_id, 1 + 5);              /* nobody waited for the prompts */
+    ck_assert_uint_eq(c->n_done, 30);               /* seven times 4, then 2 */
+    ck_assert_uint_eq(d->n_done, 30);
+    ck_assert_uint_eq(a->n_id, 1 + 9);              /* nobody waited for the prompts */
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_a_short_prompt_is_not_stuck_behind_a_long_one)
+{
+    struct rig g;
+    rig_open(&g, 64, 4, 64, 64);
+    struct seq *a = add(&g, 600, 5), *b = add(&g, 20, 5), *c = add(&g, 300, 5);
+    ck_assert_uint_eq(admit(&g), 3);
+    ck_assert_uint_eq(step(&g), 64);
+    ck_assert_uint_eq(b->n_id, 21);                 /* all of it in the first step */
+    ck_assert_uint_eq(a->n_done + c->n_done, 44);   /* and what it left for the others */
+    ck_assert_uint_eq(a->n_done, 22);
     rig_close(&g);
 }
 END_TEST
@@ -196,21 +220,221 @@ START_TEST(sched_one_sequence_can_run_its_rows_alone)
 }
 END_TEST
 
-START_TEST(sched_pages_are_reserved_for_all_that_may_come)
+START_TEST(sched_pages_are_taken_as_they_are_needed)
 {
     struct rig g;
     rig_open(&g, 4, 4, 64, 64);                     /* 64 tokens of KV */
-    struct seq *a = add(&g, 16, 17);                /* 32 keys: 2 pages */
-    ck_assert_uint_eq(admit(&g), 1);
-    ck_assert_uint_eq(a->kv.n_page, 2);
-    add(&g, 16, 18);                                /* 33 keys: 3 pages */
-    add(&g, 1, 1);                                  /* would fit, but came later */
-    ck_assert_uint_eq(admit(&g), 0);
-    ck_assert_uint_eq(g.sched.waiting.n, 2);
-    while (a->n_id < a->n_max)
+    struct seq *a = add(&g, 17, 40), *b = add(&g, 16, 18), *c = add(&g, 1, 1);
+    ck_assert_ptr_eq(sched_admit(&g.sched), a);
+    ck_assert_uint_eq(a->kv.n_page, 2);             /* its prompt's */
+    ck_assert_ptr_eq(sched_admit(&g.sched), b);     /* and one page is left for a */
+    ck_assert_uint_eq(b->kv.n_page, 1);
+    ck_assert_ptr_null(sched_admit(&g.sched));      /* two run, one page is left */
+    ck_assert_uint_eq(c->kv.n_page, 0);
+    for (int i = 0; i < 10; i++)
         step(&g);
+    ck_assert_uint_eq(b->kv.n_page, 2);             /* 25 keys */
+    ck_assert_uint_eq(a->kv.n_page, 2);
+    for (int i = 0; i < 8; i++)
+        step(&g);
+    ck_assert_uint_eq(a->kv.n_page, 3);             /* b has lost its pages */
+    ck_assert_uint_eq(g.sched.n_preempt, 1);
+    ck_assert_ptr_eq(g.sched.waiting.head, b);      /* in front of c */
+    ck_assert_uint_eq(b->n_done, 0);
+    const uint32_t had = b->n_id;
+    while (a->n_id < a->n_max) {
+        admit(&g);
+        step(&g);
+    }
+    while (b->n_id < b->n_max || c->n_id < c->n_max) {
+        admit(&g);
+        ck_assert_uint_gt(step(&g), 0);
+    }
+    ck_assert_uint_ge(b->n_id, had);
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_the_first_can_take_all_pages)
+{
+    struct rig g;
+    rig_open(&g, 8, 4, 64, 64);
+    struct seq *a = add(&g, 16, 8 * 16 - 15), *b = add(&g, 16, 100), *c = add(&g, 16, 100);
+    uint32_t steps = 0;
+    for (; a->n_id < a->n_max; steps++) {
+        const uint32_t had = a->n_id;
+        admit(&g);
+        step(&g);
+        ck_assert_uint_eq(a->n_id, had + 1);        /* it never waits */
+    }
+    ck_assert_uint_gt(g.sched.n_preempt, 0);
+    while (b->n_id < b->n_max || c->n_id < c->n_max) {
+        admit(&g);
+        ck_assert_uint_gt(step(&g), 0);
+    }
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_higher_priorities_come_first_and_nobody_starves)
+{
+    struct rig g;
+    rig_open(&g, 64, 1, 64, 64);
+    struct seq *low = add(&g, 1, 1);
+    uint32_t n = 0;
+    for (;; n++) {
+        struct seq *high = add(&g, 1, 1), *s;
+        high->priority = 2;
+        ck_assert_uint_lt(n, 60);
+        s = sched_admit(&g.sched);
+        if (s == low)
+            break;
+        ck_assert_ptr_eq(s, high);
+        step(&g);
+    }
+    ck_assert_uint_eq(n, 2 * SCHED_PASS);           /* two levels up */
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_a_lower_priority_gives_its_pages_to_a_higher_one)
+{
+    struct rig g;
+    rig_open(&g, 3, 4, 64, 64);
+    struct seq *low = add(&g, 1, 40);
+    ck_assert_uint_eq(admit(&g), 1);
+    struct seq *high = add(&g, 1, 40);
+    high->priority = 2;
+    ck_assert_uint_eq(admit(&g), 1);
+    while (high->n_id < high->n_max) {
+        ck_assert_ptr_eq(g.sched.running.head, high);
+        step(&g);
+    }
+    ck_assert_uint_eq(g.sched.n_preempt, 1);
+    ck_assert_ptr_eq(g.sched.waiting.head, low);
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_parked_ones_keep_pages_until_they_are_needed)
+{
+    struct rig g;
+    rig_open(&g, 4, 1, 64, 64);
+    struct seq *a = add(&g, 20, 30), *b = add(&g, 20, 30), *c = add(&g, 33, 30);
+    ck_assert_ptr_eq(sched_admit(&g.sched), a);
+    step(&g);
+    sched_park(&g.sched, a);                        /* its place is free */
+    ck_assert_ptr_eq(sched_admit(&g.sched), b);
+    ck_assert_uint_eq(a->kv.n_page, 2);
+    ck_assert_uint_eq(step(&g), 20);
+    sched_unpark(&g.sched, a);
+    ck_assert_ptr_null(sched_admit(&g.sched));
+    sched_park(&g.sched, b);
+    ck_assert_ptr_eq(sched_admit(&g.sched), a);     /* it came before c */
+    ck_assert_uint_eq(step(&g), 1);                 /* and goes on where it was */
+    sched_remove(&g.sched, a);
+    ck_assert_ptr_eq(sched_admit(&g.sched), c);     /* three pages */
+    ck_assert_uint_eq(b->kv.n_page, 0);
+    ck_assert_uint_eq(b->n_done, 0);
+    sched_unpark(&g.sched, b);
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_lost_keys_are_computed_again)
+{
+    struct rig g;
+    rig_open(&g, 16, 2, 64, 64);
+    cache_open(&g, 16);
+    struct seq *a = add(&g, 40, 30), *b = add(&g, 20, 30), *c = add(&g, 20, 3);
+    admit(&g);
+    for (int i = 0; i < 5; i++)
+        step(&g);
+    sched_park(&g.sched, b);
+    admit(&g);
+    sched_lose_kv(&g.sched);
+    ck_assert_uint_eq(g.kv.n_free, 16);
+    ck_assert_uint_eq(a->n_done + b->n_done + c->n_done, 0);
+    ck_assert_uint_eq(a->n_id, 45);                 /* what was drawn stays */
+    ck_assert_ptr_eq(sched_admit(&g.sched), a);
+    ck_assert_uint_eq(a->kv.n_cached, 0);
+    ck_assert_uint_eq(step(&g), 45);
+    rig_close(&g);
+}
+END_TEST
+
+/* The same prompt, of five pages and a bit. */
+static struct seq *add_same(struct rig *g)
+{
+    struct seq *s = add(g, 90, 20);
+    for (int i = 0; i < 90; i++)
+        s->id[i] = i;
+    return s;
+}
+
+START_TEST(sched_equal_prompts_are_computed_once)
+{
+    struct rig g;
+    rig_open(&g, 64, 4, 64, 64);
+    cache_open(&g, 64);
+    struct seq *s[4];
+    uint32_t rows = 0;
+    for (int i = 0; i < 3; i++)
+        s[i] = add_same(&g);
+    ck_assert_uint_eq(admit(&g), 3);
+    while (s[0]->n_id + s[1]->n_id + s[2]->n_id < 3 * 91)
+        rows += step(&g);
+    ck_assert_uint_le(rows, 90 + 2 * 10 + 6);       /* and a few drawn meanwhile */
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(s[1]->kv.page[i], s[0]->kv.page[i]);
+    ck_assert_int_ne(s[1]->kv.page[5], s[0]->kv.page[5]);
+    ck_assert_uint_eq(g.sched.n_hit, 2 * 80);
+    ck_assert_uint_eq(g.sched.n_query, 3 * 90);
+    ck_assert_uint_eq(s[1]->n_cached, 80);
+    for (int i = 0; i < 3; i++)
+        sched_remove(&g.sched, s[i]);
+    ck_assert_uint_eq(g.kv.n_idle, 5);
+    s[3] = add_same(&g);
+    admit(&g);
+    ck_assert_uint_eq(s[3]->n_done, 80);
+    ck_assert_uint_eq(step(&g), 10);
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_who_wants_no_cache_has_none)
+{
+    struct rig g;
+    rig_open(&g, 64, 4, 256, 256);
+    cache_open(&g, 64);
+    struct seq *a = add_same(&g), *b = add_same(&g);
+    a->no_cache = b->no_cache = true;
+    admit(&g);
+    ck_assert_uint_eq(step(&g), 180);
+    ck_assert_int_ne(a->kv.page[0], b->kv.page[0]);
+    sched_remove(&g.sched, a);
+    sched_remove(&g.sched, b);
+    ck_assert_uint_eq(g.kv.n_idle, 0);
+    rig_close(&g);
+}
+END_TEST
+
+START_TEST(sched_idle_pages_go_before_anybody_is_preempted)
+{
+    struct rig g;
+    rig_open(&g, 10, 2, 256, 256);
+    cache_open(&g, 10);
+    struct seq *a = add_same(&g);
+    admit(&g);
+    step(&g);
+    sched_remove(&g.sched, a);
+    ck_assert_uint_eq(g.kv.n_idle, 5);
+    struct seq *b = add(&g, 50, 60), *c = add(&g, 20, 20);
     ck_assert_uint_eq(admit(&g), 2);
-    ck_assert_uint_eq(g.kv.n_free, 0);
+    while (b->n_id < b->n_max || c->n_id < c->n_max)
+        step(&g);
+    ck_assert_uint_eq(g.sched.n_preempt, 0);
+    ck_assert_uint_gt(g.prefix.n_evict, 0);
     rig_close(&g);
 }
 END_TEST
@@ -287,7 +511,16 @@ int main(void)
     tcase_add_test(t, sched_an_earlier_prompt_does_not_starve_decoding);
     tcase_add_test(t, sched_rows_and_logits_belong_to_their_sequence);
     tcase_add_test(t, sched_one_sequence_can_run_its_rows_alone);
-    tcase_add_test(t, sched_pages_are_reserved_for_all_that_may_come);
+    tcase_add_test(t, sched_a_short_prompt_is_not_stuck_behind_a_long_one);
+    tcase_add_test(t, sched_pages_are_taken_as_they_are_needed);
+    tcase_add_test(t, sched_the_first_can_take_all_pages);
+    tcase_add_test(t, sched_higher_priorities_come_first_and_nobody_starves);
+    tcase_add_test(t, sched_a_lower_priority_gives_its_pages_to_a_higher_one);
+    tcase_add_test(t, sched_parked_ones_keep_pages_until_they_are_needed);
+    tcase_add_test(t, sched_lost_keys_are_computed_again);
+    tcase_add_test(t, sched_equal_prompts_are_computed_once);
+    tcase_add_test(t, sched_who_wants_no_cache_has_none);
+    tcase_add_test(t, sched_idle_pages_go_before_anybody_is_preempted);
     tcase_add_test(t, sched_admits_in_order_up_to_max_seq);
     tcase_add_test(t, sched_removing_one_leaves_the_others_in_order);
     tcase_add_test(t, sched_budget_holds_and_everybody_finishes);

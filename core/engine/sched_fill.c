@@ -1,0 +1,119 @@
+/* sched_fill.c - the rows of a step, rank by rank.
+ *
+ * First a look into the prefix cache. Then those who decode, and pages for them: a page may cost somebody behind
+ * them his, and his place. Then the prompts, whose pages were reserved when they
+ * were admitted. What both got goes into the batch. */
+#include <assert.h>
+#include <string.h>
+
+#include "core/engine/sched.h"
+#include "core/engine/sched_parts.h"
+
+void sched_fill_one(const struct seq *s, struct batch *b)
+{
+    bool fits = batch_add(b, s->id + s->n_done, s->n_row, s->n_done, s->kv.page, s->kv.n_page,
+                          seq_draws(s));
+    assert(fits);
+    (void)fits;
+}
+
+/* Prompts go on with what the prefix cache has by now. */
+static void look_up(struct sched *c)
+{
+    for (struct seq *s = c->running.head; s; s = s->next)
+        if (seq_pending(s) > 1 && sched_take_cached(c, s))
+            sched_count_cached(c, s);
+}
+
+/* A row each, when there is a page for it. Returns the rows. */
+static uint32_t fill_decoding(struct sched *c)
+{
+    uint32_t n = 0;
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        s->n_row = seq_pending(s) == 1 && sched_grow(c, s, s->n_done + 1);
+        n += s->n_row;
+    }
+    return n;
+}
+
+/* The number of the page before its next one, if it stands there or in it. */
+static bool next_page(const struct sched *c, const struct seq *s, int32_t *parent)
+{
+    const uint32_t k = s->kv.n_cached;
+    *parent = k ? s->kv.page[k - 1] : -1;
+    return !s->no_cache && k < (s->n_id - 1) / c->kv->page_tok;
+}
+
+/* Somebody before s, in this step, computes the page that comes next for both,
+ * and s can have it then. */
+static bool can_follow(const struct sched *c, const struct seq *s)
+{
+    const uint32_t page_tok = c->kv->page_tok, at = s->kv.n_cached * page_tok;
+    int32_t mine, its;
+    if (!c->prefix->node || s->n_done != at || !next_page(c, s, &mine))
+        return false;
+    for (const struct seq *l = c->running.head; l != s; l = l->next)
+        if (seq_pending(l) > 1 && next_page(c, l, &its) && its == mine &&
+            l->kv.n_cached == s->kv.n_cached &&
+            !memcmp(l->id + at, s->id + at, page_tok * sizeof *s->id))
+            return true;
+    return false;
+}
+
+/* The rows that a prompt can use. */
+static uint32_t wanted(const struct sched *c, const struct seq *s)
+{
+    const uint32_t n = seq_pending(s);
+    return n < c->prefill_chunk ? n : c->prefill_chunk;
+}
+
+/* Rounds of equal shares of `left` rows. Each round ends with no row left, or
+ * with one prompt less that wants some. Returns what is left. */
+static uint32_t fill_prompts(struct sched *c, uint32_t left)
+{
+    uint32_t n = 0;
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        if (seq_pending(s) == 1)
+            continue;
+        s->follows = can_follow(c, s);
+        n += !s->follows;
+    }
+    while (n && left) {
+        const uint32_t share = left / n ? left / n : 1;
+        n = 0;
+        for (struct seq *s = c->running.head; s && left; s = s->next) {
+            if (s->follows || seq_pending(s) == 1)
+                continue;
+            uint32_t more = wanted(c, s) - s->n_row;
+            more = more < share ? more : share;
+            more = more < left ? more : left;
+            s->n_row += more;
+            left -= more;
+            n += s->n_row < wanted(c, s);
+        }
+    }
+    return left;
+}
+
+uint32_t sched_fill(struct sched *c, struct batch *b)
+{
+    uint32_t n_out = 0;
+    look_up(c);
+    const uint32_t left = fill_prompts(c, c->row_budget - fill_decoding(c));
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        if (!s->n_row)
+            continue;
+        if (seq_draws(s))
+            s->out = n_out++;
+        sched_fill_one(s, b);
+    }
+    return c->row_budget - left;
+}
+
+void sched_advance(struct sched *c, struct seq *s, uint32_t n)
+{
+    s->n_done += n;
+    s->n_seen = s->n_done > s->n_seen ? s->n_done : s->n_seen;
+    if (!s->no_cache)
+        prefix_add(c->prefix, &s->kv, s->id, s->n_done);
+}
