@@ -22,6 +22,7 @@ struct conf {
     uint32_t max_body_kib;
     uint32_t timeout_s;           /* an idle connection is closed              */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
+    uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */
     /* [model] */
     char *model_path;             /* GGUF file; empty: the embedded default    */
     char *model_name;             /* id in /v1/models; empty: the file's name  */

@@ -54,6 +54,8 @@ const struct conf_key conf_key[] = {
            "Seconds without traffic after which a connection is closed."),
     NUMBER("server", "drain_s", drain_s, "30", 0, 3600,
            "Seconds that running requests get to finish after SIGTERM."),
+    NUMBER("server", "watchdog_s", watchdog_s, "90", 0, 86400,
+           "Seconds that one call of a device may take before bitnetd counts as stalled; 0: any."),
 
     TEXT("model", "path", model_path, "",
          "The GGUF file; empty serves the small model that comes with bitnetd."),

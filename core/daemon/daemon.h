@@ -33,6 +33,7 @@ struct bitnetd {
     struct forward *forward;
     struct engine *engine;
     time_t progress_at;           /* of the last line about a long load        */
+    bool stalled;                 /* the watchdog said so                      */
 };
 
 /* load.c. conf: the configuration of its four sources, checked for what one key
@@ -56,5 +57,8 @@ void serving_ready(struct bitnetd *);
 int serving_wait(struct bitnetd *, struct err *);
 /* Refuses new requests, lets the running ones finish; then says what was done. */
 void serving_drain(struct bitnetd *);
+
+/* watchdog.c: to be called about twice a second while the engine serves. */
+void watchdog_look(struct bitnetd *);
 
 #endif

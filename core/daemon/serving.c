@@ -9,7 +9,7 @@
 #include "core/daemon/daemon.h"
 #include "core/daemon/signals.h"
 
-enum { FAULT_LOOK_MS = 500 };     /* how often the engine is asked for a fault */
+enum { LOOK_MS = 500 };           /* how often the engine is looked at         */
 
 /* Every connection is a file descriptor. */
 static void raise_file_limit(uint32_t n)
@@ -63,8 +63,10 @@ int serving_wait(struct bitnetd *d, struct err *e)
 {
     struct pollfd p = { .fd = signals_fd(), .events = POLLIN };
     int rc = 0;
-    while (!rc && poll(&p, 1, FAULT_LOOK_MS) <= 0)
+    while (!rc && poll(&p, 1, LOOK_MS) <= 0) {
+        watchdog_look(d);
         rc = engine_fault(d->engine, e);
+    }
     return rc;
 }
 
@@ -102,8 +104,10 @@ void serving_drain(struct bitnetd *d)
     uint32_t n = serve_active(d->serve);
     log_info("stopping, %u requests to finish", n);
     const uint64_t until = now_ms() + (uint64_t)d->conf.drain_s * 1000;
-    while ((n = serve_active(d->serve)) && now_ms() < until)
+    while ((n = serve_active(d->serve)) && now_ms() < until) {
         nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000000 }, NULL);
+        watchdog_look(d);
+    }
     if (n)
         log_warn("%u requests were not finished within server.drain_s, %u s", n, d->conf.drain_s);
     log_served(d);

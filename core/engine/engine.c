@@ -314,8 +314,10 @@ const struct engine_hists *engine_hists(const struct engine *g)
 uint64_t engine_stalled_us(const struct engine *g, char where[256])
 {
     char call[160];
-    const uint64_t beat = atomic_load(&g->beat_us), now = engine_now_us();
-    forward_where(g->forward, call);
+    uint64_t beat = atomic_load(&g->beat_us);
+    const uint64_t at = forward_where(g->forward, call), now = engine_now_us();
+    if (beat && at > beat)        /* a step of many calls is no standstill */
+        beat = at;
     snprintf(where, 256, "call under way: %s; step of %u rows, %u sequences", call,
              atomic_load(&g->step_row), atomic_load(&g->step_seq));
     return beat && now > beat ? now - beat : 0;

@@ -110,8 +110,9 @@ int forward_recover(struct forward *, bool *kv_lost, struct err *);
 struct forward_out forward_out(const struct forward *, uint32_t i);
 
 /* [any] The call of a device that is under way, in words: "linear of blk.3 on
- * org.x#0"; "none" between calls. */
-void forward_where(const struct forward *, char out[160]);
+ * org.x#0"; "none" between calls. Returns when the last one began or ended, in
+ * microseconds of the monotonic clock, 0 before the first. */
+uint64_t forward_where(const struct forward *, char out[160]);
 /* Bytes of one page of keys and values, in all layers. */
 uint64_t forward_page_size(const struct forward *);
 

@@ -53,7 +53,9 @@ static uint64_t call_begins(const struct run *r, struct dev *d, enum dev_call ca
     atomic_store_explicit(&s->at_layer, r->layer, memory_order_relaxed);
     atomic_store_explicit(&s->at_call, (uint32_t)call, memory_order_relaxed);
     atomic_store_explicit(&s->at_dev, d, memory_order_relaxed);
-    return now_ns();
+    const uint64_t now = now_ns();
+    atomic_store_explicit(&s->at_us, now / 1000, memory_order_relaxed);
+    return now;
 }
 
 static void more(_Atomic uint64_t *count, uint64_t n)
@@ -65,14 +67,17 @@ static void more(_Atomic uint64_t *count, uint64_t n)
 static void call_ended(const struct run *r, enum dev_call call, uint64_t since)
 {
     struct dev *d = atomic_load_explicit(&r->s->at_dev, memory_order_relaxed);
+    const uint64_t now = now_ns();
+    atomic_store_explicit(&r->s->at_us, now / 1000, memory_order_relaxed);
     more(&d->n_call[call], 1);
-    more(&d->call_ns[call], now_ns() - since);
+    more(&d->call_ns[call], now - since);
     atomic_store_explicit(&r->s->at_dev, NULL, memory_order_relaxed);
 }
 
-void forward_where(const struct forward *f, char out[160])
+uint64_t forward_where(const struct forward *f, char out[160])
 {
     const struct forward_state *s = f->state;
+    const uint64_t at = atomic_load_explicit(&s->at_us, memory_order_relaxed);
     const struct dev *d = atomic_load_explicit(&s->at_dev, memory_order_relaxed);
     const int32_t layer = atomic_load_explicit(&s->at_layer, memory_order_relaxed);
     const uint32_t call = atomic_load_explicit(&s->at_call, memory_order_relaxed);
@@ -84,6 +89,7 @@ void forward_where(const struct forward *f, char out[160])
                  d->plugin->note.raw.id, d->index);
     else
         snprintf(out, 160, "none");
+    return at;
 }
 
 /* ------------------------------------------------------ order between lanes */

@@ -74,6 +74,7 @@ struct forward_state {
     _Atomic(struct dev *) at_dev; /* NULL: none                                */
     _Atomic uint32_t at_call;     /* enum dev_call                             */
     _Atomic int32_t at_layer;
+    _Atomic uint64_t at_us;       /* monotonic: the last call began or ended   */
 };
 
 /* One step on its way. */
