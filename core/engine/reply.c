@@ -53,6 +53,7 @@ int reply_open(struct reply *y, struct engine *g, struct request *r, const struc
 
 void reply_close(struct reply *y)
 {
+    buf_free(&y->tok);
     buf_free(&y->held);
 }
 
@@ -60,7 +61,7 @@ enum match { MATCH_NONE, MATCH_PART, MATCH_WHOLE };
 
 /* What stands at `at`: a stop string, the beginning of one at the end of the
  * held text, or neither. */
-static enum match match_at(const struct reply *y, size_t at)
+static enum match match_at(const struct reply *y, size_t at, unsigned *stop)
 {
     enum match best = MATCH_NONE;
     const char *p = y->held.p + at;
@@ -69,6 +70,7 @@ static enum match match_at(const struct reply *y, size_t at)
         const struct str *s = &y->stop[i];
         if (memcmp(p, s->p, s->n < left ? s->n : left))
             continue;
+        *stop = i;
         if (s->n <= left)
             return MATCH_WHOLE;
         best = MATCH_PART;
@@ -83,7 +85,8 @@ static size_t scan(struct reply *y, bool end)
 {
     size_t hold = y->held.n;
     for (size_t at = 0; at < y->held.n; at++) {
-        enum match m = match_at(y, at);
+        unsigned stop = 0;
+        enum match m = match_at(y, at, &stop);
         if (m == MATCH_PART && !end && at < hold)
             hold = at;
         if (m != MATCH_WHOLE)
@@ -92,6 +95,7 @@ static size_t scan(struct reply *y, bool end)
             y->found = true;
             y->found_at = at;
             y->found_tok = y->n_tok;
+            y->found_stop = stop;
         }
         if (hold > at) {
             y->stopped = true;
@@ -111,10 +115,18 @@ static void emit(struct reply *y, bool end, struct buf *out)
     if (!n)
         return;
     buf_add(out, y->held.p, n);
+    y->n_out += n;
     memmove(y->held.p, y->held.p + n, y->held.n - n);
     y->held.n -= n;
     if (y->found)
         y->found_at -= n;         /* it never lies before what goes out */
+}
+
+static void note_tok(struct reply *y, int32_t id)
+{
+    const struct reply_tok t = { id, y->n_out + y->held.n + y->detok.n_held };
+    if (y->keep_tok)
+        buf_add(&y->tok, &t, sizeof t);
 }
 
 enum reply_state reply_next(struct reply *y, struct buf *out)
@@ -128,8 +140,10 @@ enum reply_state reply_next(struct reply *y, struct buf *out)
         if (y->stopped || y->ended)
             continue;             /* drawn before the cancellation took effect */
         y->n_tok++;
+        note_tok(y, (int32_t)id);
         detok_feed(y->vocab, &y->detok, (int32_t)id, false, &y->held);
         emit(y, false, out);
+        out->failed = out->failed || y->tok.failed;
         if (y->stopped || out->failed)
             engine_cancel(y->engine, y->req);
     }
@@ -149,4 +163,27 @@ enum reply_state reply_next(struct reply *y, struct buf *out)
 enum finish reply_finish(const struct reply *y)
 {
     return y->stopped ? FINISH_STOP : (enum finish)atomic_load(&y->req->done);
+}
+
+const struct str *reply_stop(const struct reply *y)
+{
+    return y->stopped ? &y->stop[y->found_stop] : NULL;
+}
+
+const struct reply_tok *reply_tok(const struct reply *y)
+{
+    return (const struct reply_tok *)(const void *)y->tok.p;
+}
+
+uint32_t reply_n_shown(const struct reply *y, uint32_t from)
+{
+    const struct reply_tok *t = reply_tok(y);
+    const uint32_t n = (uint32_t)(y->tok.n / sizeof *t);
+    uint32_t shown = from;
+    if (y->ended && !y->stopped)
+        return n;
+    for (uint32_t i = from; i < n && t[i].at <= y->n_out; i++)
+        if (t[i].at < y->n_out)
+            shown = i + 1;
+    return shown;
 }

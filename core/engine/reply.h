@@ -14,7 +14,12 @@
 #include "core/engine/engine.h"
 #include "core/model/vocab.h"
 
-enum { REPLY_MAX_STOP = 16, REPLY_MAX_STOP_SIZE = 256 };
+enum { REPLY_MAX_STOP = 20, REPLY_MAX_STOP_SIZE = 256 };
+
+struct reply_tok {
+    int32_t id;
+    size_t at;                           /* byte of the text where its begins  */
+};
 
 struct reply {
     struct engine *engine;
@@ -30,7 +35,11 @@ struct reply {
     size_t found_at;                     /* ... this byte of held, since token */
     uint32_t found_tok;                  /* ... number found_tok; yet one that */
                                          /* begins earlier may be on its way   */
+    unsigned found_stop;                 /* ... which is this of stop          */
     bool stopped;                        /* the text was cut at a stop string  */
+    size_t n_out;                        /* bytes given to the caller          */
+    bool keep_tok;                       /* set after reply_open: keep the next */
+    struct buf tok;                      /* struct reply_tok [n_tok], or more  */
     bool ended;
 };
 
@@ -49,5 +58,14 @@ void reply_close(struct reply *);
 enum reply_state reply_next(struct reply *, struct buf *out);
 /* After REPLY_END: FINISH_STOP also for a stop string. */
 enum finish reply_finish(const struct reply *);
+/* After REPLY_END: the stop string that ended the text, or NULL. */
+const struct str *reply_stop(const struct reply *);
+
+/* With keep_tok: the tokens so far, and how many of them are shown: their text
+ * has begun to go out, or, at the end, they were not cut off by a stop string.
+ * from: a number that this gave before. What is shown at which byte of the text
+ * does not depend on when reply_next was called. */
+const struct reply_tok *reply_tok(const struct reply *);
+uint32_t reply_n_shown(const struct reply *, uint32_t from);
 
 #endif

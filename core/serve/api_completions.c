@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "core/serve/api_logprob.h"
+
 /* ---- reading ---- */
 
 static int read_prompt(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
@@ -58,14 +60,37 @@ static int only_empty(struct api_in *in, const json_t *j, const struct api_field
     return api_fail(in, 400, "unsupported_value", "%s: is not supported", in->at);
 }
 
+static int read_logprobs(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    struct gen_params *p = to;
+    p->logprob = true;
+    return api_read_u32(in, j, f, &p->n_top);
+}
+
 static const struct api_field field[] = {
     { "prompt", read_prompt, 0, 0, 0 },
-    { "max_tokens", api_read_u32, offsetof(struct api_completion, common.gen.max_new), 1,
+    { "max_tokens", api_read_u32, offsetof(struct api_completion, common.gen.max_new), 0,
       API_MAX_NEW },
+    { "logprobs", read_logprobs, offsetof(struct api_completion, common.gen), 0, REQUEST_MAX_TOP },
     { "echo", api_read_bool, offsetof(struct api_completion, echo), 0, 0 },
     { "best_of", only_n, 0, 0, 0 },
     { "suffix", only_empty, 0, 0, 0 },
 };
+
+/* max_tokens 0 is for those who want the prompt back, with its logprobs. */
+static int check_length(struct api_in *in, const json_t *root, struct api_completion *c)
+{
+    if (c->common.gen.max_new || !json_is_integer(json_object_get(root, "max_tokens")))
+        return 0;
+    c->common.gen.prompt_only = true;
+    if (c->echo)
+        return 0;
+    const size_t at = api_enter(in, "max_tokens");
+    const int rc = api_bad_value(in, "must be a whole number from 1 to %d, or 0 with echo",
+                                 API_MAX_NEW);
+    api_leave(in, at);
+    return rc;
+}
 
 int api_parse_completion(const char *body, size_t n, struct arena *arena,
                          struct api_completion *out, struct api_error *error)
@@ -80,20 +105,22 @@ int api_parse_completion(const char *body, size_t n, struct arena *arena,
         rc = api_read_fields(&in, root, field, sizeof field / sizeof *field, out);
     if (!rc && !out->n_prompt)
         rc = api_missing(&in, "prompt");
+    if (!rc)
+        rc = check_length(&in, root, out);
+    out->common.gen.prompt_logprob = out->common.gen.logprob && out->echo;
     json_decref(root);
     return rc;
 }
 
 /* ---- answering ---- */
 
-static json_t *choice_json(unsigned index, const char *p, size_t n, const char *finish)
-{
-    return json_pack("{s:I,s:o,s:n,s:o}", "index", (json_int_t)index, "text", api_text(p, n),
-                     "logprobs", "finish_reason", api_text_or_null(finish));
-}
+struct told {                     /* of one choice, for the next event         */
+    bool echoed;
+    size_t n_char;                /* characters of its text so far             */
+};
 
-/* An answer or an event of one. choice, usage: taken over; usage NULL: no such
- * field. */
+/* An answer or an event of one. choices, usage: taken over; usage NULL: no
+ * such field. */
 static json_t *completion_json(const struct gen *g, json_t *choices, json_t *usage)
 {
     json_t *j = json_pack("{s:s,s:s,s:I,s:o,s:o}", "id", g->id, "object", "text_completion",
@@ -104,6 +131,15 @@ static json_t *completion_json(const struct gen *g, json_t *choices, json_t *usa
         j = NULL;
     }
     return j;
+}
+
+static json_t *choice_json(unsigned index, const struct buf *text, json_t *logprobs,
+                           const char *finish)
+{
+    return text->failed ? NULL
+                        : json_pack("{s:I,s:o,s:o,s:o}", "index", (json_int_t)index, "text",
+                                    api_text(text->n ? text->p : "", text->n), "logprobs", logprobs,
+                                    "finish_reason", api_text_or_null(finish));
 }
 
 static const char *finish_name(enum finish f)
@@ -119,45 +155,91 @@ static void put_event(const struct gen *g, struct buf *out, json_t *choices, jso
     api_put_event(out, NULL, completion_json(g, choices, usage));
 }
 
-static void put_text(struct gen *g, unsigned index, const struct buf *text, struct buf *out)
+/* The prompt's own text, and its tokens. The BOS that was put in front of a
+ * text is a token without any. */
+static void add_prompt(const struct gen *g, const struct gen_choice *c, struct buf *text,
+                       struct logprob_list *list)
 {
-    put_event(g, out, json_pack("[o]", choice_json(index, text->p, text->n, NULL)), NULL);
-}
-
-/* The prompt's own text. */
-static void add_prompt(const struct gen *g, unsigned index, struct buf *out)
-{
-    const struct api_completion *c = g->own;
-    const struct api_prompt *p = &c->prompt[index / g->params.n];
+    const struct api_completion *q = g->own;
+    const struct api_prompt *p = &q->prompt[c->index / g->params.n];
+    const struct vocab *v = g->model->vocab;
     struct detok d = { 0 };
-    if (!p->is_token)
-        buf_add(out, p->text.p, p->text.n);
-    for (uint32_t i = 0; i < p->ids.n; i++)
-        detok_feed(g->model->vocab, &d, p->ids.id[i], false, out);
-    detok_finish(&d, out);
+    struct buf read = { 0 };
+    size_t at = 0, n_char = 0;
+    for (uint32_t i = 0; i < c->prompt->n; i++) {
+        const int32_t id = c->prompt->id[i];
+        n_char += logprob_skip_char(read.p, read.n, read.n, &at);
+        if (list)
+            logprob_list_add(list, v, id, i ? &c->req.prompt_logprob_out[i] : NULL, n_char);
+        detok_feed(v, &d, id, !p->is_token && i, &read);
+    }
+    detok_finish(&d, &read);
+    if (p->is_token)
+        buf_add(text, read.p, read.n);
+    else
+        buf_add(text, p->text.p, p->text.n);
+    text->failed = text->failed || read.failed;
+    buf_free(&read);
 }
 
+/* The tokens of c->text, which begins at character n_char. */
+static void add_tokens(const struct gen *g, const struct gen_choice *c, size_t n_char,
+                       struct logprob_list *list)
+{
+    const struct reply_tok *t = reply_tok(&c->reply);
+    size_t at = 0;
+    for (uint32_t i = c->tok_from; i < c->tok_to; i++) {
+        n_char += logprob_skip_char(c->text.p, c->text.n, t[i].at - c->text_at, &at);
+        logprob_list_add(list, g->model->vocab, t[i].id, &c->req.logprob[i], n_char);
+    }
+}
+
+/* One choice with what is new of it: the prompt, the first time, and text. */
+static json_t *new_of_choice(struct gen *g, struct gen_choice *c, const char *finish)
+{
+    const struct api_completion *q = g->own;
+    struct told *told = c->own;
+    struct logprob_list list, *l = g->params.logprob ? &list : NULL;
+    struct buf text = { 0 };
+    if (l)
+        logprob_list_open(l);
+    if (q->echo && !told->echoed) {
+        add_prompt(g, c, &text, l);
+        size_t end = 0;
+        told->n_char = logprob_skip_char(text.p, text.n, text.n, &end);
+    }
+    told->echoed = true;
+    size_t at = 0;
+    if (l)
+        add_tokens(g, c, told->n_char, l);
+    told->n_char += logprob_skip_char(c->text.p, c->text.n, c->text.n, &at);
+    buf_add(&text, c->text.p, c->text.n);
+    json_t *j = choice_json(c->index, &text, l ? logprob_list_json(l) : json_null(), finish);
+    buf_free(&text);
+    return j;
+}
+
+/* The prompt's logprobs are there with the first token; its text is at once. */
 static void begin(struct gen *g, struct buf *out)
 {
-    const struct api_completion *c = g->own;
-    struct buf text = { 0 };
-    for (unsigned i = 0; c->echo && i < g->n_choice; i++) {
-        buf_clear(&text);
-        add_prompt(g, i, &text);
-        out->failed = out->failed || text.failed;
-        put_text(g, i, &text, out);
-    }
-    buf_free(&text);
+    const struct api_completion *q = g->own;
+    for (unsigned i = 0; q->echo && !g->params.logprob && i < g->n_choice; i++)
+        put_event(g, out, json_pack("[o]", new_of_choice(g, &g->choice[i], NULL)), NULL);
 }
 
 static void piece(struct gen *g, struct gen_choice *c, struct buf *out)
 {
-    put_text(g, c->index, &c->text, out);
+    put_event(g, out, json_pack("[o]", new_of_choice(g, c, NULL)), NULL);
 }
 
 static void end_choice(struct gen *g, struct gen_choice *c, struct buf *out)
 {
-    put_event(g, out, json_pack("[o]", choice_json(c->index, "", 0, finish_name(c->finish))), NULL);
+    const struct told *told = c->own;
+    const struct buf none = { 0 };
+    if (!told->echoed)
+        piece(g, c, out);
+    put_event(g, out, json_pack("[o]", choice_json(c->index, &none, json_null(),
+                                                   finish_name(c->finish))), NULL);
 }
 
 static void end(struct gen *g, struct buf *out)
@@ -171,25 +253,18 @@ static void end(struct gen *g, struct buf *out)
 
 static void whole(struct gen *g, struct buf *out)
 {
-    const struct api_completion *q = g->own;
     const struct api_usage u = gen_usage(g);
     json_t *list = json_array();
     for (unsigned i = 0; i < g->n_choice; i++) {
-        const struct gen_choice *c = &g->choice[i];
-        struct buf text = { 0 };
-        if (q->echo)
-            add_prompt(g, i, &text);
-        buf_add(&text, c->text.p, c->text.n);
-        if (text.failed || json_array_append_new(list, choice_json(i, text.p, text.n,
-                                                                   finish_name(c->finish))))
+        struct gen_choice *c = &g->choice[i];
+        if (json_array_append_new(list, new_of_choice(g, c, finish_name(c->finish))))
             out->failed = true;
-        buf_free(&text);
     }
     api_put(out, completion_json(g, list, api_usage_json(&u)));
 }
 
 static const struct dialect completions = {
-    .id_prefix = "cmpl-", .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
+    .id_prefix = "cmpl-", .choice_size = sizeof(struct told), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
     .error_event = api_put_error_event, .whole = whole,
 };
 

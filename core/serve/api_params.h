@@ -10,10 +10,15 @@
 
 enum { API_MAX_STOP = 16 };       /* a request's own; templates add theirs     */
 
+enum api_format { API_TEXT, API_JSON_OBJECT, API_JSON_SCHEMA, API_GRAMMAR };
+
 struct api_common {
     const char *model;            /* NULL: not given                           */
     struct gen_params gen;        /* gen.sample passes sample_check            */
     bool stream, include_usage;
+    enum api_format format;       /* what every text must be                   */
+    struct str schema;            /* API_JSON_SCHEMA: JSON text                */
+    struct str grammar;           /* API_GRAMMAR: GBNF                         */
 };
 
 #define API_COMMON_DEFAULT { .gen = GEN_PARAMS_DEFAULT }
@@ -21,8 +26,10 @@ struct api_common {
 /* out: API_COMMON_DEFAULT before. */
 int api_read_common(struct api_in *, const json_t *root, struct api_common *out);
 
-/* For other dialects: a text or an array of texts into gen's stop, from
+/* For other dialects: a format's object with type and what belongs to it, into
+ * an api_common at `to`; a text or an array of texts into gen's stop, from
  * gen_params at `to`. */
+int api_read_format(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_stop(struct api_in *, const json_t *, const struct api_field *, void *to);
 /* One float of gen_params.sample (at: offset in gen_params), held against
  * sample_check. */

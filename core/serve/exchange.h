@@ -111,7 +111,10 @@ enum answer api_refuse_error(struct exchange *, const struct api_error *);
 enum answer api_refuse_memory(struct exchange *);
 
 /* Routes, a table per file. */
-extern const struct route api_completions_route[], api_models_route[], health_route[],
-                          metrics_route[];
+extern const struct route api_completions_route[];
+extern const struct route api_chat_route[];
+extern const struct route api_models_route[];
+extern const struct route health_route[];
+extern const struct route metrics_route[];
 
 #endif

@@ -103,38 +103,78 @@ static void wake(void *x)
     exchange_wake(x);
 }
 
+static void fill_request(struct gen *g, struct gen_choice *c)
+{
+    const struct gen_params *p = &g->params;
+    struct request *r = &c->req;
+    const uint64_t ms = p->timeout_ms ? p->timeout_ms : (uint64_t)g->model->deadline_s * 1000;
+    r->kind = g->kind;
+    r->embed_mean = g->embed_mean;
+    r->prompt = c->prompt->id;
+    r->n_prompt = c->prompt->n;
+    r->sample = p->sample;
+    r->sample.seed += c->index % p->n;
+    r->end_id = g->end_id;
+    r->n_end = g->n_end;
+    r->want_logprob = p->logprob;
+    r->n_top_logprob = p->n_top;
+    r->prompt_logprob = p->prompt_logprob;
+    r->priority = p->priority;
+    r->n_draft = p->n_draft;
+    r->no_cache = p->no_cache;
+    r->deadline_us = ms ? engine_now_us() + ms * 1000 : 0;
+    r->wake = wake;
+    r->wake_ctx = g->x;
+}
+
 static int open_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
 {
     const uint32_t n_ctx = engine_n_ctx(g->model->engine);
     const struct gen_params *p = &g->params;
-    const uint32_t max_new = p->max_new ? p->max_new : g->model->max_new_default;
+    const bool one = p->prompt_only || g->kind == REQUEST_EMBED;
+    const uint32_t max_new = one ? 1 : p->max_new ? p->max_new : g->model->max_new_default;
     int rc = request_open(&c->req, max_new < n_ctx ? max_new : n_ctx);
     if (rc)
         return refuse_prompt(e, rc, NULL, "");
     c->req_open = true;
-    c->req.prompt = c->prompt->id;
-    c->req.n_prompt = c->prompt->n;
-    c->req.sample = p->sample;
-    c->req.sample.seed += c->index % p->n;
-    c->req.wake = wake;
-    c->req.wake_ctx = g->x;
+    fill_request(g, c);
     struct err err = { 0 };
     rc = reply_open(&c->reply, g->model->engine, &c->req, g->model->vocab, p->stop, p->n_stop, &err);
     if (rc)
         return refuse_prompt(e, rc, NULL, err.text);
+    c->reply.keep_tok = p->logprob;
     c->reply_open = true;
     return 0;
 }
 
+static int refuse_param(struct api_error *e, const char *param, const char *text)
+{
+    *e = (struct api_error){ .status = 400, .code = "invalid_value" };
+    snprintf(e->param, sizeof e->param, "%s", param);
+    snprintf(e->message, sizeof e->message, "%s", text);
+    return ERR_ARG;
+}
+
+static int check_params(const struct gen *g, struct api_error *e)
+{
+    const unsigned max = g->kind == REQUEST_EMBED ? GEN_MAX_INPUT : GEN_MAX_CHOICE;
+    struct err err = { 0 };
+    char text[128];
+    if (sample_check_ids(&g->params.sample, vocab_n(g->model->vocab), &err))
+        return refuse_param(e, "logit_bias", err.text);
+    if (g->n_prompt * g->params.n <= max)
+        return 0;
+    snprintf(text, sizeof text, "n: %u prompts with %u choices each, at most %u choices are given",
+             g->n_prompt, g->params.n, max);
+    return refuse_param(e, "n", text);
+}
+
 static int open_choices(struct gen *g, struct api_error *e)
 {
+    int rc = check_params(g, e);
+    if (rc)
+        return rc;
     const unsigned n = g->n_prompt * g->params.n;
-    if (n > GEN_MAX_CHOICE) {
-        *e = (struct api_error){ .status = 400, .code = "invalid_value", .param = "n" };
-        snprintf(e->message, sizeof e->message, "n: %u prompts with %u choices each, at most %d "
-                 "choices are given", g->n_prompt, g->params.n, GEN_MAX_CHOICE);
-        return ERR_ARG;
-    }
     g->choice = calloc(n, sizeof *g->choice);
     if (!g->choice)
         return refuse_prompt(e, ERR_NOMEM, NULL, "");
@@ -144,18 +184,17 @@ static int open_choices(struct gen *g, struct api_error *e)
         if (g->model->seed_random)
             randombytes_buf(&g->params.sample.seed, sizeof g->params.sample.seed);
     }
-    for (unsigned i = 0; i < n; i++) {
-        struct gen_choice *c = &g->choice[i];
-        c->index = i;
-        c->prompt = &g->prompt[i / g->params.n];
-        int rc = open_choice(g, c, e);
-        if (rc)
-            return rc;
+    for (unsigned i = 0; !rc && i < n; i++) {
+        g->choice[i].index = i;
+        g->choice[i].prompt = &g->prompt[i / g->params.n];
+        g->choice[i].own = arena_alloc(&g->arena, 1, g->dialect->choice_size + 1);
+        rc = g->choice[i].own ? open_choice(g, &g->choice[i], e)
+                              : refuse_prompt(e, ERR_NOMEM, NULL, "");
     }
-    return 0;
+    return rc;
 }
 
-static void refuse_submit(const struct gen *g, int rc, const struct err *err, struct api_error *e)
+static int refuse_submit(const struct gen *g, int rc, const struct err *err, struct api_error *e)
 {
     const bool ready = serve_state(g->x->serve) == SERVE_READY;
     refuse_prompt(e, rc, NULL, err->text);
@@ -164,24 +203,36 @@ static void refuse_submit(const struct gen *g, int rc, const struct err *err, st
     else if (rc == ERR_LIMIT || rc == ERR_DEVICE)
         *e = (struct api_error){ .status = 503, .code = ready ? NULL : "shutting_down" };
     snprintf(e->message, sizeof e->message, "%s", err->text);
+    return rc;
+}
+
+/* Hands the engine what it may have at once. A full queue is an error only
+ * while it has nothing of ours: otherwise an end of ours brings us back. */
+static int submit_some(struct gen *g, struct api_error *e)
+{
+    while (g->n_submitted < g->n_choice && g->n_submitted - g->n_ended < GEN_WINDOW) {
+        struct gen_choice *c = &g->choice[g->n_submitted];
+        struct err err = { 0 };
+        const int rc = engine_submit(g->model->engine, &c->req, &err);
+        if (rc == ERR_LIMIT && g->kind == REQUEST_EMBED && g->n_submitted > g->n_ended)
+            return 0;
+        if (rc)
+            return refuse_submit(g, rc, &err, e);
+        c->submitted = true;
+        g->n_submitted++;
+    }
+    return 0;
 }
 
 enum answer gen_start(struct gen *g)
 {
     struct exchange *x = g->x;
     struct api_error e;
-    if (open_choices(g, &e))
+    if (open_choices(g, &e) || submit_some(g, &e)) {
+        gen_cancel(x);
         return api_refuse_error(x, &e);
-    for (unsigned i = 0; i < g->n_choice; i++) {
-        struct err err = { 0 };
-        int rc = engine_submit(g->model->engine, &g->choice[i].req, &err);
-        if (rc) {
-            gen_cancel(x);
-            refuse_submit(g, rc, &err, &e);
-            return api_refuse_error(x, &e);
-        }
-        g->choice[i].submitted = true;
     }
+    x->work.submit_us = engine_now_us();
     x->status = 200;
     if (g->stream && g->dialect->begin)
         g->dialect->begin(g, &x->out);
@@ -192,38 +243,80 @@ enum answer gen_start(struct gen *g)
 
 static int fail_choice(const struct gen_choice *c, enum finish f, struct api_error *e)
 {
+    static const struct api_error late = {
+        .status = 408, .code = "deadline_exceeded",
+        .message = "the deadline passed before there was any text; see timeout_ms and server.deadline_s"
+    };
     const bool fault = f == FINISH_ERROR;
     *e = (struct api_error){ .status = fault ? 500 : 503, .code = fault ? NULL : "shutting_down" };
     snprintf(e->message, sizeof e->message, "%s",
              fault ? c->req.err.text : "the server is shutting down");
+    if (f == FINISH_DEADLINE)
+        *e = late;
     return ERR_DEVICE;
 }
 
-/* 0, or an error that ends the whole answer. */
-static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
+/* Hands a stream's text over, with the tokens that made it. */
+static void give_piece(struct gen *g, struct gen_choice *c)
 {
-    enum reply_state st = REPLY_TEXT;
-    while (st == REPLY_TEXT) {
-        st = reply_next(&c->reply, &c->text);
-        if (g->stream && c->text.n) {
-            g->dialect->piece(g, c, &g->x->out);
-            buf_clear(&c->text);
-        }
-    }
-    c->ended = st == REPLY_END;
-    if (!c->ended)
-        return 0;
+    if (g->params.prompt_only)
+        buf_clear(&c->text);
+    else if (g->params.logprob)
+        c->tok_to = reply_n_shown(&c->reply, c->tok_to);
+    if (!g->stream || (!c->text.n && c->tok_to == c->tok_from))
+        return;
+    g->dialect->piece(g, c, &g->x->out);
+    c->text_at += c->text.n;
+    c->tok_from = c->tok_to;
+    buf_clear(&c->text);
+}
+
+/* 0, or an error that ends the whole answer. What a deadline cut is a text that
+ * ended early, if there is any. */
+static int end_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
+{
     const enum finish f = reply_finish(&c->reply);
-    if (f != FINISH_STOP && f != FINISH_LENGTH)
+    c->late = f == FINISH_DEADLINE;
+    if (f != FINISH_STOP && f != FINISH_LENGTH && !(c->late && c->reply.n_tok))
         return fail_choice(c, f, e);
-    c->finish = f;
+    c->finish = f == FINISH_STOP && !g->params.prompt_only ? FINISH_STOP : FINISH_LENGTH;
     if (g->stream)
         g->dialect->end_choice(g, c, &g->x->out);
     return 0;
 }
 
+static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
+{
+    enum reply_state st = REPLY_TEXT;
+    while (st == REPLY_TEXT) {
+        st = reply_next(&c->reply, &c->text);
+        give_piece(g, c);
+    }
+    if (c->reply.n_tok && !g->x->work.first_us)
+        g->x->work.first_us = engine_now_us();
+    c->ended = st == REPLY_END;
+    if (!c->ended)
+        return 0;
+    g->n_ended++;
+    return end_choice(g, c, e);
+}
+
+/* What the access log tells. */
+static void note_work(struct gen *g)
+{
+    struct exchange_work *w = &g->x->work;
+    const struct api_usage u = gen_usage(g);
+    w->n_prompt = (uint32_t)u.n_prompt;
+    w->n_cached = (uint32_t)u.n_cached;
+    w->n_new = (uint32_t)u.n_new;
+    if (g->n_choice && g->choice[0].ended)
+        w->begin_us = w->submit_us + g->choice[0].req.queue_us;
+}
+
 static enum answer fail_all(struct gen *g, const struct api_error *e)
 {
+    note_work(g);
+    gen_cancel(g->x);
     log_warn("%s: %s", g->id, e->message);
     if (!g->stream)
         return api_refuse_error(g->x, e);
@@ -237,18 +330,20 @@ struct api_usage gen_usage(const struct gen *g)
     struct api_usage u = { 0 };
     for (unsigned i = 0; i < g->n_prompt; i++)
         u.n_prompt += g->prompt[i].n;
-    for (unsigned i = 0; i < g->n_choice; i++)
-        u.n_new += g->choice[i].reply.n_tok;
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        const struct gen_choice *c = &g->choice[i];
+        if (!g->params.prompt_only)
+            u.n_new += c->reply.n_tok;
+        if (i % g->params.n == 0 && c->ended)
+            u.n_cached += c->req.n_cached;
+    }
     return u;
 }
 
 static enum answer finish_all(struct gen *g)
 {
     struct exchange *x = g->x;
-    const struct api_usage u = gen_usage(g);
-    x->work.n_prompt = (uint32_t)u.n_prompt;
-    x->work.n_cached = (uint32_t)u.n_cached;
-    x->work.n_new = (uint32_t)u.n_new;
+    note_work(g);
     if (!g->stream)
         g->dialect->whole(g, &x->out);
     else if (g->dialect->end)
@@ -259,19 +354,20 @@ static enum answer finish_all(struct gen *g)
 enum answer gen_more(struct exchange *x)
 {
     struct gen *g = x->gen;
-    bool all = true, lost = false;
-    for (unsigned i = 0; i < g->n_choice; i++) {
+    struct api_error e = { 0 };
+    bool lost = false;
+    for (unsigned i = 0; i < g->n_submitted; i++) {
         struct gen_choice *c = &g->choice[i];
-        struct api_error e = { 0 };
         if (!c->ended && next_of_choice(g, c, &e))
             return fail_all(g, &e);
         lost = lost || c->text.failed;
-        all = all && c->ended;
     }
     /* Lost text cannot be told from silence: better no answer. */
     if (lost)
         return g->stream ? ANSWER_BROKEN : api_refuse_memory(x);
-    return all ? finish_all(g) : ANSWER_WAIT;
+    if (submit_some(g, &e))
+        return fail_all(g, &e);
+    return g->n_ended == g->n_choice ? finish_all(g) : ANSWER_WAIT;
 }
 
 /* ---- the end ---- */

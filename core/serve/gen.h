@@ -26,16 +26,20 @@
 
 #include "core/base/arena.h"
 #include "core/base/buf.h"
+#include "core/engine/engine.h"
 #include "core/engine/reply.h"
 #include "core/engine/sample.h"
+#include "core/model/chat.h"
 #include "core/serve/api_json.h"
 #include "core/serve/exchange.h"
 
 enum {
-    GEN_MAX_CHOICE = 16           /* of one answer                             */
+    GEN_MAX_CHOICE = 16,          /* of one answer that is text                */
+    GEN_MAX_INPUT = 256,          /* of one that is vectors                    */
+    GEN_WINDOW = 16               /* requests that the engine has at once      */
 };
 
-#define GEN_PARAMS_DEFAULT { .sample = SAMPLE_DEFAULT, .n = 1 }
+#define GEN_PARAMS_DEFAULT { .sample = SAMPLE_DEFAULT, .n = 1, .priority = PRIORITY_NORMAL }
 
 struct gen_params {               /* the same for every choice                 */
     struct sample_params sample;  /* seed: valid only if has_seed              */
@@ -44,6 +48,14 @@ struct gen_params {               /* the same for every choice                 *
     unsigned n;                   /* choices of each prompt, at least one      */
     struct str stop[REPLY_MAX_STOP];
     unsigned n_stop;
+    bool logprob;                 /* of every token, and of n_top others       */
+    uint32_t n_top;
+    bool prompt_logprob;          /* of the prompt's tokens too                */
+    bool prompt_only;             /* the answer is empty: max_tokens 0         */
+    enum priority priority;
+    uint32_t n_draft;             /* as request's                              */
+    bool no_cache;                /* as request's                              */
+    uint32_t timeout_ms;          /* 0: the model's deadline_s                 */
 };
 
 struct gen_prompt {
@@ -56,17 +68,21 @@ struct gen_choice {               /* one engine request and its text           *
     struct reply reply;
     unsigned index;               /* in gen's choice                           */
     struct buf text;              /* a stream's: since the last piece; else all */
+    uint32_t tok_from, tok_to;    /* with params.logprob: tokens of that text, */
+                                  /* in reply_tok and req.logprob              */
+    size_t text_at;               /* where text begins in the whole one, bytes */
     enum finish finish;           /* FINISH_NONE while it goes on; then STOP   */
-                                  /* or LENGTH; see also reply_stop            */
-    void *own;                    /* the dialect's                             */
+                                  /* (see also reply_stop) or LENGTH           */
+    void *own;                    /* the dialect's, choice_size bytes          */
     const struct gen_prompt *prompt;
-    bool req_open, reply_open, submitted, ended;   /* gen.c's                  */
+    bool req_open, reply_open, submitted, ended, late;   /* gen.c's            */
 };
 
 struct dialect {
     const char *id_prefix;        /* "cmpl-"                                   */
+    size_t choice_size;           /* of each choice's own, zero at first       */
     /* A stream's events, whole ones, appended to out. begin is called once,
-     * before the rest; piece when c->text came; end_choice once per
+     * before the rest; piece when text or tokens came; end_choice once per
      * choice, after its last piece; end after all choices. begin, end: may be
      * NULL. */
     void (*begin)(struct gen *, struct buf *out);
@@ -88,9 +104,14 @@ struct gen {
     char id[64];                  /* prefix and 32 hex digits                  */
     int64_t created;              /* seconds since 1970                        */
     bool stream;
+    enum request_kind kind;       /* REQUEST_EMBED: no text, but req.embedding */
+    bool embed_mean;
+    int32_t end_id[CHAT_MAX_END]; /* tokens that end a turn                    */
+    uint32_t n_end;
+    struct grammar *grammar;      /* every text is one of it; ours to unref    */
     struct gen_params params;
     struct gen_choice *choice;    /* [n_choice], prompt by prompt              */
-    unsigned n_choice, n_submitted;
+    unsigned n_choice, n_submitted, n_ended;
     struct gen_prompt *prompt;    /* [n_prompt]                                */
     unsigned n_prompt;
 };
@@ -103,6 +124,11 @@ struct gen *gen_open(struct exchange *, const struct dialect *);
 int gen_add(struct gen *, const int32_t *id, size_t n, struct api_error *);
 /* Text to ids in the arena, and gen_add. flags: VOCAB_*. */
 int gen_add_text(struct gen *, struct str text, unsigned flags, struct api_error *);
+/* 400 when the model's template is not known. */
+int gen_check_chat(const struct gen *, struct api_error *);
+/* A conversation; what ends its model's turns ends the answer too. Once, after
+ * params has the request's stop strings. */
+int gen_add_chat(struct gen *, const struct chat_in *, struct api_error *);
 /* Last of all: opens and submits. */
 enum answer gen_start(struct gen *);
 

@@ -100,8 +100,13 @@ static enum MHD_Result go_on(struct exchange *x, enum answer a)
 
 /* ---- requests ---- */
 
-static const struct route *const route_table[] = { api_completions_route, api_models_route, health_route,
-                                                 metrics_route };
+static const struct route *const route_table[] = {
+    api_completions_route,
+    api_chat_route,
+    api_models_route,
+    health_route,
+    metrics_route,
+};
 enum { N_ROUTE_TABLE = sizeof route_table / sizeof *route_table };
 
 const char *exchange_header(struct exchange *x, const char *name)

@@ -32,7 +32,10 @@ START_TEST(json_least_request_has_the_defaults)
     ck_assert_mem_eq(q.prompt[0].text.p, "a\0b", 3);
     ck_assert_ptr_null(q.common.model);
     ck_assert_uint_eq(GEN.max_new, 0);
-    ck_assert_mem_eq(&GEN.sample, &d, sizeof d);
+    ck_assert(GEN.sample.temperature == d.temperature && GEN.sample.top_k == d.top_k &&
+              GEN.sample.top_p == d.top_p && GEN.sample.min_p == d.min_p &&
+              GEN.sample.typical_p == 1 && !GEN.sample.n_bias && GEN.n == 1);
+    ck_assert(GEN.priority == PRIORITY_NORMAL && !GEN.no_cache && !GEN.n_draft && !GEN.timeout_ms);
     ck_assert(!GEN.has_seed && !q.common.stream && !q.common.include_usage && !q.echo && !GEN.n_stop);
 }
 END_TEST
@@ -111,10 +114,10 @@ static const struct {
     { "{\"prompt\":\"a\",\"model\":1}", "model", "model: must be a string" },
     { "{\"prompt\":\"a\",\"model\":\"a\\u0000\"}", "model", "NUL" },
     { "{\"prompt\":\"a\",\"max_tokens\":0}", "max_tokens", "from 1 to 1048576" },
-    { "{\"prompt\":\"a\",\"max_tokens\":-1}", "max_tokens", "from 1 to 1048576" },
-    { "{\"prompt\":\"a\",\"max_tokens\":1048577}", "max_tokens", "from 1 to 1048576" },
-    { "{\"prompt\":\"a\",\"max_tokens\":1.0}", "max_tokens", "from 1 to 1048576" },
-    { "{\"prompt\":\"a\",\"max_tokens\":\"9\"}", "max_tokens", "from 1 to 1048576" },
+    { "{\"prompt\":\"a\",\"max_tokens\":-1}", "max_tokens", "from 0 to 1048576" },
+    { "{\"prompt\":\"a\",\"max_tokens\":1048577}", "max_tokens", "from 0 to 1048576" },
+    { "{\"prompt\":\"a\",\"max_tokens\":1.0}", "max_tokens", "from 0 to 1048576" },
+    { "{\"prompt\":\"a\",\"max_tokens\":\"9\"}", "max_tokens", "from 0 to 1048576" },
     { "{\"prompt\":\"a\",\"temperature\":\"hot\"}", "temperature", "temperature: must be a number" },
     { "{\"prompt\":\"a\",\"temperature\":-0.1}", "temperature", "temperature: -0.1" },
     { "{\"prompt\":\"a\",\"temperature\":101}", "temperature", "temperature: 101" },

@@ -1,0 +1,31 @@
+/* api_chat.h - reading POST /v1/chat/completions. [any thread] */
+#ifndef BITNET_SERVE_API_CHAT_H
+#define BITNET_SERVE_API_CHAT_H
+
+#include "core/model/chat.h"
+#include "core/serve/api_json.h"
+#include "core/serve/api_params.h"
+
+enum api_tool_choice { API_TOOL_AUTO, API_TOOL_NONE, API_TOOL_REQUIRED };
+
+struct api_chat {
+    struct api_common common;
+    const struct chat_msg *msg;   /* [n_msg], at least one                     */
+    unsigned n_msg;
+    const struct chat_tool *tool; /* [n_tool]; those that may be called: none  */
+    unsigned n_tool;              /* under API_TOOL_NONE, one if it was named  */
+    enum api_tool_choice choice;
+    struct str tool_name;         /* the one that must be called; p NULL: any  */
+    bool parallel;                /* more than one call in an answer           */
+};
+
+/* All of it in the arena. 0, or ERR_ARG (or ERR_NOMEM) with error filled. */
+int api_parse_chat(const char *body, size_t n, struct arena *, struct api_chat *,
+                   struct api_error *);
+
+/* The fields messages, tools, tool_choice and parallel_tool_calls alone. */
+int api_read_conversation(struct api_in *, const json_t *root, struct api_chat *);
+/* A text, or an array of parts of type text, put together. */
+int api_read_content(struct api_in *, const json_t *, const struct api_field *, void *to_str);
+
+#endif
