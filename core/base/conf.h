@@ -15,12 +15,20 @@
 
 struct conf {
     /* [server] */
-    char *host;                   /* address to listen on                      */
+    char *host;                   /* address, or unix:/path, to listen on      */
     uint32_t port;                /* 0: any free one, printed                  */
     uint32_t http_threads;
     uint32_t max_connections;
     uint32_t max_body_kib;
     uint32_t timeout_s;           /* an idle connection is closed              */
+    uint32_t read_timeout_s;      /* a request has so long to arrive           */
+    uint32_t max_per_address;     /* connections of one client; 0: any         */
+    uint32_t max_header_kib;
+    char *keys;                   /* file of API keys; empty: none needed      */
+    bool server_open;             /* without keys, beyond loopback: meant      */
+    char *tls_cert, *tls_key;     /* PEM files; empty: no TLS                  */
+    char *socket_mode;            /* of a Unix socket, octal                   */
+    char *cors_origin;            /* "", "*", or a list                        */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */
     /* [model] */
@@ -56,6 +64,8 @@ struct conf {
     /* [log] */
     uint32_t log_level;           /* enum log_level                            */
     bool log_json;
+    char *access_log;             /* off, stderr, or a file                    */
+    bool log_prompts;
 
     struct conf_option *option;   /* keys of the [plugin:<id>] sections        */
 };

@@ -43,7 +43,7 @@ static const struct conf_word formats[] = { { "text", 0 }, { "json", 1 }, { NULL
 
 const struct conf_key conf_key[] = {
     TEXT("server", "host", host, "127.0.0.1",
-         "Address or name to listen on; :: or 0.0.0.0 for every interface."),
+         "Address or name to listen on; :: or 0.0.0.0 for every interface; unix:/path."),
     NUMBER("server", "port", port, "8080", 0, 65535, "TCP port; 0 takes a free one and prints it."),
     NUMBER("server", "threads", http_threads, "2", 1, 64, "Threads that speak HTTP."),
     NUMBER("server", "max_connections", max_connections, "256", 1, 10000,
@@ -52,6 +52,22 @@ const struct conf_key conf_key[] = {
            "Largest request body, KiB; a larger one gets 413."),
     NUMBER("server", "timeout_s", timeout_s, "60", 1, 86400,
            "Seconds without traffic after which a connection is closed."),
+    NUMBER("server", "read_timeout_s", read_timeout_s, "30", 1, 86400,
+           "Seconds in which a request must have arrived; later gets 408."),
+    NUMBER("server", "max_per_address", max_per_address, "0", 0, 10000,
+           "Open connections of one client address; one more is closed; 0: any number."),
+    NUMBER("server", "max_header_kib", max_header_kib, "32", 4, 1024,
+           "Request line and headers, KiB; larger ones get 431 or 414."),
+    TEXT("server", "keys", keys, "",
+         "File of API keys, as bitnet key makes them; empty: nobody needs one."),
+    WORDS("server", "open", CONF_BOOL, server_open, "no", yes_no,
+          "Without keys, on an address that others reach: this is meant."),
+    TEXT("server", "tls_cert", tls_cert, "",
+         "Certificate, and those that vouch for it, as PEM; empty: no TLS."),
+    TEXT("server", "tls_key", tls_key, "", "The certificate's key, as PEM."),
+    TEXT("server", "socket_mode", socket_mode, "0660", "Mode of the Unix socket, octal."),
+    TEXT("server", "cors_origin", cors_origin, "",
+         "Origins whose web pages may call, with spaces between, or *; empty: none."),
     NUMBER("server", "drain_s", drain_s, "30", 0, 3600,
            "Seconds that running requests get to finish after SIGTERM."),
     NUMBER("server", "watchdog_s", watchdog_s, "90", 0, 86400,
@@ -133,6 +149,10 @@ const struct conf_key conf_key[] = {
           "Least serious event that is logged: error, warn, info or debug."),
     WORDS("log", "format", CONF_BOOL, log_json, "text", formats,
           "A line per event to standard error: text or json."),
+    TEXT("log", "access", access_log, "off",
+         "A JSON line per request: off, stderr, or the file that it is appended to."),
+    WORDS("log", "prompts", CONF_BOOL, log_prompts, "no", yes_no,
+          "The access log shows the requests' bodies, prompts and all."),
 };
 const unsigned conf_n_key = sizeof conf_key / sizeof *conf_key;
 

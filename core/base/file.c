@@ -115,6 +115,28 @@ int file_read(const char *path, size_t max, char **out, size_t *n, struct err *e
     return rc;
 }
 
+int file_read_secret(const char *path, size_t max, char **out, size_t *n, struct err *e)
+{
+    struct stat st;
+    *out = NULL;
+    *n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   /* a FIFO would wait */
+    if (fd < 0)
+        return fail_os(e, path, "cannot open");
+    int rc;
+    if (fstat(fd, &st))
+        rc = fail_os(e, path, "cannot look at it");
+    else if (!S_ISREG(st.st_mode))
+        rc = err_set(e, ERR_ARG, "%s: is not a regular file", path);
+    else if (st.st_mode & (S_IRWXO | S_IWGRP))
+        rc = err_set(e, ERR_ARG, "%s: others may use it (mode %03o), expected mode 600 or 640; "
+                     "chmod 600 it", path, (unsigned)st.st_mode & 0777);
+    else
+        rc = read_fd(fd, path, max, out, n, e);
+    close(fd);
+    return rc;
+}
+
 /* Opens a file of its own beside o->path. open(2) with O_EXCL, not mkstemp(3):
  * the result should carry the mode that the umask asks for. */
 static int open_beside(struct file_out *o, struct err *e)

@@ -23,6 +23,9 @@ void file_drop(const struct file_map *, const uint8_t *p, size_t n);
 
 /* Reads a file of at most max bytes into malloc'ed memory with a NUL after it. */
 int file_read(const char *path, size_t max, char **out, size_t *n, struct err *);
+/* The same for what others must not see: refused when everybody may read or
+ * write the file, or its group may write it. */
+int file_read_secret(const char *path, size_t max, char **out, size_t *n, struct err *);
 
 /* A file that appears under its name only when complete: written beside it,
  * fsync'ed (unless lazy is set, by owners who verify what they read back),

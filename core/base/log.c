@@ -56,24 +56,42 @@ static bool is_control(uint32_t cp)
     return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 || cp == 0x2029;
 }
 
-/* Appends text so that it stays one line; in JSON, so that it stays one string. */
+/* The code point at text, or the byte there, as it may stand in a line; returns
+ * the bytes of text that it took. */
+static size_t escape_one(const char *text, size_t n, bool json, char piece[16])
+{
+    uint32_t cp = 0;
+    size_t len = utf8_decode(text, n, &cp);
+    memset(piece, 0, 16);
+    if (!len) {
+        len = 1;
+        snprintf(piece, 16, json ? "\\ufffd" : "\\x%02x", (unsigned char)*text);
+    } else if (is_control(cp))
+        snprintf(piece, 16, json || cp > 0xff ? "\\u%04x" : "\\x%02x", (unsigned)cp);
+    else if (json && (cp == '"' || cp == '\\')) {
+        piece[0] = '\\';
+        piece[1] = (char)cp;
+    } else
+        memcpy(piece, text, len);
+    return len;
+}
+
+void log_escape(struct buf *out, const char *text, size_t n, bool json)
+{
+    char piece[16];
+    for (size_t i = 0; i < n;) {
+        i += escape_one(text + i, n - i, json, piece);
+        buf_add(out, piece, strlen(piece));
+    }
+}
+
+/* Appends what fits of text; no escape is split. */
 static size_t put_escaped(char *line, size_t at, size_t max, const char *text, bool json)
 {
     size_t n = strlen(text);
-    for (size_t i = 0, len; i < n; i += len) {
-        uint32_t cp = 0;
-        char piece[16] = { 0 };
-        len = utf8_decode(text + i, n - i, &cp);
-        if (!len) {
-            len = 1;
-            snprintf(piece, sizeof piece, json ? "\\ufffd" : "\\x%02x", (unsigned char)text[i]);
-        } else if (is_control(cp))
-            snprintf(piece, sizeof piece, json || cp > 0xff ? "\\u%04x" : "\\x%02x", (unsigned)cp);
-        else if (json && (cp == '"' || cp == '\\')) {
-            piece[0] = '\\';
-            piece[1] = (char)cp;
-        } else
-            memcpy(piece, text + i, len);
+    for (size_t i = 0; i < n;) {
+        char piece[16];
+        i += escape_one(text + i, n - i, json, piece);
         size_t next = put(line, at, max, piece);
         if (next == at)
             break;

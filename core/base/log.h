@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#include "core/base/buf.h"
+
 enum log_level { LOG_LEVEL_ERROR = 1, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* [main thread, before others start] Default: INFO, text. */
@@ -17,6 +19,11 @@ void log_setup(enum log_level level, bool json);
  * escaped, so foreign text cannot forge a second line. */
 __attribute__((format(printf, 2, 3)))
 void log_line(enum log_level level, const char *fmt, ...);
+
+/* [any thread] Appends text so that it stays on one line, and with json so that
+ * it stays inside its quotation marks: control characters, and bytes that are
+ * no UTF-8, are escaped. */
+void log_escape(struct buf *out, const char *text, size_t n, bool json);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)

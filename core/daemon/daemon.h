@@ -50,6 +50,8 @@ int load_engine(struct bitnetd *, struct err *);
 
 /* serving.c */
 int serving_bind(struct bitnetd *, struct err *);
+/* Takes of fresh, which is only looked at, what serve_reload can take. */
+int serving_reload(struct bitnetd *, const struct conf *fresh, struct err *);
 int serving_listen_early(struct bitnetd *, struct err *);
 /* The model is there: requests are answered from now on. */
 void serving_ready(struct bitnetd *);

@@ -24,16 +24,31 @@ static void raise_file_limit(uint32_t n)
                  (unsigned long long)r.rlim_cur);
 }
 
+static struct serve_conf serve_conf_of(const struct conf *c)
+{
+    return (struct serve_conf){
+        .host = c->host, .port = c->port, .socket_mode = c->socket_mode,
+        .n_threads = c->http_threads, .tls_cert = c->tls_cert, .tls_key = c->tls_key,
+        .max_connections = c->max_connections, .max_per_address = c->max_per_address,
+        .max_header_size = (size_t)c->max_header_kib << 10,
+        .max_body_size = (size_t)c->max_body_kib << 10, .timeout_s = c->timeout_s,
+        .read_timeout_s = c->read_timeout_s, .keys = c->keys, .open = c->server_open,
+        .strict = c->strict, .cors_origin = c->cors_origin, .access_log = c->access_log,
+        .log_prompts = c->log_prompts,
+    };
+}
+
 int serving_bind(struct bitnetd *d, struct err *e)
 {
-    const struct conf *c = &d->conf;
-    const struct serve_conf s = {
-        .host = c->host, .port = c->port, .n_threads = c->http_threads,
-        .max_connections = c->max_connections, .max_body_size = (size_t)c->max_body_kib << 10,
-        .timeout_s = c->timeout_s,
-    };
-    raise_file_limit(c->max_connections);
+    const struct serve_conf s = serve_conf_of(&d->conf);
+    raise_file_limit(d->conf.max_connections);
     return serve_bind(&d->serve, &s, e);
+}
+
+int serving_reload(struct bitnetd *d, const struct conf *fresh, struct err *e)
+{
+    const struct serve_conf s = serve_conf_of(fresh);
+    return serve_reload(d->serve, &s, e);
 }
 
 int serving_listen_early(struct bitnetd *d, struct err *e)

@@ -5,11 +5,13 @@
  * suspended only if it is still clear afterwards, so a wake between the look
  * and the suspension is never lost. */
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/base/log.h"
+#include "core/serve/access.h"
 #include "core/serve/serve_parts.h"
 
 static uint64_t now_us(void)
@@ -41,6 +43,8 @@ static void exchange_free(struct exchange *x)
     pthread_mutex_destroy(&x->lock);
     buf_free(&x->body);
     buf_free(&x->out);
+    buf_free(&x->logged);
+    settings_unref(x->settings);
     free(x->path);
     free(x);
 }
@@ -80,7 +84,13 @@ static void set_request_id(struct exchange *x)
     sodium_bin2hex(x->request_id, sizeof x->request_id, raw, sizeof raw);
 }
 
-struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, const char *path)
+const char *exchange_header(struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->conn, MHD_HEADER_KIND, name);
+}
+
+struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, const char *method,
+                              const char *path)
 {
     exchange_reap(s);
     struct exchange *x = calloc(1, sizeof *x);
@@ -92,7 +102,11 @@ struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, cons
         free(x);
         return NULL;
     }
+    const struct conn *c = conn_of(conn);
     x->serve = s;
+    x->settings = serve_settings(s);
+    snprintf(x->method, sizeof x->method, "%s", method);
+    snprintf(x->peer, sizeof x->peer, "%s", c ? c->peer : "?");
     x->conn = conn;
     x->watched_fd = -1;
     x->start_us = now_us();
@@ -163,11 +177,20 @@ void exchange_on_hangup(void *ctx, uint64_t serial)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* 499, as other servers have it: the client left before all of it was said. */
-static unsigned final_status(const struct exchange *x, enum MHD_RequestTerminationCode code)
+/* The status that the log has: what was sent, or why it was not. 499 is nginx's
+ * number for a client that left. */
+static unsigned log_status(const struct exchange *x, enum MHD_RequestTerminationCode code)
 {
-    const bool ok = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    return x->status && (ok || serve_state(x->serve) == SERVE_STOPPING) ? x->status : 499;
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        return x->status;
+    if (serve_state(x->serve) == SERVE_STOPPING)
+        return 503;
+    if (x->out.failed || x->body.failed)
+        return 500;
+    const bool idle = code == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED;
+    if (!x->started && (idle || conn_is_cut(conn_of(x->conn))))
+        return 408;
+    return x->started || !x->body_over ? 499 : 413;
 }
 
 void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
@@ -179,11 +202,13 @@ void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
     pthread_mutex_lock(&x->lock);
     x->suspended = false;
     pthread_mutex_unlock(&x->lock);
-    const char *how = code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : ", not to the end";
-    const unsigned status = final_status(x, code);
+    const uint64_t end_us = now_us();
+    const unsigned status = log_status(x, code);
+    log_debug("http: %s %u in %llu us", x->route ? x->route->path : x->path, status,
+              (unsigned long long)(end_us - x->start_us));
     metrics_count(&s->metrics, x, status);
-    log_debug("http: %s %u in %llu us%s", x->route ? x->route->path : x->path, status,
-              (unsigned long long)(now_us() - x->start_us), how);
+    gen_count(x);
+    access_put(x->settings->access, x, status, end_us);
     gen_cancel(x);
     pthread_mutex_lock(&s->lock);
     list_take(&s->active, x);

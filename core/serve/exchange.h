@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "core/base/buf.h"
+#include "core/serve/keys.h"
 #include "core/serve/serve.h"
 
 struct api_error;
@@ -25,34 +26,33 @@ enum answer {
     ANSWER_BROKEN                 /* cannot be finished: cut the connection    */
 };
 
-/* What an API key may do; a route names the one that it asks for. */
-enum scope {
-    SCOPE_NONE,                   /* no key needed: health, the preflight      */
-    SCOPE_READ,                   /* looking: models, tokens, metrics          */
-    SCOPE_INFER,                  /* work for the engine                       */
-    SCOPE_ADMIN                   /* what changes the server                   */
-};
-
-/* What the access log tells of the engine's work, filled by who knows it.
- * Times are engine_now_us's clock; 0: did not happen. */
+/* What the access log tells of the engine's work; gen.c's. */
 struct exchange_work {
-    uint32_t n_prompt, n_cached, n_new;   /* tokens                            */
-    uint64_t submit_us;           /* handed to the engine                      */
-    uint64_t begin_us;            /* left the queue                            */
-    uint64_t first_us;            /* its first token                           */
+    uint32_t n_prompt, n_cached, n_new;   /* tokens, all choices together      */
+    bool admitted;                /* the engine is done with it, so queue_us is known */
+    uint64_t queue_us;            /* waited for its place, the longest choice  */
+    uint64_t first_us;            /* submitted to the first token; 0: unknown  */
 };
 
 struct exchange {
     struct serve *serve;          /* valid while the connection is             */
+    struct settings *settings;    /* those it began with; holds a reference    */
     struct exchange *next, *prev; /* one of serve's lists, under its lock      */
     uint64_t serial;
     uint64_t start_us;
     const struct route *route;    /* NULL until matched                        */
     const char *tail;             /* what follows a prefix route in the path   */
     char *path;
+    char method[16];              /* for the log: cut                          */
+    char peer[48];                /* the client's address                      */
     char request_id[40];          /* the client's X-Request-Id, or one made here */
     const char *key_name;         /* of the API key, as long as the exchange; or NULL */
     struct buf body;
+    struct buf logged;            /* of the body, for the access log           */
+    bool refused;                 /* status and out are its answer; the body is */
+                                  /*   read and dropped                        */
+    bool preflight;               /* a browser asks whether a page may call    */
+    bool cut;                     /* the connection ends with this answer      */
     bool body_over;               /* larger than the limit: thrown away        */
     size_t body_seen;
     bool started;
@@ -60,7 +60,11 @@ struct exchange {
     unsigned status;              /* HTTP                                      */
     const char *type;             /* Content-Type; NULL: JSON, or an event stream */
     const char *error_code;       /* of the error that was told, a constant; or NULL */
-    const char *allow;            /* value of an Allow header, or NULL         */
+    /* Values of headers; NULL: Allow: none; Cache-Control: no-store;
+     * Content-Security-Policy: a page may do nothing, nor be framed. */
+    const char *allow, *cache, *csp;
+    unsigned retry_s;             /* Retry-After of a 429 or 503; 0: 1         */
+    uint64_t n_sent;              /* bytes of body given to the connection     */
     struct buf out;               /* the answer, or what of it is not sent     */
     size_t sent;                  /* bytes of out already written              */
     bool finished;                /* out is the last of the answer             */
@@ -103,6 +107,7 @@ enum answer gen_more(struct exchange *);       /* [http] after ANSWER_WAIT or _S
 void gen_cancel(struct exchange *);            /* [http] nobody waits for the answer  */
 /* [any] The engine works for it no more, so that gen_free does not wait. */
 bool gen_is_idle(const struct exchange *);
+void gen_count(struct exchange *);             /* [http] fills work                   */
 void gen_free(struct exchange *);              /* [not the engine's thread] */
 
 /* api_refuse.c: status and an error body, in the shape that the route has */

@@ -232,7 +232,6 @@ enum answer gen_start(struct gen *g)
         gen_cancel(x);
         return api_refuse_error(x, &e);
     }
-    x->work.submit_us = engine_now_us();
     x->status = 200;
     if (g->stream && g->dialect->begin)
         g->dialect->begin(g, &x->out);
@@ -292,8 +291,6 @@ static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error 
         st = reply_next(&c->reply, &c->text);
         give_piece(g, c);
     }
-    if (c->reply.n_tok && !g->x->work.first_us)
-        g->x->work.first_us = engine_now_us();
     c->ended = st == REPLY_END;
     if (!c->ended)
         return 0;
@@ -301,21 +298,8 @@ static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error 
     return end_choice(g, c, e);
 }
 
-/* What the access log tells. */
-static void note_work(struct gen *g)
-{
-    struct exchange_work *w = &g->x->work;
-    const struct api_usage u = gen_usage(g);
-    w->n_prompt = (uint32_t)u.n_prompt;
-    w->n_cached = (uint32_t)u.n_cached;
-    w->n_new = (uint32_t)u.n_new;
-    if (g->n_choice && g->choice[0].ended)
-        w->begin_us = w->submit_us + g->choice[0].req.queue_us;
-}
-
 static enum answer fail_all(struct gen *g, const struct api_error *e)
 {
-    note_work(g);
     gen_cancel(g->x);
     log_warn("%s: %s", g->id, e->message);
     if (!g->stream)
@@ -340,10 +324,33 @@ struct api_usage gen_usage(const struct gen *g)
     return u;
 }
 
+/* Of a request that was cut short, what is known of it. */
+void gen_count(struct exchange *x)
+{
+    const struct gen *g = x->gen;
+    struct exchange_work *w = &x->work;
+    if (!g)
+        return;
+    const struct api_usage u = gen_usage(g);
+    w->n_prompt = (uint32_t)u.n_prompt;
+    w->n_cached = (uint32_t)u.n_cached;
+    w->n_new = (uint32_t)u.n_new;
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        const struct gen_choice *c = &g->choice[i];
+        if (!c->submitted || !atomic_load_explicit(&c->req.done, memory_order_acquire))
+            continue;
+        const uint64_t first = c->req.queue_us + c->req.prefill_us;
+        w->admitted = true;
+        if (c->req.queue_us > w->queue_us)
+            w->queue_us = c->req.queue_us;
+        if (c->reply.n_tok && (!w->first_us || first < w->first_us))
+            w->first_us = first;
+    }
+}
+
 static enum answer finish_all(struct gen *g)
 {
     struct exchange *x = g->x;
-    note_work(g);
     if (!g->stream)
         g->dialect->whole(g, &x->out);
     else if (g->dialect->end)

@@ -12,26 +12,68 @@ enum {
     STREAM_BLOCK = 4096,
     /* A body over the limit is read and dropped up to this many times the
      * limit, so that the client gets to read its 413. */
-    DROP_FACTOR = 8
+    DROP_FACTOR = 8,
+    LOGGED_MAX = 32 << 10         /* bytes of a body that log.prompts shows    */
 };
 
 /* ---- answers ---- */
+
+struct header {
+    const char *name, *value;     /* NULL: left out                            */
+};
+
+static bool add_headers(struct MHD_Response *r, const struct header *h, unsigned n)
+{
+    bool ok = true;
+    for (unsigned i = 0; i < n; i++)
+        if (h[i].value)
+            ok = ok && MHD_add_response_header(r, h[i].name, h[i].value) == MHD_YES;
+    return ok;
+}
+
+/* What a page of an origin that may call gets to see. */
+static bool add_cors(struct exchange *x, struct MHD_Response *r)
+{
+    const struct cors *c = &x->settings->cors;
+    const char *origin = exchange_header(x, MHD_HTTP_HEADER_ORIGIN);
+    if (!c->any && !c->n)
+        return true;
+    const bool let = origin && cors_allows(c, origin);
+    const char *asked = x->preflight
+        ? exchange_header(x, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_HEADERS) : NULL;
+    const struct header h[] = {
+        { MHD_HTTP_HEADER_VARY, c->any ? NULL : "Origin" },
+        { MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, !let ? NULL : c->any ? "*" : origin },
+        { MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS, let ? "X-Request-Id, Retry-After" : NULL },
+        { MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, x->preflight ? x->allow : NULL },
+        { MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS, asked },
+        { MHD_HTTP_HEADER_ACCESS_CONTROL_MAX_AGE, x->preflight ? "600" : NULL },
+    };
+    return add_headers(r, h, sizeof h / sizeof *h);
+}
 
 static enum MHD_Result queue(struct exchange *x, struct MHD_Response *r, const char *type)
 {
     if (!r)
         return MHD_NO;
-    enum MHD_Result rc = MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
-                                                 x->type ? x->type : type);
-    if (rc == MHD_YES)
-        rc = MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-    if (rc == MHD_YES)
-        rc = MHD_add_response_header(r, "X-Request-Id", x->request_id);
-    if (rc == MHD_YES && x->allow)
-        rc = MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, x->allow);
-    if (rc == MHD_YES && (x->status == 429 || x->status == 503))
-        rc = MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-    if (rc == MHD_YES)
+    char retry[16];
+    const bool later = x->status == 429 || x->status == 503;
+    snprintf(retry, sizeof retry, "%u", x->retry_s ? x->retry_s : 1);
+    const struct header h[] = {
+        { MHD_HTTP_HEADER_CONTENT_TYPE, x->preflight ? NULL : x->type ? x->type : type },
+        { MHD_HTTP_HEADER_CACHE_CONTROL, x->cache ? x->cache : "no-store" },
+        { "X-Content-Type-Options", "nosniff" },
+        { "Referrer-Policy", "no-referrer" },
+        { "Content-Security-Policy", x->csp ? x->csp : "default-src 'none'; frame-ancestors 'none'" },
+        { "X-Request-Id", x->request_id },
+        { MHD_HTTP_HEADER_ALLOW, x->preflight ? NULL : x->allow },
+        { MHD_HTTP_HEADER_RETRY_AFTER, later ? retry : NULL },
+        { MHD_HTTP_HEADER_WWW_AUTHENTICATE, x->status == 401 ? "Bearer realm=\"bitnetd\"" : NULL },
+        /* Its body was not waited for. */
+        { MHD_HTTP_HEADER_CONNECTION, x->cut ? "close" : NULL },
+    };
+    enum MHD_Result rc = MHD_NO;
+    if (add_headers(r, h, sizeof h / sizeof *h) && add_cors(x, r))
         rc = MHD_queue_response(x->conn, x->status, r);
     MHD_destroy_response(r);
     return rc;
@@ -42,6 +84,7 @@ static enum MHD_Result send_whole(struct exchange *x)
     if (x->out.failed)
         return MHD_NO;
     x->finished = true;
+    x->n_sent = x->out.n;
     return queue(x, MHD_create_response_from_buffer(x->out.n, x->out.p, MHD_RESPMEM_MUST_COPY),
                  "application/json");
 }
@@ -59,6 +102,7 @@ static ssize_t read_stream(void *ctx, uint64_t pos, char *to, size_t max)
             size_t n = left < max ? left : max;
             memcpy(to, x->out.p + x->sent, n);
             x->sent += n;
+            x->n_sent += n;
             return (ssize_t)n;
         }
         if (x->finished)
@@ -98,73 +142,15 @@ static enum MHD_Result go_on(struct exchange *x, enum answer a)
     }
 }
 
-/* ---- requests ---- */
-
-static const struct route *const route_table[] = {
-    api_completions_route,
-    api_chat_route,
-    api_models_route,
-    health_route,
-    metrics_route,
-};
-enum { N_ROUTE_TABLE = sizeof route_table / sizeof *route_table };
-
-const char *exchange_header(struct exchange *x, const char *name)
-{
-    return MHD_lookup_connection_value(x->conn, MHD_HEADER_KIND, name);
-}
-
-static bool path_matches(const struct route *r, const char *path, const char **tail)
-{
-    size_t n = strlen(r->path);
-    if (!r->prefix)
-        return !strcmp(r->path, path);
-    *tail = path + n;
-    return !strncmp(r->path, path, n) && path[n];
-}
-
-/* The table's route for path and method, or NULL; sets allow when only the
- * method does not fit. */
-static const struct route *match(struct exchange *x, const struct route *table, const char *method)
-{
-    for (const struct route *r = table; r->method; r++) {
-        const char *tail = NULL;
-        if (!path_matches(r, x->path, &tail))
-            continue;
-        if (!strcmp(r->method, method)) {
-            x->tail = tail;
-            return r;
-        }
-        x->allow = strcmp(r->method, MHD_HTTP_METHOD_GET) ? r->method : "GET, HEAD";
-    }
-    return NULL;
-}
-
-/* Sets route and tail, or answers that there is none. */
-static void find_route(struct exchange *x, const char *method)
-{
-    /* HEAD is a GET whose body MHD keeps back. */
-    const char *want = strcmp(method, MHD_HTTP_METHOD_HEAD) ? method : MHD_HTTP_METHOD_GET;
-    for (unsigned i = 0; i < N_ROUTE_TABLE && !x->route; i++)
-        x->route = match(x, route_table[i], want);
-    if (x->route)
-        x->allow = NULL;
-    else if (x->allow)
-        api_refuse(x, 405, "method_not_allowed", "this path does not take this method");
-    else
-        api_refuse(x, 404, "not_found", "no such path; see /v1/models and /v1/completions");
-}
-
-static enum answer start(struct exchange *x, const char *method)
+static enum answer start(struct exchange *x)
 {
     x->started = true;
-    find_route(x, method);
-    if (!x->route)
+    if (x->refused)
         return ANSWER_DONE;
     if (x->body_over) {
         char text[96];
         snprintf(text, sizeof text, "the body has more than %zu bytes, the most this server takes",
-                 x->serve->conf.max_body_size);
+                 x->settings->max_body_size);
         return api_refuse(x, 413, "body_too_large", text);
     }
     enum serve_state st = serve_state(x->serve);
@@ -174,6 +160,8 @@ static enum answer start(struct exchange *x, const char *method)
                                               : "the server is shutting down");
     if (x->body.failed)
         return api_refuse(x, 500, NULL, "no memory for the body");
+    if (x->settings->log_prompts)
+        buf_add(&x->logged, x->body.p, x->body.n < LOGGED_MAX ? x->body.n : LOGGED_MAX);
     return x->route->start(x);
 }
 
@@ -188,15 +176,28 @@ static size_t announced_size(struct MHD_Connection *conn)
 
 static enum MHD_Result take_body(struct exchange *x, const char *p, size_t n)
 {
-    size_t max = x->serve->conf.max_body_size;
+    size_t max = x->settings->max_body_size;
     x->body_seen += n;
-    if (x->body_seen <= max)
-        buf_add(&x->body, p, n);
-    else {
-        x->body_over = true;
+    x->body_over = x->body_over || x->body_seen > max;
+    if (x->refused || x->body_over)
         buf_free(&x->body);
-    }
+    else
+        buf_add(&x->body, p, n);
     return x->body_seen / DROP_FACTOR > max ? MHD_NO : MHD_YES;
+}
+
+/* The first of MHD's calls: the headers are there. */
+static enum MHD_Result on_headers(struct exchange *x, const char *method)
+{
+    const size_t size = announced_size(x->conn), max = x->settings->max_body_size;
+    x->refused = !admit(x, method);
+    x->body_over = size > max;
+    /* A client that asks before it sends the body need not send it. */
+    const bool asks = (x->refused || x->body_over) && exchange_header(x, MHD_HTTP_HEADER_EXPECT);
+    if (!asks && size / DROP_FACTOR <= max)
+        return MHD_YES;
+    x->cut = true;
+    return go_on(x, start(x));
 }
 
 /* MHD calls this once with the headers, once per piece of the body, once at
@@ -206,38 +207,42 @@ enum MHD_Result http_on_request(void *ctx, struct MHD_Connection *conn, const ch
                                 size_t *data_size, void **slot)
 {
     (void)version;
-    struct serve *s = ctx;
     struct exchange *x = *slot;
     if (!x) {
-        x = *slot = exchange_new(s, conn, url);
-        if (!x)
-            return MHD_NO;
-        x->body_over = announced_size(conn) > s->conf.max_body_size;
-        if (x->body_over && announced_size(conn) / DROP_FACTOR > s->conf.max_body_size)
-            return go_on(x, start(x, method));
-        return MHD_YES;
+        x = *slot = exchange_new(ctx, conn, method, url);
+        return x ? on_headers(x, method) : MHD_NO;
     }
     if (*data_size) {
         enum MHD_Result rc = take_body(x, data, *data_size);
         *data_size = 0;
         return rc;
     }
+    conn_whole(conn_of(conn));
     exchange_look(x);
     if (x->started)
         return exchange_is_lost(x) ? MHD_NO : go_on(x, gen_more(x));
-    enum answer a = start(x, method);
+    enum answer a = start(x);
     if (a == ANSWER_WAIT || a == ANSWER_STREAM)
         exchange_watch(x);
     return go_on(x, a);
+}
+
+/* MHD takes what this returns for the slot of http_on_request. */
+void *http_on_line(void *ctx, const char *line, struct MHD_Connection *conn)
+{
+    (void)ctx;
+    (void)line;
+    conn_begin(conn_of(conn));
+    return NULL;
 }
 
 void http_on_completed(void *ctx, struct MHD_Connection *conn, void **slot,
                        enum MHD_RequestTerminationCode code)
 {
     (void)ctx;
-    (void)conn;
     struct exchange *x = *slot;
     *slot = NULL;
     if (x)
         exchange_end(x, code);
+    conn_next(conn_of(conn));
 }

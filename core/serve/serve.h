@@ -17,13 +17,26 @@
 #include "core/model/chat.h"
 #include "core/model/vocab.h"
 
+/* Texts are borrowed for the call only. "" and NULL mean the same. What a
+ * reload changes is marked with r. */
 struct serve_conf {
-    const char *host;             /* address or name                           */
+    const char *host;             /* address, name, or unix:/path              */
     uint32_t port;                /* 0: any free one                           */
+    const char *socket_mode;      /* of a Unix socket, octal; "": 0660         */
     uint32_t n_threads;
+    const char *tls_cert, *tls_key;      /* PEM files; "": no TLS              */
     uint32_t max_connections;
-    size_t max_body_size;         /* bytes                                     */
+    uint32_t max_per_address;     /* connections of one client address; 0: any */
+    size_t max_header_size;       /* request line and headers, bytes; 0: 32 KiB */
+    size_t max_body_size;         /* r bytes                                   */
     uint32_t timeout_s;           /* an idle connection is closed              */
+    uint32_t read_timeout_s;      /* a request has so long to arrive; 0: any   */
+    const char *keys;             /* r file of API keys; "": nobody needs one  */
+    bool open;                    /* no keys, and everybody may connect: meant */
+    bool strict;                  /* then it must be meant                     */
+    const char *cors_origin;      /* r "", "*", or origins                     */
+    const char *access_log;       /* r off, stderr, or a file                  */
+    bool log_prompts;             /* r bodies go into the access log           */
 };
 
 struct serve_model {              /* what is served; borrowed                  */
@@ -47,6 +60,10 @@ void serve_ready(struct serve *, const struct serve_model *);
 /* "http://127.0.0.1:8080", valid from serve_bind to serve_close. */
 const char *serve_url(const struct serve *);
 uint32_t serve_active(struct serve *);           /* [any] requests being answered */
+uint32_t serve_connections(struct serve *);      /* [any] open ones */
+/* Takes what is marked with r, all of it or, on an error, nothing; opens the
+ * access log anew. Requests that have begun go on as they began. */
+int serve_reload(struct serve *, const struct serve_conf *, struct err *);
 /* [any] What /health/live says: the engine does not move on. */
 void serve_stalled(struct serve *, bool);
 void serve_drain(struct serve *);
