@@ -45,8 +45,8 @@ struct grammar_vocab *grammar_vocab_ref(struct grammar_vocab *);
 void grammar_vocab_unref(struct grammar_vocab *);
 
 /* Immutable to its users, shared between threads, reference counted. What was
- * worked out for one state is kept for all (GRAMMAR_CACHE bytes of address
- * space, used as needed), behind a lock. */
+ * worked out for one state is kept for all (24 MiB of address space, used as
+ * needed, never more), behind a lock. */
 struct grammar;
 
 /* ERR_ARG with line and column when the text is wrong, ERR_LIMIT when it is
@@ -64,7 +64,10 @@ struct grammar_state;
 
 int grammar_state_open(struct grammar_state **out, struct grammar *, struct err *);
 void grammar_state_close(struct grammar_state *);
-void grammar_state_reset(struct grammar_state *);   /* back to the start */
+/* Back to the start. first: no text stands before the reply (detok starts with
+ * `started` unset, the prompt was control tokens only), so that SPM's first
+ * space is not shown and does not count; a fresh state expects that some does. */
+void grammar_state_reset(struct grammar_state *, bool first);
 
 /* Bits of the tokens that may follow, [(vocab_n + 31) / 32], bit id % 32 of
  * word id / 32; end-of-generation ids are set when the text may end here.

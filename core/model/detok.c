@@ -30,6 +30,11 @@ struct str vocab_bytes(const struct vocab *v, int32_t id)
     return piece_of(v, id, false);
 }
 
+bool vocab_strips_space(const struct vocab *v)
+{
+    return v->spm && v->add_space;
+}
+
 /* SPM puts a space in front of a text; the first token that is text gives it
  * back. Control and unknown tokens before it do not count as text. */
 static struct str without_lead(const struct vocab *v, struct detok *d, int32_t id, struct str s)

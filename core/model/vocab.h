@@ -68,5 +68,6 @@ void detok_finish(struct detok *, struct buf *out);
 void vocab_piece(const struct vocab *, int32_t id, bool special, struct buf *out);
 /* The same without control tokens, borrowed from the vocabulary. */
 struct str vocab_bytes(const struct vocab *, int32_t id);
+bool vocab_strips_space(const struct vocab *);   /* whether detok ever drops a first space */
 
 #endif
