@@ -20,9 +20,9 @@ struct kept {
 int walk_open(struct walk *w, struct grammar_auto *a, const struct prog *p,
               const struct grammar_vocab *v)
 {
-    *w = (struct walk){ .a = a, .p = p, .v = v };
+    *w = (struct walk){ .a = a, .base = auto_base(a), .p = p, .v = v };
     w->ret = calloc(WALK_MAX_RETURN, sizeof *w->ret);
-    w->level = calloc((size_t)v->max_depth + 1, sizeof *w->level);
+    w->level = calloc((size_t)v->max_depth + 2, sizeof *w->level);
     w->resume = calloc(WALK_MAX_RESUME, sizeof *w->resume);
     w->bits = calloc((size_t)v->n_word + 1, sizeof *w->bits);
     return w->ret && w->level && w->resume && w->bits ? 0 : ERR_NOMEM;
@@ -42,7 +42,7 @@ static int push(struct walk *w, uint32_t op, uint32_t *stack)
 {
     const uint32_t depth = w->ret[*stack].depth + 1;
     if (w->open && depth > WALK_MAX_ROOM)
-        return WALK_CONTEXT;
+        return WALK_DEEP;
     if (depth > GRAMMAR_MAX_DEPTH || w->n_ret + 1 == WALK_MAX_RETURN)
         return WALK_DEAD;
     w->ret[++w->n_ret] = (struct ret){ op, *stack, depth };
@@ -66,7 +66,7 @@ uint32_t walk_begin(struct walk *w, const uint32_t *op, uint32_t n)
  * there is a return, joins what comes after it. */
 int walk_land(struct walk *w, struct step s, struct at *at)
 {
-    uint64_t *const base = auto_base(w->a);
+    uint64_t *const base = w->base;
     uint32_t stack = at->stack;
     for (;;) {
         if (s.to == AUTO_DEAD)
@@ -99,7 +99,7 @@ int walk_land(struct walk *w, struct step s, struct at *at)
 static inline int step_of(struct walk *w, uint32_t front, uint8_t byte, struct step *s)
 {
     const uint32_t class = w->p->class_of[byte];
-    *s = front_at(auto_base(w->a), front)->step[class];
+    *s = front_at(w->base, front)->step[class];
     return s->to ? 0 : auto_build(w->a, front, class, s);
 }
 
@@ -120,43 +120,60 @@ int walk_bytes(struct walk *w, struct str text, struct at *at)
 
 /* ---- the tree ---- */
 
+/* Most nodes have no token or one, and which is anybody's guess: that case has
+ * no branch. tok[] has an entry more than there are tokens. */
 static inline void add_tokens(const struct walk *w, uint32_t node, uint32_t *mask)
 {
     const struct trie_node *const n = &w->v->node[node];
-    for (uint32_t t = n[0].tok; t < n[1].tok; t++) {
-        const uint32_t id = (uint32_t)w->v->tok[t];
+    const uint32_t count = n[1].tok - n[0].tok;
+    const uint32_t first = (uint32_t)w->v->tok[n->tok];
+    mask[first / 32] |= (uint32_t)(count > 0) << (first % 32);
+    for (uint32_t t = 1; t < count; t++) {
+        const uint32_t id = (uint32_t)w->v->tok[n->tok + t];
         mask[id / 32] |= (uint32_t)1 << (id % 32);
     }
 }
 
-static int note_resume(struct walk *w, uint32_t node, struct at at)
+static inline void set_level(const struct walk *w, struct level *l, struct at at)
 {
-    if (at.stack || w->n_resume == WALK_MAX_RESUME)
-        return WALK_CONTEXT;
-    w->resume[w->n_resume++] = (struct resume){ node, at.front };
-    return 0;
+    const struct front *const f = front_at(w->base, at.front);
+    *l = (struct level){ f->step, at, w->n_ret, f->n_place + 1u };
+}
+
+/* A step that changes the stack, at a node of the tree. With the stack open a
+ * node that needs a return is noted, and left: WALK_DEAD. */
+static int land_at(struct walk *w, uint32_t node, struct step s, struct at *at)
+{
+    const int rc = walk_land(w, s, at);
+    if (rc != WALK_CONTEXT)
+        return rc;
+    if (w->n_resume == WALK_MAX_RESUME)
+        return WALK_DEEP;
+    w->resume[w->n_resume++] = (struct resume){ node, at->front };
+    return WALK_DEAD;
 }
 
 /* The tokens of nodes from..to-1, which hang under one parent, where the text
- * stands at `at`. WALK_CONTEXT: the stack is open, and what is missing is more
- * than one return. */
+ * stands at `at`. */
 static int walk_tree(struct walk *w, uint32_t from, uint32_t to, struct at at, uint32_t *mask)
 {
     if (from == to)
         return 0;
-    uint64_t *const base = auto_base(w->a);
-    const uint32_t top = w->v->node[from].depth;
-    w->level[0] = (struct level){ at, w->n_ret };
+    const struct trie_node *const node = w->v->node;
+    const uint8_t *const class_of = w->p->class_of;
+    uint64_t *const base = w->base;
+    const uint32_t top = node[from].depth;
+    set_level(w, w->level, at);
     for (uint32_t i = from; i < to;) {
-        const struct trie_node *const n = &w->v->node[i];
+        const struct trie_node *const n = &node[i];
         struct level *const l = &w->level[n->depth - top];
-        w->work += front_at(base, l->at.front)->n_place + 1u;
-        if (w->work > WALK_MAX_WORK)
-            return WALK_OVER;
-        struct step s;
-        int rc = step_of(w, l->at.front, n->byte, &s);
+        struct step s = l->step[class_of[n->byte]];
+        w->work += l->cost;
+        int rc = s.to ? 0 : auto_build(w->a, l->at.front, class_of[n->byte], &s);
         if (rc)
             return rc;
+        if (w->work > WALK_MAX_WORK)
+            return WALK_OVER;
         if (s.to == AUTO_DEAD) {
             i = n->skip;
             continue;
@@ -164,10 +181,7 @@ static int walk_tree(struct walk *w, uint32_t from, uint32_t to, struct at at, u
         struct at next = { s.to, l->at.stack };
         w->n_ret = l->n_ret;
         if (s.push || front_at(base, s.to)->pop) {
-            next.front = 0;
-            rc = walk_land(w, s, &next);
-            if (rc == WALK_CONTEXT && next.front)
-                rc = note_resume(w, i, next) ? WALK_CONTEXT : WALK_DEAD;
+            rc = land_at(w, i, s, &next);
             if (rc == WALK_DEAD) {
                 i = n->skip;
                 continue;
@@ -175,8 +189,8 @@ static int walk_tree(struct walk *w, uint32_t from, uint32_t to, struct at at, u
             if (rc)
                 return rc;
         }
-        l[1] = (struct level){ next, w->n_ret };
         add_tokens(w, i, mask);
+        set_level(w, l + 1, next);
         i++;
     }
     return 0;
@@ -193,7 +207,7 @@ static struct resume *kept_resume(struct kept *k)
  * kept is marked, so that nobody tries again. */
 static int keep(struct walk *w, uint32_t front)
 {
-    struct front *const f = front_at(auto_base(w->a), front);
+    struct front *const f = front_at(w->base, front);
     const uint32_t n_word = w->v->n_word;
     const uint32_t n_ret = w->n_ret;
     w->open = true;
@@ -203,7 +217,7 @@ static int keep(struct walk *w, uint32_t front)
     w->open = false;
     w->n_ret = n_ret;
     w->work = 0;
-    if (rc == WALK_CONTEXT || rc == WALK_OVER) {
+    if (rc == WALK_DEEP || rc == WALK_OVER) {
         f->mask = rc == WALK_OVER ? MASK_OVER : MASK_NONE;
         return 0;
     }
@@ -213,7 +227,7 @@ static int keep(struct walk *w, uint32_t front)
     const uint32_t at = auto_alloc(w->a, sizeof(struct kept) + n_bytes + n_word * sizeof *w->bits);
     if (!at)
         return AUTO_FULL;
-    struct kept *const k = (void *)(auto_base(w->a) + at);
+    struct kept *const k = (void *)(w->base + at);
     *k = (struct kept){ w->n_resume, 0 };
     memcpy(kept_resume(k), w->resume, n_bytes);
     memcpy(kept_resume(k) + w->n_resume, w->bits, n_word * sizeof *w->bits);
@@ -253,7 +267,7 @@ static int resume(struct walk *w, struct kept *k, uint32_t stack, uint32_t *mask
 
 int walk_mask(struct walk *w, struct at at, uint32_t *mask)
 {
-    struct front *const f = front_at(auto_base(w->a), at.front);
+    struct front *const f = front_at(w->base, at.front);
     const int rc = f->mask ? 0 : keep(w, at.front);
     if (rc)
         return rc;
@@ -261,7 +275,7 @@ int walk_mask(struct walk *w, struct at at, uint32_t *mask)
         return WALK_OVER;
     if (f->mask == MASK_NONE || w->ret[at.stack].depth + WALK_MAX_ROOM > GRAMMAR_MAX_DEPTH)
         return walk_tree(w, 0, w->v->n_node, at, mask);
-    struct kept *const k = (void *)(auto_base(w->a) + f->mask);
+    struct kept *const k = (void *)(w->base + f->mask);
     const uint32_t *const bits = (const void *)(kept_resume(k) + k->n_resume);
     for (uint32_t i = 0; i < w->v->n_word; i++)
         mask[i] |= bits[i];

@@ -17,7 +17,8 @@ enum {
 
 enum walk_status {                  /* beside 0 and AUTO_FULL                             */
     WALK_DEAD = 2,                  /* the byte is not allowed                            */
-    WALK_CONTEXT,                   /* depends on returns that are not known here         */
+    WALK_CONTEXT,                   /* the stack is open, and a return is needed          */
+    WALK_DEEP,                      /* the stack is open, and the token adds too much     */
     WALK_OVER                       /* too much work                                      */
 };
 
@@ -36,12 +37,15 @@ struct resume {
 };
 
 struct level {
+    const struct step *step;        /* of its front                                       */
     struct at at;
     uint32_t n_ret;                 /* returns in use there                               */
+    uint32_t cost;                  /* of a step from there                               */
 };
 
 struct walk {
     struct grammar_auto *a;
+    uint64_t *base;                 /* auto_base                                          */
     const struct prog *p;
     const struct grammar_vocab *v;
     bool open;                      /* returns below the bottom are not known             */
@@ -49,7 +53,7 @@ struct walk {
     uint32_t work;
     uint32_t n_resume;
     struct ret *ret;                /* [WALK_MAX_RETURN] from 1                           */
-    struct level *level;            /* [max_depth + 1]                                    */
+    struct level *level;            /* [max_depth + 2]                                    */
     struct resume *resume;          /* [WALK_MAX_RESUME]                                  */
     uint32_t *bits;                 /* [n_word] a mask in the making                      */
 };
