@@ -30,6 +30,7 @@ struct conf {
     char *socket_mode;            /* of a Unix socket, octal                   */
     char *cors_origin;            /* "", "*", or a list                        */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
+    uint32_t deadline_s;          /* a request may take; 0: no limit           */
     uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */
     /* [model] */
     char *model_path;             /* GGUF file; empty: the embedded default    */

@@ -70,6 +70,8 @@ const struct conf_key conf_key[] = {
          "Origins whose web pages may call, with spaces between, or *; empty: none."),
     NUMBER("server", "drain_s", drain_s, "30", 0, 3600,
            "Seconds that running requests get to finish after SIGTERM."),
+    NUMBER("server", "deadline_s", deadline_s, "0", 0, 86400,
+           "Seconds that a request may take if it does not say timeout_ms itself; 0: no limit."),
     NUMBER("server", "watchdog_s", watchdog_s, "90", 0, 86400,
            "Seconds that one call of a device may take before bitnetd counts as stalled; 0: any."),
 

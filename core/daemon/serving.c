@@ -65,6 +65,7 @@ void serving_ready(struct bitnetd *d)
         .id = d->model_id, .created = (int64_t)time(NULL), .engine = d->engine,
         .vocab = d->model->vocab, .max_new_default = d->conf.max_new_default,
         .seed = d->conf.seed, .seed_random = d->conf.seed_random,
+        .n_embd = d->model->hp.n_embd, .deadline_s = d->conf.deadline_s,
         .chat = d->chat,
     };
     serve_ready(d->serve, &m);

@@ -7,40 +7,8 @@
 
 /* ---- reading ---- */
 
-static int read_prompt(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
-{
-    static const char want[] = "a string, an array of token ids, or an array of up to 16 of these";
-    struct api_completion *c = to;
-    if (json_is_string(j)) {
-        c->n_prompt = 1;
-        return api_read_text(in, j, f, &c->prompt[0].text);
-    }
-    const size_t n = json_array_size(j);
-    if (!n)
-        return json_is_array(j) ? api_bad_value(in, "the array is empty") : api_wrong_type(in, want);
-    if (json_is_integer(json_array_get(j, 0))) {
-        c->n_prompt = 1;
-        c->prompt[0].is_token = true;
-        return api_read_ids(in, j, f, &c->prompt[0].ids);
-    }
-    if (n > API_MAX_PROMPT)
-        return api_bad_value(in, "%zu prompts, at most %d are taken", n, API_MAX_PROMPT);
-    int rc = 0;
-    for (size_t i = 0; !rc && i < n; i++) {
-        const json_t *v = json_array_get(j, i);
-        const size_t at = api_enter_index(in, i);
-        c->prompt[i].is_token = json_is_array(v);
-        rc = json_is_string(v)  ? api_read_text(in, v, f, &c->prompt[i].text)
-             : json_is_array(v) ? api_read_ids(in, v, f, &c->prompt[i].ids)
-                                : api_wrong_type(in, "a string or an array of token ids");
-        api_leave(in, at);
-    }
-    c->n_prompt = (unsigned)n;
-    return rc;
-}
-
-/* ---- fields of OpenAI's that would change the answer and that we lack: the
- * value that changes nothing is accepted, any other is refused ---- */
+/* Fields of OpenAI's that would change the answer and that we lack: the
+ * value that changes nothing is accepted, any other is refused. */
 
 static int only_n(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
@@ -68,7 +36,7 @@ static int read_logprobs(struct api_in *in, const json_t *j, const struct api_fi
 }
 
 static const struct api_field field[] = {
-    { "prompt", read_prompt, 0, 0, 0 },
+    { "prompt", api_read_prompts, offsetof(struct api_completion, prompt), 0, API_MAX_PROMPT },
     { "max_tokens", api_read_u32, offsetof(struct api_completion, common.gen.max_new), 0,
       API_MAX_NEW },
     { "logprobs", read_logprobs, offsetof(struct api_completion, common.gen), 0, REQUEST_MAX_TOP },
@@ -103,7 +71,7 @@ int api_parse_completion(const char *body, size_t n, struct arena *arena,
     int rc = api_read_common(&in, root, &out->common);
     if (!rc)
         rc = api_read_fields(&in, root, field, sizeof field / sizeof *field, out);
-    if (!rc && !out->n_prompt)
+    if (!rc && !out->prompt.n)
         rc = api_missing(&in, "prompt");
     if (!rc)
         rc = check_length(&in, root, out);
@@ -161,7 +129,7 @@ static void add_prompt(const struct gen *g, const struct gen_choice *c, struct b
                        struct logprob_list *list)
 {
     const struct api_completion *q = g->own;
-    const struct api_prompt *p = &q->prompt[c->index / g->params.n];
+    const struct api_prompt *p = &q->prompt.p[c->index / g->params.n];
     const struct vocab *v = g->model->vocab;
     struct detok d = { 0 };
     struct buf read = { 0 };
@@ -268,17 +236,6 @@ static const struct dialect completions = {
     .error_event = api_put_error_event, .whole = whole,
 };
 
-static int add_prompts(struct gen *g, const struct api_completion *c, struct api_error *e)
-{
-    int rc = 0;
-    for (unsigned i = 0; !rc && i < c->n_prompt; i++) {
-        const struct api_prompt *p = &c->prompt[i];
-        rc = p->is_token ? gen_add(g, p->ids.id, p->ids.n, e)
-                         : gen_add_text(g, p->text, VOCAB_BOS | VOCAB_SPECIAL, e);
-    }
-    return rc;
-}
-
 static enum answer start(struct exchange *x)
 {
     struct gen *g = gen_open(x, &completions);
@@ -293,7 +250,7 @@ static enum answer start(struct exchange *x)
     buf_free(&x->body);
     g->stream = c->common.stream;
     g->params = c->common.gen;
-    if (add_prompts(g, c, &e))
+    if (api_add_prompts(g, &c->prompt, VOCAB_BOS | VOCAB_SPECIAL, &e))
         return api_refuse_error(x, &e);
     return gen_start(g);
 }

@@ -4,19 +4,13 @@
 
 #include "core/serve/api_json.h"
 #include "core/serve/api_params.h"
+#include "core/serve/api_prompt.h"
 
 enum { API_MAX_PROMPT = 16 };     /* prompts in one request                    */
 
-struct api_prompt {
-    bool is_token;
-    struct str text;
-    struct api_ids ids;
-};
-
 struct api_completion {
     struct api_common common;
-    struct api_prompt prompt[API_MAX_PROMPT];
-    unsigned n_prompt;            /* at least one                              */
+    struct api_prompts prompt;    /* at least one                              */
     bool echo;
 };
 

@@ -87,7 +87,7 @@ static int read_logit_bias(struct api_in *in, const json_t *j, const struct api_
     return 0;
 }
 
-static int read_priority(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+int api_read_priority(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
     static const char *const name[] = { "low", "normal", "high" };
@@ -190,10 +190,10 @@ static const struct api_field gen_field[] = {
     { "presence_penalty", api_read_sample, GEN(sample.presence_penalty), 0, 0 },
     { "frequency_penalty", api_read_sample, GEN(sample.frequency_penalty), 0, 0 },
     { "logit_bias", read_logit_bias, GEN(sample), 0, 0 },
-    { "priority", read_priority, GEN(priority), 0, 0 },
+    { "priority", api_read_priority, GEN(priority), 0, 0 },
     { "n_draft", api_read_u32, GEN(n_draft), 0, REQUEST_MAX_DRAFT },
     { "cache_prompt", read_cache_prompt, GEN(no_cache), 0, 0 },
-    { "timeout_ms", api_read_u32, GEN(timeout_ms), 1, 86400000 },
+    { "timeout_ms", api_read_u32, GEN(timeout_ms), 1, API_MAX_TIMEOUT_MS },
 };
 
 static const struct api_field common_field[] = {     /* stream before its options */

@@ -8,7 +8,10 @@
 #include "core/serve/api_json.h"
 #include "core/serve/gen.h"
 
-enum { API_MAX_STOP = 16 };       /* a request's own; templates add theirs     */
+enum {
+    API_MAX_STOP = 16,            /* a request's own; templates add theirs     */
+    API_MAX_TIMEOUT_MS = 86400000 /* a day                                     */
+};
 
 enum api_format { API_TEXT, API_JSON_OBJECT, API_JSON_SCHEMA, API_GRAMMAR };
 
@@ -27,9 +30,10 @@ struct api_common {
 int api_read_common(struct api_in *, const json_t *root, struct api_common *out);
 
 /* For other dialects: a format's object with type and what belongs to it, into
- * an api_common at `to`; a text or an array of texts into gen's stop, from
+ * an api_common at `to`; a name into an enum priority; a text or an array of texts into gen's stop, from
  * gen_params at `to`. */
 int api_read_format(struct api_in *, const json_t *, const struct api_field *, void *to);
+int api_read_priority(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_stop(struct api_in *, const json_t *, const struct api_field *, void *to);
 /* One float of gen_params.sample (at: offset in gen_params), held against
  * sample_check. */

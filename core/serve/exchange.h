@@ -119,6 +119,8 @@ enum answer api_refuse_memory(struct exchange *);
 extern const struct route api_completions_route[];
 extern const struct route api_chat_route[];
 extern const struct route api_models_route[];
+extern const struct route api_embed_route[];
+extern const struct route api_text_route[];
 extern const struct route health_route[];
 extern const struct route metrics_route[];
 

@@ -26,6 +26,7 @@ struct gen *gen_open(struct exchange *x, const struct dialect *d)
     sodium_bin2hex(hex, sizeof hex, raw, sizeof raw);
     snprintf(g->id, sizeof g->id, "%s%s", d->id_prefix, hex);
     g->dialect = d;
+    g->at = "prompt";
     g->x = x;
     g->model = serve_model(x->serve);
     g->created = (int64_t)time(NULL);
@@ -43,34 +44,42 @@ int gen_check_model(const struct gen *g, const char *model, struct api_error *e)
     return ERR_ARG;
 }
 
-static int refuse_prompt(struct api_error *e, int rc, const char *code, const char *text)
+static int refuse_memory(struct api_error *e)
 {
-    const unsigned status = rc == ERR_ARG ? 400 : 500;
-    *e = (struct api_error){ .status = status, .code = code };
-    if (status == 400)
-        snprintf(e->param, sizeof e->param, "prompt");
-    snprintf(e->message, sizeof e->message, "%s", *text ? text : "no memory for the request");
+    *e = (struct api_error){ .status = 500, .message = "no memory for the request" };
+    return ERR_NOMEM;
+}
+
+/* The engine calls it "prompt"; the client, what the dialect says. */
+static int refuse_prompt(const struct gen *g, int rc, const char *code, const char *text,
+                         struct api_error *e)
+{
+    if (rc == ERR_NOMEM)
+        return refuse_memory(e);
+    *e = (struct api_error){ .status = rc == ERR_ARG ? 400 : 500, .code = code };
+    snprintf(e->param, sizeof e->param, "%s", g->at);
+    const size_t skip = strncmp(text, "prompt: ", 8) ? 0 : 8;
+    snprintf(e->message, sizeof e->message, "%s: %s", g->at, text + skip);
     return rc;
 }
 
 static int refuse_length(const struct gen *g, struct api_error *e)
 {
     char text[128];
-    snprintf(text, sizeof text,
-             "prompt: too long; prompt and answer share %u tokens, and the answer needs one",
+    snprintf(text, sizeof text, "too long; prompt and answer share %u tokens, and the answer needs one",
              engine_n_ctx(g->model->engine));
-    return refuse_prompt(e, ERR_ARG, "context_length_exceeded", text);
+    return refuse_prompt(g, ERR_ARG, "context_length_exceeded", text, e);
 }
 
 int gen_add(struct gen *g, const int32_t *id, size_t n, struct api_error *e)
 {
     if (!n)
-        return refuse_prompt(e, ERR_ARG, "invalid_value", "prompt: holds no token");
+        return refuse_prompt(g, ERR_ARG, "invalid_value", "holds no token", e);
     if (n >= engine_n_ctx(g->model->engine))
         return refuse_length(g, e);
     struct gen_prompt *p = realloc(g->prompt, (g->n_prompt + 1) * sizeof *p);
     if (!p)
-        return refuse_prompt(e, ERR_NOMEM, NULL, "");
+        return refuse_memory(e);
     g->prompt = p;
     g->prompt[g->n_prompt++] = (struct gen_prompt){ id, (uint32_t)n };
     return 0;
@@ -85,12 +94,12 @@ int gen_add_text(struct gen *g, struct str text, unsigned flags, struct api_erro
     if (rc == ERR_LIMIT)
         rc = refuse_length(g, e);
     else if (rc)
-        refuse_prompt(e, rc, NULL, err.text);
+        refuse_prompt(g, rc, "invalid_value", err.text, e);
     int32_t *id = rc ? NULL : arena_alloc(&g->arena, t.n ? t.n : 1, sizeof *id);
     if (id && t.n)
         memcpy(id, t.id, t.n * sizeof *id);
     if (!rc)
-        rc = id ? gen_add(g, id, t.n, e) : refuse_prompt(e, ERR_NOMEM, NULL, "");
+        rc = id ? gen_add(g, id, t.n, e) : refuse_memory(e);
     free(t.id);
     return rc;
 }
@@ -135,13 +144,13 @@ static int open_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
     const uint32_t max_new = one ? 1 : p->max_new ? p->max_new : g->model->max_new_default;
     int rc = request_open(&c->req, max_new < n_ctx ? max_new : n_ctx);
     if (rc)
-        return refuse_prompt(e, rc, NULL, "");
+        return refuse_memory(e);
     c->req_open = true;
     fill_request(g, c);
     struct err err = { 0 };
     rc = reply_open(&c->reply, g->model->engine, &c->req, g->model->vocab, p->stop, p->n_stop, &err);
     if (rc)
-        return refuse_prompt(e, rc, NULL, err.text);
+        return refuse_prompt(g, rc, "invalid_value", err.text, e);
     c->reply.keep_tok = p->logprob;
     c->reply_open = true;
     return 0;
@@ -177,7 +186,7 @@ static int open_choices(struct gen *g, struct api_error *e)
     const unsigned n = g->n_prompt * g->params.n;
     g->choice = calloc(n, sizeof *g->choice);
     if (!g->choice)
-        return refuse_prompt(e, ERR_NOMEM, NULL, "");
+        return refuse_memory(e);
     g->n_choice = n;
     if (!g->params.has_seed) {
         g->params.sample.seed = g->model->seed;
@@ -189,7 +198,7 @@ static int open_choices(struct gen *g, struct api_error *e)
         g->choice[i].prompt = &g->prompt[i / g->params.n];
         g->choice[i].own = arena_alloc(&g->arena, 1, g->dialect->choice_size + 1);
         rc = g->choice[i].own ? open_choice(g, &g->choice[i], e)
-                              : refuse_prompt(e, ERR_NOMEM, NULL, "");
+                              : refuse_memory(e);
     }
     return rc;
 }
@@ -197,12 +206,13 @@ static int open_choices(struct gen *g, struct api_error *e)
 static int refuse_submit(const struct gen *g, int rc, const struct err *err, struct api_error *e)
 {
     const bool ready = serve_state(g->x->serve) == SERVE_READY;
-    refuse_prompt(e, rc, NULL, err->text);
+    refuse_prompt(g, rc, "invalid_value", err->text, e);
     if (rc == ERR_LIMIT && ready)
         *e = (struct api_error){ .status = 429, .code = "queue_full" };
     else if (rc == ERR_LIMIT || rc == ERR_DEVICE)
         *e = (struct api_error){ .status = 503, .code = ready ? NULL : "shutting_down" };
-    snprintf(e->message, sizeof e->message, "%s", err->text);
+    if (e->status != 400)
+        snprintf(e->message, sizeof e->message, "%s", err->text);
     return rc;
 }
 

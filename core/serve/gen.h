@@ -101,6 +101,7 @@ struct gen {
     const struct serve_model *model;
     struct arena arena;           /* lives as long as the gen                  */
     void *own;                    /* the dialect's                             */
+    const char *at;               /* the field that holds the prompts          */
     char id[64];                  /* prefix and 32 hex digits                  */
     int64_t created;              /* seconds since 1970                        */
     bool stream;
@@ -125,7 +126,7 @@ int gen_add(struct gen *, const int32_t *id, size_t n, struct api_error *);
 /* Text to ids in the arena, and gen_add. flags: VOCAB_*. */
 int gen_add_text(struct gen *, struct str text, unsigned flags, struct api_error *);
 /* 400 when the model's template is not known. */
-int gen_check_chat(const struct gen *, struct api_error *);
+int gen_check_chat(const struct serve_model *, struct api_error *);
 /* A conversation; what ends its model's turns ends the answer too. Once, after
  * params has the request's stop strings. */
 int gen_add_chat(struct gen *, const struct chat_in *, struct api_error *);

@@ -40,14 +40,14 @@ static void add_ends(struct gen *g)
     g->n_end = chat_end_ids(g->model->chat, g->model->vocab, g->end_id);
 }
 
-int gen_check_chat(const struct gen *g, struct api_error *e)
+int gen_check_chat(const struct serve_model *m, struct api_error *e)
 {
-    return g->model->chat ? 0 : refuse_template(e);
+    return m->chat ? 0 : refuse_template(e);
 }
 
 int gen_add_chat(struct gen *g, const struct chat_in *in, struct api_error *e)
 {
-    int rc = gen_check_chat(g, e);
+    int rc = gen_check_chat(g->model, e);
     if (rc)
         return rc;
     struct err err = { 0 };
@@ -55,6 +55,7 @@ int gen_add_chat(struct gen *g, const struct chat_in *in, struct api_error *e)
     rc = chat_encode(g->model->chat, g->model->vocab, in, engine_n_ctx(g->model->engine) - 1, &t,
                      &err);
     int32_t *id = rc ? NULL : arena_alloc(&g->arena, t.n + 1, sizeof *id);
+    g->at = "messages";
     if (rc || !id)
         rc = refuse_messages(g, rc ? rc : ERR_NOMEM, rc ? err.text : "no memory for the request", e);
     else {

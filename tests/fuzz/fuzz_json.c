@@ -35,12 +35,12 @@ static void check_params(const struct gen_params *p)
 
 static void check_accepted(const struct api_completion *q)
 {
-    require(q->n_prompt >= 1 && q->n_prompt <= API_MAX_PROMPT);
+    require(q->prompt.n >= 1 && q->prompt.n <= API_MAX_PROMPT);
     check_params(&q->common.gen);
     require(q->common.stream || !q->common.include_usage);
-    for (unsigned i = 0; i < q->n_prompt; i++)
-        for (uint32_t k = 0; k < q->prompt[i].ids.n; k++)
-            require(q->prompt[i].ids.id[k] >= 0);
+    for (unsigned i = 0; i < q->prompt.n; i++)
+        for (uint32_t k = 0; k < q->prompt.p[i].ids.n; k++)
+            require(q->prompt.p[i].ids.id[k] >= 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         api_put_error(&out, &error);
     } else {
         check_accepted(&q);
-        api_put(&out, json_pack("[o]", api_text(q.prompt[0].text.p, q.prompt[0].text.n)));
+        api_put(&out, json_pack("[o]", api_text(q.prompt.p[0].text.p, q.prompt.p[0].text.n)));
     }
     require_json(&out);
     /* The bytes themselves as generated text. */

@@ -26,10 +26,10 @@ START_TEST(json_least_request_has_the_defaults)
     const struct sample_params d = SAMPLE_DEFAULT;
     ck_assert_int_eq(parse("{\"prompt\":\"a\\u0000b\"}"), 0);
     ck_assert_uint_eq(error.status, 0);
-    ck_assert_uint_eq(q.n_prompt, 1);
-    ck_assert(!q.prompt[0].is_token);
-    ck_assert_uint_eq(q.prompt[0].text.n, 3);
-    ck_assert_mem_eq(q.prompt[0].text.p, "a\0b", 3);
+    ck_assert_uint_eq(q.prompt.n, 1);
+    ck_assert(!q.prompt.p[0].is_token);
+    ck_assert_uint_eq(q.prompt.p[0].text.n, 3);
+    ck_assert_mem_eq(q.prompt.p[0].text.p, "a\0b", 3);
     ck_assert_ptr_null(q.common.model);
     ck_assert_uint_eq(GEN.max_new, 0);
     ck_assert(GEN.sample.temperature == d.temperature && GEN.sample.top_k == d.top_k &&
@@ -50,11 +50,11 @@ START_TEST(json_full_request_sets_every_field)
         "\"n\":1,\"best_of\":1,\"logprobs\":null,\"presence_penalty\":0,\"frequency_penalty\":0.0,"
         "\"suffix\":null,\"logit_bias\":{},\"user\":7,\"unknown\":[[{}]]}"), "%s", error.message);
     ck_assert_str_eq(q.common.model, "m");
-    ck_assert_uint_eq(q.n_prompt, 3);
-    ck_assert(!q.prompt[0].is_token && q.prompt[1].is_token && !q.prompt[2].is_token);
-    ck_assert_uint_eq(q.prompt[1].ids.n, 2);
-    ck_assert_int_eq(q.prompt[1].ids.id[1], INT32_MAX);
-    ck_assert_uint_eq(q.prompt[2].text.n, 0);
+    ck_assert_uint_eq(q.prompt.n, 3);
+    ck_assert(!q.prompt.p[0].is_token && q.prompt.p[1].is_token && !q.prompt.p[2].is_token);
+    ck_assert_uint_eq(q.prompt.p[1].ids.n, 2);
+    ck_assert_int_eq(q.prompt.p[1].ids.id[1], INT32_MAX);
+    ck_assert_uint_eq(q.prompt.p[2].text.n, 0);
     ck_assert_uint_eq(GEN.max_new, 1048576);
     ck_assert(GEN.sample.temperature == 0 && GEN.sample.top_p == 1 && GEN.sample.min_p == 0.5f);
     ck_assert_uint_eq(GEN.sample.top_k, UINT32_MAX);
@@ -78,8 +78,8 @@ END_TEST
 START_TEST(json_one_list_of_ids_is_one_prompt)
 {
     ck_assert_int_eq(parse("{\"prompt\":[5,6,7],\"repeat_penalty\":2,\"stop\":\"x\"}"), 0);
-    ck_assert_uint_eq(q.n_prompt, 1);
-    ck_assert_uint_eq(q.prompt[0].ids.n, 3);
+    ck_assert_uint_eq(q.prompt.n, 1);
+    ck_assert_uint_eq(q.prompt.p[0].ids.n, 3);
     ck_assert(GEN.sample.repeat_penalty == 2 && GEN.n_stop == 1);
 }
 END_TEST
@@ -110,7 +110,7 @@ static const struct {
     { "{\"prompt\":[1.5]}", "prompt[0]", "prompt[0]: must be a string" },
     { "{\"prompt\":[[1,[2]]]}", "prompt[0]", "element 1 is not a token id" },
     { "{\"prompt\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\","
-      "\"\"]}", "prompt", "17 prompts, at most 16" },
+      "\"\"]}", "prompt", "17 texts, at most 16" },
     { "{\"prompt\":\"a\",\"model\":1}", "model", "model: must be a string" },
     { "{\"prompt\":\"a\",\"model\":\"a\\u0000\"}", "model", "NUL" },
     { "{\"prompt\":\"a\",\"max_tokens\":0}", "max_tokens", "from 1 to 1048576" },
@@ -161,7 +161,7 @@ START_TEST(json_depth_inside_a_string_does_not_count)
 {
     ck_assert_msg(!parse("{\"prompt\":\"[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[[[[[\"}"), "%s",
                   error.message);
-    ck_assert_uint_eq(q.prompt[0].text.n, 36);
+    ck_assert_uint_eq(q.prompt.p[0].text.n, 36);
 }
 END_TEST
 

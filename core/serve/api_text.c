@@ -1,0 +1,195 @@
+/* api_text.c - text to tokens and back, without the engine. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/utf8.h"
+#include "core/serve/api_chat.h"
+#include "core/serve/exchange.h"
+
+/* ---- what the three have in common ---- */
+
+struct text_in {
+    struct str content;
+    struct api_ids tokens;
+    bool add_special;             /* BOS in front, if the model wants one      */
+    bool parse_special;           /* control tokens in the text are recognised */
+    bool with_pieces;
+    bool skip_special;            /* control tokens are not written out        */
+};
+
+static int read_text(struct exchange *x, const struct api_field *f, unsigned n, struct arena *arena,
+                     struct text_in *to, struct api_error *e)
+{
+    struct api_in in;
+    json_t *root = api_open(&in, x->body.p, x->body.n, arena, e);
+    if (!root)
+        return ERR_ARG;
+    int rc = api_read_fields(&in, root, f, n, to);
+    if (!rc && !to->content.p && !to->tokens.id)
+        rc = api_missing(&in, f[0].name);
+    json_decref(root);
+    return rc;
+}
+
+static enum answer answer(struct exchange *x, struct arena *arena, json_t *j)
+{
+    arena_free(arena);
+    x->status = 200;
+    api_put(&x->out, j);
+    return x->out.failed ? api_refuse_memory(x) : ANSWER_DONE;
+}
+
+static enum answer refuse(struct exchange *x, struct arena *arena, const struct api_error *e)
+{
+    arena_free(arena);
+    return api_refuse_error(x, e);
+}
+
+/* ---- /tokenize ---- */
+
+/* A text, or the bytes of a token that is none. */
+static json_t *piece_json(const struct vocab *v, int32_t id)
+{
+    struct buf b = { 0 };
+    vocab_piece(v, id, true, &b);
+    bool whole = true;
+    for (size_t at = 0, k; whole && at < b.n; at += k) {
+        uint32_t cp;
+        k = utf8_decode(b.p + at, b.n - at, &cp);
+        whole = k;
+    }
+    json_t *j = whole ? api_text(b.n ? b.p : "", b.n) : json_array();
+    for (size_t i = 0; j && !whole && i < b.n; i++)
+        if (json_array_append_new(j, json_integer((unsigned char)b.p[i])))
+            b.failed = true;
+    if (b.failed) {
+        json_decref(j);
+        j = NULL;
+    }
+    buf_free(&b);
+    return j;
+}
+
+static json_t *tokens_json(const struct vocab *v, const struct tokens *t, bool pieces)
+{
+    json_t *list = json_array();
+    bool ok = list;
+    for (size_t i = 0; ok && i < t->n; i++) {
+        json_t *id = json_integer(t->id[i]);
+        if (pieces)
+            id = json_pack("{s:o,s:o}", "id", id, "piece", piece_json(v, t->id[i]));
+        ok = !json_array_append_new(list, id);
+    }
+    if (ok)
+        return json_pack("{s:o,s:I}", "tokens", list, "count", (json_int_t)t->n);
+    json_decref(list);
+    return NULL;
+}
+
+static enum answer tokenize(struct exchange *x)
+{
+    static const struct api_field field[] = {
+        { "content", api_read_text, offsetof(struct text_in, content), 0, 0 },
+        { "add_special", api_read_bool, offsetof(struct text_in, add_special), 0, 0 },
+        { "parse_special", api_read_bool, offsetof(struct text_in, parse_special), 0, 0 },
+        { "with_pieces", api_read_bool, offsetof(struct text_in, with_pieces), 0, 0 },
+    };
+    const struct vocab *v = serve_model(x->serve)->vocab;
+    struct arena arena = { 0 };
+    struct text_in q = { .parse_special = true };
+    struct api_error e;
+    if (read_text(x, field, 4, &arena, &q, &e))
+        return refuse(x, &arena, &e);
+    const unsigned flags = (q.add_special ? (unsigned)VOCAB_BOS : 0) |
+                           (q.parse_special ? (unsigned)VOCAB_SPECIAL : 0);
+    struct tokens t = { 0 };
+    struct err err = { 0 };
+    json_t *j = NULL;
+    if (!vocab_encode(v, q.content.p, q.content.n, flags, 0, &t, &err))
+        j = tokens_json(v, &t, q.with_pieces);
+    free(t.id);
+    return answer(x, &arena, j);
+}
+
+/* ---- /detokenize ---- */
+
+static enum answer detokenize(struct exchange *x)
+{
+    static const struct api_field field[] = {
+        { "tokens", api_read_ids, offsetof(struct text_in, tokens), 0, 0 },
+        { "skip_special", api_read_bool, offsetof(struct text_in, skip_special), 0, 0 },
+    };
+    const struct vocab *v = serve_model(x->serve)->vocab;
+    struct arena arena = { 0 };
+    struct text_in q = { 0 };
+    struct api_error e;
+    if (read_text(x, field, 2, &arena, &q, &e))
+        return refuse(x, &arena, &e);
+    struct buf text = { 0 };
+    struct detok d = { 0 };
+    for (uint32_t i = 0; i < q.tokens.n; i++) {
+        if ((uint32_t)q.tokens.id[i] >= vocab_n(v)) {
+            e = (struct api_error){ .status = 400, .code = "invalid_value", .param = "tokens" };
+            snprintf(e.message, sizeof e.message, "tokens: element %u is %d, the vocabulary has %u", i,
+                     q.tokens.id[i], vocab_n(v));
+            buf_free(&text);
+            return refuse(x, &arena, &e);
+        }
+        detok_feed(v, &d, q.tokens.id[i], !q.skip_special, &text);
+    }
+    detok_finish(&d, &text);
+    json_t *j = text.failed ? NULL : json_pack("{s:o}", "content", api_text(text.n ? text.p : "",
+                                                                            text.n));
+    buf_free(&text);
+    return answer(x, &arena, j);
+}
+
+/* ---- /apply-template ---- */
+
+static int read_chat(struct exchange *x, struct arena *arena, struct api_chat *c, bool *generation,
+                     struct api_error *e)
+{
+    static const struct api_field field[] = { { "add_generation_prompt", api_read_bool, 0, 0, 0 } };
+    struct api_in in;
+    json_t *root = api_open(&in, x->body.p, x->body.n, arena, e);
+    if (!root)
+        return ERR_ARG;
+    int rc = api_read_conversation(&in, root, c);
+    if (!rc)
+        rc = api_read_fields(&in, root, field, 1, generation);
+    json_decref(root);
+    return rc;
+}
+
+static enum answer apply_template(struct exchange *x)
+{
+    const struct serve_model *m = serve_model(x->serve);
+    struct arena arena = { 0 };
+    struct api_chat c = { 0 };
+    struct api_error e;
+    bool generation = true;
+    if (gen_check_chat(m, &e) || read_chat(x, &arena, &c, &generation, &e))
+        return refuse(x, &arena, &e);
+    const struct chat_in in = { .msg = c.msg, .n_msg = c.n_msg, .tool = c.tool, .n_tool = c.n_tool,
+                                .add_generation = generation };
+    struct buf text = { 0 };
+    struct err err = { 0 };
+    const int rc = chat_text(m->chat, &in, &text, &err);
+    json_t *j = rc || text.failed ? NULL : json_pack("{s:o}", "prompt", api_text(text.p, text.n));
+    buf_free(&text);
+    if (!rc || rc == ERR_NOMEM)
+        return answer(x, &arena, j);
+    e = (struct api_error){ .status = 400, .code = "invalid_value", .param = "messages" };
+    snprintf(e.message, sizeof e.message, "%s", err.text);
+    return refuse(x, &arena, &e);
+}
+
+const struct route api_text_route[] = {
+    { "POST", "/tokenize", false, false, SCOPE_READ, tokenize, NULL },
+    { "POST", "/v1/tokenize", false, false, SCOPE_READ, tokenize, NULL },
+    { "POST", "/detokenize", false, false, SCOPE_READ, detokenize, NULL },
+    { "POST", "/v1/detokenize", false, false, SCOPE_READ, detokenize, NULL },
+    { "POST", "/apply-template", false, false, SCOPE_READ, apply_template, NULL },
+    { "POST", "/v1/apply-template", false, false, SCOPE_READ, apply_template, NULL },
+    { .method = NULL }
+};
