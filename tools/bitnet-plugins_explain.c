@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/base/path.h"
-#include "core/engine/forward.h"
+#include "core/engine/engine.h"
 #include "core/model/model.h"
 #include "core/plug/isa.h"
 #include "core/plug/limits.h"
@@ -214,8 +214,8 @@ static int open_all(struct opened *o, const struct args *a, bool anew, struct er
         return rc;
     const struct conf *c = &o->conf;
     const struct forward_conf f = {
-        .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq, .max_out = c->max_seq,
-        .kv_tok = c->kv_tok, .page_tok = c->page_tok, .kv_format = c->kv_format,
+        .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq,
+        .max_out = c->max_seq + ENGINE_MORE_OUT, .kv_tok = c->kv_tok, .page_tok = c->page_tok, .kv_format = c->kv_format,
         .max_mem = (uint64_t)c->max_mem_mib << 20,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear), .pin_attn = or_null(c->pin_attn),

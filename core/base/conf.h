@@ -42,7 +42,7 @@ struct conf {
     char *chat_template;          /* name of one; "auto": as the file says     */
     /* [engine] */
     uint32_t n_ctx;               /* 0: the model's                            */
-    uint32_t max_seq, row_budget, prefill_chunk, max_queue, max_new_default;
+    uint32_t max_seq, row_budget, prefill_chunk, max_queue, max_new_default, draft;
     uint32_t kv_tok, page_tok, kv_format, max_mem_mib;     /* BNP_KV_*         */
     bool prefix_cache;
     uint32_t prefix_cache_mib;    /* 0: all pages that are not needed          */

@@ -104,6 +104,8 @@ const struct conf_key conf_key[] = {
            "MiB of the KV cache that may hold what nobody uses; 0: all that is not needed."),
     NUMBER("engine", "max_new_default", max_new_default, "128", 1, 1 << 20,
            "Tokens to generate when a request has no max_tokens."),
+    NUMBER("engine", "draft", draft, "0", 0, 16,
+           "Tokens guessed from the text so far, and checked in one step; 0: none."),
     NUMBER("engine", "kv_tok", kv_tok, "0", 0, 1 << 28,
            "Tokens of KV cache in all; 0: max_seq times n_ctx."),
     WORDS("engine", "page_tok", CONF_CHOICE, page_tok, "16", page_sizes,

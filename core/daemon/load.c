@@ -160,8 +160,9 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
     const struct conf *c = &d->conf;
     struct buf missing = { 0 };
     const struct forward_conf f = {
-        .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq, .max_out = c->max_seq,
-        .kv_tok = c->kv_tok, .page_tok = c->page_tok, .kv_format = c->kv_format,
+        .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq,
+        .max_out = c->max_seq + ENGINE_MORE_OUT, .kv_tok = c->kv_tok,
+        .page_tok = c->page_tok, .kv_format = c->kv_format,
         .max_mem = (uint64_t)c->max_mem_mib << 20,
         .n_request = c->max_seq + c->max_queue, .prefix_cache = c->prefix_cache,
         .route = { .min_det = c->determinism, .strict = c->strict,
@@ -222,7 +223,7 @@ int load_engine(struct bitnetd *d, struct err *e)
     const struct conf *c = &d->conf;
     const struct engine_conf ec = { .max_seq = c->max_seq, .row_budget = c->row_budget,
                                     .prefill_chunk = c->prefill_chunk, .max_queue = c->max_queue,
-                                    .prefix_cache = c->prefix_cache,
+                                    .n_draft = c->draft, .prefix_cache = c->prefix_cache,
                                     .prefix_cache_size = (uint64_t)c->prefix_cache_mib << 20 };
     return engine_open(&d->engine, d->forward, &ec, e);
 }

@@ -51,6 +51,7 @@ void batch_clear(struct batch *b)
 {
     b->step.n_tok = b->step.n_seq = b->step.n_out = 0;
     b->seq_start[0] = 0;
+    b->hidden = false;
 }
 
 bool batch_add(struct batch *b, const int32_t *id, uint32_t n, uint32_t pos, const int32_t *page,

@@ -16,6 +16,7 @@ struct batch {
     int32_t *id, *pos, *seq_start, *kv_len, *page, *out_row;
     uint32_t *out_k;              /* [max_out] the output's k largest logits   */
                                   /* are enough; 0: all are wanted             */
+    bool hidden;                  /* the hidden state of every row is wanted   */
 };
 
 int batch_open(struct batch *, const struct bnp_limits *, struct err *);

@@ -28,7 +28,8 @@ uint64_t engine_now_us(void)
 
 int request_open(struct request *r, uint32_t max_new)
 {
-    *r = (struct request){ .max_new = max_new, .priority = PRIORITY_NORMAL };
+    *r = (struct request){ .max_new = max_new, .priority = PRIORITY_NORMAL,
+                             .n_draft = REQUEST_DRAFT_CONF };
     return ring_open(&r->out, !max_new ? 1 : max_new < REQUEST_AHEAD ? max_new : REQUEST_AHEAD);
 }
 
@@ -37,6 +38,7 @@ void request_close(struct request *r)
     while (atomic_load_explicit(&r->held, memory_order_acquire))
         sched_yield();            /* the last wake is on its way: microseconds */
     ring_close(&r->out);
+    engine_close_output(r);
 }
 
 static int check_prompt(const struct engine *g, const struct request *r, struct err *e)
@@ -56,19 +58,8 @@ static int check_prompt(const struct engine *g, const struct request *r, struct 
 /* Tokens that the sequence may reach: what is asked, or the whole context. */
 static uint32_t total_tokens(const struct engine *g, const struct request *r)
 {
-    uint32_t room = g->n_ctx - r->n_prompt;
-    return r->n_prompt + (r->max_new < room ? r->max_new : room);
-}
-
-static int check_outputs(const struct request *r, struct err *e)
-{
-    if (r->n_draft > REQUEST_MAX_DRAFT)
-        return err_set(e, ERR_ARG, "n_draft: %u, expected at most %d", r->n_draft,
-                       REQUEST_MAX_DRAFT);
-    if (r->n_top_logprob > REQUEST_MAX_TOP)
-        return err_set(e, ERR_ARG, "top_logprobs: %u, expected at most %d", r->n_top_logprob,
-                       REQUEST_MAX_TOP);
-    return 0;
+    const uint32_t room = g->n_ctx - r->n_prompt, want = r->kind == REQUEST_EMBED ? 1 : r->max_new;
+    return r->n_prompt + (want < room ? want : room);
 }
 
 static int check_request(const struct engine *g, const struct request *r, struct err *e)
@@ -84,7 +75,7 @@ static int check_request(const struct engine *g, const struct request *r, struct
     if (!rc)
         rc = sample_check_ids(&r->sample, g->n_vocab, e);
     if (!rc)
-        rc = check_outputs(r, e);
+        rc = engine_check_output(r, e);
     return rc;
 }
 
@@ -101,6 +92,13 @@ static int check_open(struct engine *g, struct err *e)
     return 0;
 }
 
+/* Of a request that is refused: it holds no pages yet. */
+static void drop_seq(struct engine *g, struct request *r)
+{
+    seq_close(r->seq, &g->forward->kv);
+    r->seq = NULL;
+}
+
 int engine_submit(struct engine *g, struct request *r, struct err *e)
 {
     int rc = check_request(g, r, e);
@@ -108,9 +106,14 @@ int engine_submit(struct engine *g, struct request *r, struct err *e)
         rc = seq_open(&r->seq, &g->forward->kv, r->prompt, r->n_prompt, total_tokens(g, r), e);
     if (rc)
         return rc;
+    if ((rc = engine_open_output(g, r, e))) {
+        drop_seq(g, r);
+        return rc;
+    }
     r->seq->req = r;
+    r->seq->max_draft = r->n_draft == REQUEST_DRAFT_CONF ? g->conf.n_draft : r->n_draft;
     r->seq->priority = (int)r->priority;
-    r->seq->no_cache = r->no_cache;
+    r->seq->no_cache = r->no_cache || r->seq->want_prompt || r->seq->sum;
     r->seq->submit_us = engine_now_us();
     pthread_mutex_lock(&g->lock);
     rc = check_open(g, e);
@@ -120,10 +123,8 @@ int engine_submit(struct engine *g, struct request *r, struct err *e)
         mpsc_push(&g->inbox, &r->node);
     }
     pthread_mutex_unlock(&g->lock);
-    if (rc) {
-        seq_close(r->seq, &g->forward->kv);   /* holds no pages yet */
-        r->seq = NULL;
-    }
+    if (rc)
+        drop_seq(g, r);
     return rc;
 }
 
@@ -151,6 +152,9 @@ static int check_conf(const struct engine_conf *c, const struct bnp_limits *l, s
                        c->row_budget, c->max_seq, l->max_tok);
     if (!c->prefill_chunk)
         return err_set(e, ERR_ARG, "engine.prefill_chunk: 0, expected at least 1");
+    if (c->n_draft > REQUEST_MAX_DRAFT)
+        return err_set(e, ERR_ARG, "engine.draft: %u, expected at most %d", c->n_draft,
+                       REQUEST_MAX_DRAFT);
     if (c->max_queue > UINT32_MAX - c->max_seq)
         return err_set(e, ERR_ARG, "engine.max_queue: %u, expected at most %u", c->max_queue,
                        UINT32_MAX - c->max_seq);
@@ -277,6 +281,8 @@ void engine_stats(struct engine *g, struct engine_stats *s)
         .n_new_tok = atomic_load(&g->n_new_tok),
         .n_done = atomic_load(&g->n_done),
         .n_error = atomic_load(&g->n_error),
+        .n_draft_all = atomic_load(&g->n_draft_all),
+        .n_draft_ok = atomic_load(&g->n_draft_ok),
         .n_recover = atomic_load(&g->n_recover),
         .n_cross = atomic_load(&g->n_cross),
         .cross_size = atomic_load(&g->cross_size),

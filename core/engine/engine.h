@@ -16,6 +16,7 @@
 #include "core/base/mpsc.h"
 #include "core/base/ring.h"
 #include "core/engine/forward.h"
+#include "core/engine/logprob.h"
 #include "core/engine/sample.h"
 
 enum finish {                     /* why a request is done                     */
@@ -44,16 +45,12 @@ enum priority {                   /* who is admitted first, and who keeps its  *
  * costs no time, until some were taken. */
 enum { REQUEST_AHEAD = 1024 };
 
-enum { REQUEST_MAX_TOP = 20, REQUEST_MAX_DRAFT = 16 };
+enum { REQUEST_MAX_TOP = LOGPROB_MAX_TOP, REQUEST_MAX_DRAFT = 16 };
+#define REQUEST_DRAFT_CONF UINT32_MAX
 
-/* Log-softmax of the model's logits, before bias, penalties and temperature:
- * what the model says, whatever was drawn. */
-struct token_logprob {
-    int32_t id;
-    float logprob;                /* natural                                   */
-    uint32_t n_top;               /* the largest, by value, then by id         */
-    struct { int32_t id; float logprob; } top[REQUEST_MAX_TOP];
-};
+/* Outputs of a step beyond one for each sequence: guessed tokens to be checked,
+ * tokens of prompts whose probability is wanted. */
+enum { ENGINE_MORE_OUT = 32 };
 
 struct grammar;
 
@@ -77,12 +74,13 @@ struct request {
     struct grammar *grammar;      /* borrowed; NULL: free text                 */
     uint32_t n_draft;             /* tokens guessed from the text so far and   */
                                   /*   checked in one step, at most            */
-                                  /*   REQUEST_MAX_DRAFT; 0: off. The answer   */
-                                  /*   is the same                             */
+                                  /*   REQUEST_MAX_DRAFT; 0: off;              */
+                                  /*   REQUEST_DRAFT_CONF (from request_open): */
+                                  /*   engine_conf's. The answer is the same   */
     bool want_logprob, prompt_logprob;   /* of what is drawn, of the prompt    */
     uint32_t n_top_logprob;       /* and of so many others, for both           */
     bool embed_mean;              /* REQUEST_EMBED: mean over the prompt, else */
-                                  /*   its last token                          */
+                                  /*   its last token; ends as FINISH_STOP     */
     void (*wake)(void *ctx);      /* [engine thread] after tokens or the end   */
     void *wake_ctx;               /*   were made visible; must not block       */
 
@@ -119,6 +117,7 @@ struct engine_conf {
     bool prefix_cache;            /* keep pages of what was served             */
     uint64_t prefix_cache_size;   /* bytes that pages which nobody uses may    */
                                   /*   take; 0: all that are not needed        */
+    uint32_t n_draft;             /* see struct request; 0: off                */
 };
 
 struct engine_stats {
@@ -126,6 +125,7 @@ struct engine_stats {
     uint64_t n_prompt_tok;        /* read; again when a lost device had them   */
     uint64_t n_done, n_error;     /* requests that ended; of those, in error   */
     uint64_t n_finish[FINISH_N];  /* by reason                                 */
+    uint64_t n_draft_all, n_draft_ok;   /* tokens guessed; of those, right     */
     uint64_t n_recover;           /* times that a device was lost, and others  */
                                   /* took over                                 */
     uint64_t n_cross, cross_size; /* copies between places of memory, bytes    */

@@ -1,19 +1,51 @@
-/* engine_draw.c - what the rows of a step give their sequence. Engine thread. */
+/* engine_draw.c - what the rows of a step give their sequence: tokens.
+ *
+ * A sequence that guessed has a row for its last token and one for each guess.
+ * Tokens are drawn row after row, by the same sampler, from the same logits and
+ * with the same past as if each had had a step of its own, as long as what is
+ * drawn is what was guessed: the next row is of that token. So the text does
+ * not depend on the guesses. Engine thread. */
 #include "core/engine/engine_parts.h"
+#include "core/engine/lookup.h"
 
-static struct sample_past past(const struct seq *s)
+/* What an id at position n is drawn with; what is guessed counts as drawn. */
+static struct sample_past past(const struct seq *s, uint32_t n)
 {
-    return (struct sample_past){ s->id, s->n_id, s->n_prompt };
+    return (struct sample_past){ s->id, n, s->n_prompt };
 }
 
-/* How many of the largest logits s's next token needs, rows that are no tokens
- * included; 0: all. */
-static uint32_t needs(const struct engine *g, const struct seq *s)
+/* How many of the largest logits the id at position n needs, rows that are no
+ * tokens included; 0: all. */
+static uint32_t needs(const struct engine *g, const struct seq *s, uint32_t n)
 {
-    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s));
     const uint32_t no_token = g->forward->model->hp.n_vocab - g->n_vocab;
+    if (s->req->want_logprob)
+        return 0;
+    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s, n));
     return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
 }
+
+void engine_want(struct engine *g, const struct seq *s)
+{
+    const uint32_t n_out = seq_n_out(s), first = s->n_done + s->n_row - n_out + 1;
+    for (uint32_t i = 0; i < n_out; i++) {
+        const bool drawn = first + i >= s->n_id;
+        g->batch.out_k[s->out + i] = drawn ? needs(g, s, first + i) : 0;
+    }
+}
+
+void engine_guess(struct engine *g)
+{
+    for (struct seq *s = g->sched.running.head; s; s = s->next) {
+        const uint32_t room = s->n_max - s->n_id - 1, space = ring_space(&s->req->out);
+        uint32_t n = s->max_draft < room ? s->max_draft : room;
+        n = space <= n ? (space ? space - 1 : 0) : n;
+        s->n_guess = n && seq_pending(s) == 1 ? lookup_guess(s->id, s->n_id, n, s->id + s->n_id)
+                                              : 0;
+    }
+}
+
+/* ----------------------------------------------------------------- tokens */
 
 /* One more token for the client: how long it took. */
 static void count_token(struct engine *g, struct seq *s)
@@ -27,7 +59,7 @@ static void count_token(struct engine *g, struct seq *s)
     atomic_fetch_add(&g->n_new_tok, 1);
 }
 
-static bool ends(const struct engine *g, const struct request *r, int32_t id)
+static bool is_end(const struct engine *g, const struct request *r, int32_t id)
 {
     bool end = vocab_is_eog(g->forward->model->vocab, id);
     for (uint32_t i = 0; i < r->n_end; i++)
@@ -44,51 +76,97 @@ static void park(struct engine *g, struct seq *s)
     atomic_exchange(&s->req->parked, 1);
 }
 
-/* The token that follows, and what it means. out is of the last id. */
-static void draw(struct engine *g, struct seq *s, struct forward_out out)
+static int32_t choose(struct engine *g, const struct seq *s, struct forward_out out)
+{
+    const struct sample_params *p = &s->req->sample;
+    return out.logits ? sample_token(g->sampler, p, out.logits, past(s, s->n_id), s->n_id)
+                      : sample_top(g->sampler, p, out.id, out.top, out.k, past(s, s->n_id),
+                                   s->n_id);
+}
+
+static void not_numbers(struct engine *g, struct seq *s)
+{
+    struct err e;
+    err_set(&e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; expected "
+            "numbers", s->n_id - 1);
+    engine_fail(g, s, &e);
+}
+
+static void count_draft(struct engine *g, struct request *r, uint32_t n, uint32_t n_ok)
+{
+    r->n_draft_all += n;
+    r->n_draft_ok += n_ok;
+    atomic_fetch_add(&g->n_draft_all, n);
+    atomic_fetch_add(&g->n_draft_ok, n_ok);
+}
+
+/* Draws what follows the last id, from its logits. False: the request has
+ * ended. guess: what it was thought to be, or -1. */
+static bool draw(struct engine *g, struct seq *s, struct forward_out out, int32_t guess)
 {
     struct request *r = s->req;
-    int32_t id = out.logits ? sample_token(g->sampler, &r->sample, out.logits, past(s), s->n_id)
-                            : sample_top(g->sampler, &r->sample, out.id, out.top, out.k, past(s),
-                                         s->n_id);
+    const int32_t id = choose(g, s, out);
+    if (id >= 0)
+        count_draft(g, r, 0, id == guess);
     if (!s->first_us)
         s->first_us = engine_now_us();
     if (id < 0) {
-        struct err e;
-        err_set(&e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; expected "
-                "numbers", s->n_id - 1);
-        engine_fail(g, s, &e);
-        return;
+        not_numbers(g, s);
+        return false;
     }
-    if (!r->ignore_eog && ends(g, r, id)) {
+    if (!r->ignore_eog && is_end(g, r, id)) {
         engine_end(g, s, FINISH_STOP);
-        return;
+        return false;
     }
+    if (r->logprob)
+        logprob_of(out.logits, g->n_vocab, id, r->n_top_logprob,
+                   &r->logprob[s->n_id - s->n_prompt]);
     s->id[s->n_id++] = id;
     ring_push(&r->out, (uint32_t)id);   /* it has room: else it would be parked */
     count_token(g, s);
     if (s->n_id == s->n_max) {
         engine_end(g, s, FINISH_LENGTH);
-        return;
+        return false;
     }
+    return true;
+}
+
+/* Draws from the row of the last id, whose output is `first`, and from those of
+ * guesses as long as they are right. */
+static void draw_all(struct engine *g, struct seq *s, uint32_t first)
+{
+    struct request *r = s->req;
+    const uint32_t n = s->n_draft;
+    count_draft(g, r, n, 0);
+    for (uint32_t i = 0; i <= n; i++) {
+        const int32_t guess = i < n ? s->id[s->n_id] : -1;
+        sched_advance(&g->sched, s, 1);
+        if (!draw(g, s, forward_out(g->forward, first + i), guess))
+            return;
+        if (s->id[s->n_id - 1] != guess)
+            break;
+    }
+    kv_trim(g->sched.kv, &s->kv, s->n_id);   /* pages of wrong guesses */
     if (!ring_space(&r->out))
         park(g, s);
     if (r->wake)
         r->wake(r->wake_ctx);
 }
 
-void engine_want(struct engine *g, const struct seq *s, uint32_t out)
+void engine_advance(struct engine *g, struct seq *s)
 {
-    if (seq_draws(s))
-        g->batch.out_k[out] = needs(g, s);
-}
-
-void engine_advance(struct engine *g, struct seq *s, uint32_t out)
-{
-    bool draws = seq_draws(s);
-    uint32_t prompt = s->n_done < s->n_prompt ? s->n_prompt - s->n_done : 0;
+    struct err e = { 0 };
+    const bool draws = seq_draws(s), ends = seq_ends(s);
+    const uint32_t drawn = s->out + seq_n_out(s) - 1 - s->n_draft;
+    const uint32_t prompt = s->n_done < s->n_prompt ? s->n_prompt - s->n_done : 0;
     atomic_fetch_add(&g->n_prompt_tok, s->n_row < prompt ? s->n_row : prompt);
-    sched_advance(&g->sched, s, s->n_row);
+    if (engine_take_rows(g, s, &e)) {
+        engine_fail(g, s, &e);
+        return;
+    }
+    sched_advance(&g->sched, s, draws ? s->n_row - 1 - s->n_draft : s->n_row);
     if (draws)
-        draw(g, s, forward_out(g->forward, out));
+        draw_all(g, s, drawn);
+    else if (ends)
+        engine_end(g, s, FINISH_STOP);
 }

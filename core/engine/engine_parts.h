@@ -34,7 +34,7 @@ struct engine {
     _Atomic uint32_t n_running, n_parked, kv_page_free, kv_page_idle;
     _Atomic uint64_t n_step, n_row, n_prompt_tok, n_new_tok, n_done, n_error;
     _Atomic uint64_t n_preempt, n_query, n_hit, n_evict;   /* the scheduler's  */
-    _Atomic uint64_t n_recover;
+    _Atomic uint64_t n_recover, n_draft_all, n_draft_ok;
     _Atomic uint64_t n_cross, cross_size, n_cross_wait;   /* forward's cross    */
     _Atomic uint64_t n_full, n_top, n_exact;       /* forward's head_count      */
     _Atomic uint64_t n_finish[FINISH_N];
@@ -50,12 +50,21 @@ void *engine_thread(void *engine);
 void engine_end(struct engine *, struct seq *, enum finish why);
 void engine_fail(struct engine *, struct seq *, const struct err *);
 
-/* engine_draw.c. s's outputs in the batch, which are those from `out` on, get
- * the number of logits that they need. */
-void engine_want(struct engine *, const struct seq *, uint32_t out);
-/* The step has computed s's rows, with outputs from `out` on: tokens go to the
- * reader; the request may end. */
-void engine_advance(struct engine *, struct seq *, uint32_t out);
+/* engine_draw.c. Guesses what the running sequences might draw. */
+void engine_guess(struct engine *);
+/* s's outputs in the batch get the number of logits that they need. */
+void engine_want(struct engine *, const struct seq *);
+/* The step has computed s's rows: tokens go to the reader; the request may end. */
+void engine_advance(struct engine *, struct seq *);
+
+/* engine_output.c. ERR_ARG: it wants what no request gets. [any] */
+int engine_check_output(const struct request *, struct err *);
+/* Memory for what it wants; r->seq is open. [submitter] */
+int engine_open_output(const struct engine *, struct request *, struct err *);
+void engine_close_output(struct request *);
+/* What the step's rows say of the prompt: probabilities, hidden states. 0, or
+ * ERR_NUMERIC. */
+int engine_take_rows(struct engine *, struct seq *, struct err *);
 
 /* engine_recover.c. A device is gone for good, or strict mode was violated:
  * nobody can be served any more. */

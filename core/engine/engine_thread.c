@@ -114,14 +114,14 @@ static void find_guilty(struct engine *g)
             continue;
         batch_clear(&g->batch);
         sched_fill_one(s, &g->batch);
-        engine_want(g, s, 0);
+        engine_want(g, s);
         int rc = submit_batch(g, &e);
         if (!rc)
             rc = finish_batch(g, &e);
         if (hardware(g, rc, &e))
             return;                     /* the next step has them all again */
         if (!rc)
-            engine_advance(g, s, 0);
+            engine_advance(g, s);
         else
             engine_fail(g, s, &e);
     }
@@ -141,7 +141,7 @@ static void settle(struct engine *g, int rc, const struct err *e)
         if (s->n_row && rc)
             engine_fail(g, s, e);
         else if (s->n_row)
-            engine_advance(g, s, s->out);
+            engine_advance(g, s);
     }
 }
 
@@ -150,13 +150,14 @@ static bool step_submit(struct engine *g)
 {
     struct err e = { 0 };
     batch_clear(&g->batch);
+    engine_guess(g);
     const uint32_t n_row = sched_fill(&g->sched, &g->batch);
     show(g);                            /* it may have preempted */
     if (!n_row)
         return false;
     atomic_fetch_add(&g->n_row, n_row);
     for (struct seq *s = g->sched.running.head; s; s = s->next)
-        engine_want(g, s, s->out);
+        engine_want(g, s);
     atomic_fetch_add(&g->n_step, 1);
     atomic_store(&g->step_row, g->batch.step.n_tok);
     atomic_store(&g->step_seq, g->batch.step.n_seq);

@@ -82,6 +82,13 @@ static int head(struct run *r, struct part x)
                      (top.n ? 1u << AREA_TOP_ID | 1u << AREA_TOP_LOGIT | 1u << AREA_TOP_EXACT : 0));
 }
 
+/* h = norm(x), all rows: what the head would see of them */
+static int hidden(struct run *r, struct part x)
+{
+    const int rc = op_norm(r, "output_norm", r->s->weights.output_norm, x, tok_rows(r, AREA_H));
+    return rc ? rc : op_out(r, 1u << AREA_H);
+}
+
 static int pass(struct run *r)
 {
     const struct part x = tok_rows(r, AREA_X);
@@ -93,6 +100,8 @@ static int pass(struct run *r)
             rc = feed_forward(r, x);
     }
     r->layer = -1;
+    if (!rc && r->s->hidden)
+        rc = hidden(r, x);
     return rc ? rc : head(r, x);
 }
 
@@ -212,6 +221,7 @@ int forward_submit(struct forward *f, const struct batch *b, struct err *err)
     struct run r = { .s = s, .cross = &f->cross, .step = &step, .err = err, .layer = -1 };
     size_areas(s, &step);
     s->n_out = step.n_out;
+    s->hidden = b->hidden;
     rc = op_begin(&r);
     if (!rc)
         rc = pass(&r);
@@ -238,6 +248,14 @@ int forward_run(struct forward *f, const struct batch *b, struct err *err)
 {
     const int rc = forward_submit(f, b, err);
     return rc ? rc : forward_finish(f, err);
+}
+
+const float *forward_hidden(const struct forward *f, uint32_t row)
+{
+    const struct forward_state *s = f->state;
+    assert(s->hidden);
+    return (const float *)(const void *)((const char *)host_area(f, AREA_H) +
+                                         row * s->work.area[AREA_H].stride);
 }
 
 struct forward_out forward_out(const struct forward *f, uint32_t i)

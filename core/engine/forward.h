@@ -106,6 +106,9 @@ int forward_run(struct forward *, const struct batch *b, struct err *);
  * all of them have to be computed again from the tokens. ERR_DEVICE: nobody can
  * take over, and no step may run any more. */
 int forward_recover(struct forward *, bool *kv_lost, struct err *);
+/* The hidden state behind the output norm of a row of the last step, [n_embd];
+ * until the next. The step's batch wanted them. */
+const float *forward_hidden(const struct forward *, uint32_t row);
 /* Output i of the last step, in the order of its out_row; until the next. */
 struct forward_out forward_out(const struct forward *, uint32_t i);
 

@@ -67,6 +67,7 @@ struct forward_state {
     int32_t *out_row;             /* [max_out]                                 */
     uint32_t *out_at;             /* [max_out] where the batch's outputs went  */
     uint32_t n_out, n_full, top_k;
+    bool hidden;                  /* AREA_H goes to the host, behind the norm  */
     bool submitted;               /* forward_finish has to come                */
     bool ready;                   /* weights are prepared: steps may run       */
 

@@ -17,7 +17,8 @@
  * Who lost its pages is preempted: it waits in its old rank, and reads its ids
  * again, as far as the prefix cache has not kept them.
  *
- * Rows. In a step every decoding sequence has one row; prompts share what is
+ * Rows. In a step every decoding sequence has one row; then their guesses get
+ * rows, as far as outputs and free pages are left; prompts share what is
  * left of the budget evenly, whoever needs less leaves the rest to the others.
  * Of prompts with the same next page only the first computes it, the others
  * take it from the prefix cache. Once in a step, all running ones are equal.
@@ -82,7 +83,7 @@ void sched_lose_kv(struct sched *);
  * Returns the number of rows; 0 only when nothing runs. */
 uint32_t sched_fill(struct sched *, struct batch *);
 /* The rows that sched_fill gave to this sequence, alone. */
-void sched_fill_one(const struct seq *, struct batch *);
+void sched_fill_one(struct seq *, struct batch *);
 /* n of its rows are computed, and their ids will stay: pages that are full now
  * go into the prefix cache. */
 void sched_advance(struct sched *, struct seq *, uint32_t n);

@@ -9,10 +9,14 @@
 #include "core/engine/sched.h"
 #include "core/engine/sched_parts.h"
 
-void sched_fill_one(const struct seq *s, struct batch *b)
+void sched_fill_one(struct seq *s, struct batch *b)
 {
+    const uint32_t n_out = seq_n_out(s);
+    s->row = b->step.n_tok;
+    s->out = b->step.n_out;
+    b->hidden |= s->embed && (s->sum || seq_ends(s));
     bool fits = batch_add(b, s->id + s->n_done, s->n_row, s->n_done, s->kv.page, s->kv.n_page,
-                          seq_draws(s));
+                          n_out == s->n_row ? 2 : n_out ? 1 : 0);
     assert(fits);
     (void)fits;
 }
@@ -34,6 +38,33 @@ static uint32_t fill_decoding(struct sched *c)
         n += s->n_row;
     }
     return n;
+}
+
+/* Guesses of those who decode, in free pages: nobody loses his for a guess. */
+static uint32_t fill_guesses(struct sched *c, uint32_t left, uint32_t *spare)
+{
+    uint32_t all = 0;
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        uint32_t n = s->n_guess < left - all ? s->n_guess : left - all;
+        n = n < *spare ? n : *spare;
+        s->n_draft = s->n_row && n && kv_reserve(c->kv, &s->kv, s->n_id + n) ? n : 0;
+        s->n_row += s->n_draft;
+        *spare -= s->n_draft;
+        all += s->n_draft;
+    }
+    return all;
+}
+
+/* Shares out the outputs that are left to prompts whose rows all want one. */
+static void share_outputs(struct sched *c, uint32_t spare)
+{
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        if (!s->want_prompt || seq_pending(s) == 1)
+            continue;
+        const uint32_t n = seq_pending(s) - 1;
+        s->max_row = 1 + (n < spare ? n : spare);
+        spare -= s->max_row - 1;
+    }
 }
 
 /* The number of the page before its next one, if it stands there or in it. */
@@ -63,8 +94,9 @@ static bool can_follow(const struct sched *c, const struct seq *s)
 /* The rows that a prompt can use. */
 static uint32_t wanted(const struct sched *c, const struct seq *s)
 {
-    const uint32_t n = seq_pending(s);
-    return n < c->prefill_chunk ? n : c->prefill_chunk;
+    uint32_t n = seq_pending(s);
+    n = n < c->prefill_chunk ? n : c->prefill_chunk;
+    return seq_tells(s, n) && n > s->max_row ? s->max_row : n;
 }
 
 /* Rounds of equal shares of `left` rows. Each round ends with no row left, or
@@ -97,15 +129,15 @@ static uint32_t fill_prompts(struct sched *c, uint32_t left)
 
 uint32_t sched_fill(struct sched *c, struct batch *b)
 {
-    uint32_t n_out = 0;
     look_up(c);
-    const uint32_t left = fill_prompts(c, c->row_budget - fill_decoding(c));
+    uint32_t left = c->row_budget - fill_decoding(c);
+    uint32_t spare = b->limits.max_out - c->running.n;   /* outputs beyond one for each */
+    left -= fill_guesses(c, left, &spare);
+    share_outputs(c, spare);
+    left = fill_prompts(c, left);
     for (struct seq *s = c->running.head; s; s = s->next) {
-        if (!s->n_row)
-            continue;
-        if (seq_draws(s))
-            s->out = n_out++;
-        sched_fill_one(s, b);
+        if (s->n_row)
+            sched_fill_one(s, b);
     }
     return c->row_budget - left;
 }

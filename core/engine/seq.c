@@ -26,6 +26,7 @@ int seq_open(struct seq **out, const struct kv *kv, const int32_t *prompt, uint3
     }
     memcpy(s->id, prompt, n_prompt * sizeof *prompt);
     s->n_id = s->n_prompt = n_prompt;
+    s->n_told = 1;
     *out = s;
     return 0;
 }
@@ -41,6 +42,7 @@ void seq_close(struct seq *s, struct kv *kv)
     if (!s)
         return;
     kv_seq_close(kv, &s->kv);
+    free(s->sum);
     free(s->id);
     free(s);
 }

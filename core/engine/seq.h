@@ -28,15 +28,26 @@ struct seq {
     uint32_t n_seen;              /* tokens that had their keys once, at most  */
     uint32_t n_cached;            /* of those, found in the prefix cache       */
     bool follows;                 /* in this step, another computes its page   */
-    uint32_t n_row;               /* rows in this step; 0: not in it           */
-    uint32_t out;                 /* which of the step's logits are its, when  */
-                                  /* this step reaches n_id                    */
+    bool embed;                   /* wants hidden states, and draws no token   */
+    bool want_prompt;             /* wants logits of the prompt's rows         */
+    uint32_t n_told;              /* tokens of the prompt that need none: the  */
+                                  /*   first, and those that had theirs        */
+    double *sum;                  /* [n_embd] of hidden states so far, of      */
+    uint32_t n_sum;               /*   n_sum tokens; or NULL. seq_close frees  */
+    uint32_t max_draft;           /* guesses at once, at most                  */
+    uint32_t n_guess;             /* ids behind n_id which may follow          */
+    /* the step: */
+    uint32_t max_row;             /* when its rows want logits                 */
+    uint32_t n_row;               /* rows; 0: not in it                        */
+    uint32_t n_draft;             /* of those, the last ones are guesses       */
+    uint32_t row, out;            /* its first row, its first output           */
     struct kv_seq kv;
     uint64_t submit_us, admit_us, first_us;   /* monotonic clock; 0: not yet   */
     uint64_t last_us;             /* its newest token                          */
 };
 
-/* Room for n_max tokens, n_max > n_prompt >= 1. Copies the prompt. */
+/* Room for n_max tokens, n_max > n_prompt >= 1. Copies the prompt. Guesses have
+ * room behind n_id up to n_max. */
 int seq_open(struct seq **out, const struct kv *, const int32_t *prompt, uint32_t n_prompt,
              uint32_t n_max, struct err *);
 void seq_close(struct seq *, struct kv *);   /* it holds no page of the prefix cache */
@@ -53,10 +64,28 @@ static inline uint32_t seq_pending(const struct seq *s)
     return s->n_id - s->n_done;
 }
 
+/* This step computes the last of its ids. */
+static inline bool seq_ends(const struct seq *s)
+{
+    return s->n_row && s->n_row - s->n_draft == seq_pending(s);
+}
+
 /* This step computes the logits that its next token is drawn from. */
 static inline bool seq_draws(const struct seq *s)
 {
-    return s->n_row && s->n_row == seq_pending(s);
+    return !s->embed && seq_ends(s);
+}
+
+/* Rows n of it from n_done on tell of tokens of the prompt. */
+static inline bool seq_tells(const struct seq *s, uint32_t n)
+{
+    return s->want_prompt && s->n_done + 1 < s->n_prompt && s->n_done + n >= s->n_told;
+}
+
+/* Outputs in this step: of its last rows. All rows, or one, or none. */
+static inline uint32_t seq_n_out(const struct seq *s)
+{
+    return seq_tells(s, s->n_row) ? s->n_row : seq_draws(s) ? 1 + s->n_draft : 0;
 }
 
 #endif

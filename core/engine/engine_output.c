@@ -1,0 +1,97 @@
+/* engine_output.c - what requests want besides tokens: probabilities of the
+ * prompt's tokens, and hidden states.
+ *
+ * All memory is taken at submit. Rows come in order, in whatever pieces; those
+ * that a sequence reads a second time, having lost its pages, are counted once. */
+#include <stdlib.h>
+
+#include "core/engine/engine_parts.h"
+
+int engine_check_output(const struct request *r, struct err *e)
+{
+    if ((unsigned)r->kind > REQUEST_EMBED)
+        return err_set(e, ERR_ARG, "request: kind %d, expected %d or %d", (int)r->kind,
+                       REQUEST_GENERATE, REQUEST_EMBED);
+    if (r->n_draft > REQUEST_MAX_DRAFT && r->n_draft != REQUEST_DRAFT_CONF)
+        return err_set(e, ERR_ARG, "draft: %u, expected at most %d", r->n_draft,
+                       REQUEST_MAX_DRAFT);
+    if (r->n_top_logprob > REQUEST_MAX_TOP)
+        return err_set(e, ERR_ARG, "top_logprobs: %u, expected at most %d", r->n_top_logprob,
+                       REQUEST_MAX_TOP);
+    return 0;
+}
+
+void engine_close_output(struct request *r)
+{
+    free(r->logprob);
+    free(r->prompt_logprob_out);
+    free(r->embedding);
+    r->logprob = r->prompt_logprob_out = NULL;
+    r->embedding = NULL;
+}
+
+int engine_open_output(const struct engine *g, struct request *r, struct err *e)
+{
+    struct seq *s = r->seq;
+    const uint32_t n_new = s->n_max - s->n_prompt, n_embd = g->forward->model->hp.n_embd;
+    bool ok = true;
+    engine_close_output(r);                 /* of an attempt that was refused */
+    s->embed = r->kind == REQUEST_EMBED;
+    s->want_prompt = r->prompt_logprob && !s->embed;
+    if (r->want_logprob && !s->embed)
+        ok = (r->logprob = calloc(n_new, sizeof *r->logprob));
+    if (ok && s->want_prompt)
+        ok = (r->prompt_logprob_out = calloc(s->n_prompt, sizeof *r->prompt_logprob_out));
+    if (ok && s->want_prompt)
+        r->prompt_logprob_out[0].id = s->id[0];
+    if (ok && s->embed)
+        ok = (r->embedding = calloc(n_embd, sizeof *r->embedding));
+    if (ok && s->embed && r->embed_mean)
+        ok = (s->sum = calloc(n_embd, sizeof *s->sum));
+    if (ok)
+        return 0;
+    engine_close_output(r);
+    return err_set(e, ERR_NOMEM, "request: no memory for what it wants besides tokens");
+}
+
+static int take_logprobs(struct engine *g, struct seq *s, struct err *e)
+{
+    struct request *r = s->req;
+    for (uint32_t i = 0; i < s->n_row; i++) {
+        const uint32_t next = s->n_done + i + 1;
+        if (next < s->n_told || next >= s->n_prompt)
+            continue;
+        if (!logprob_of(forward_out(g->forward, s->out + i).logits, g->n_vocab, s->id[next],
+                        r->n_top_logprob, &r->prompt_logprob_out[next]))
+            return err_set(e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; "
+                           "expected numbers", next - 1);
+        s->n_told = next + 1;
+    }
+    return 0;
+}
+
+/* The mean is a sum in double in the order of tokens, divided and rounded once. */
+static void take_hidden(struct engine *g, struct seq *s)
+{
+    const uint32_t n = g->forward->model->hp.n_embd;
+    for (uint32_t i = 0; s->sum && i < s->n_row; i++) {
+        if (s->n_done + i < s->n_sum)
+            continue;
+        const float *h = forward_hidden(g->forward, s->row + i);
+        for (uint32_t d = 0; d < n; d++)
+            s->sum[d] += (double)h[d];
+        s->n_sum++;
+    }
+    if (!seq_ends(s))
+        return;
+    const float *last = forward_hidden(g->forward, s->row + s->n_row - 1);
+    for (uint32_t d = 0; d < n; d++)
+        s->req->embedding[d] = s->sum ? (float)(s->sum[d] / (double)s->n_sum) : last[d];
+}
+
+int engine_take_rows(struct engine *g, struct seq *s, struct err *e)
+{
+    if (s->embed)
+        take_hidden(g, s);
+    return seq_tells(s, s->n_row) ? take_logprobs(g, s, e) : 0;
+}
