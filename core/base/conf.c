@@ -19,7 +19,7 @@ enum {
     MAX_FILE_SIZE = 1 << 20,
     MAX_LINE_SIZE = 190,          /* inih's buffer holds 200                   */
     MAX_SECTION_SIZE = 49,        /* inih cuts longer names                    */
-    MAX_KEYS = 64                 /* rows of the table, asserted below         */
+    MAX_KEYS = 256                /* rows of the table, asserted below         */
 };
 
 #define PLUGIN_PREFIX "plugin:"

@@ -59,6 +59,9 @@ struct conf {
     uint32_t weight_cache_mib;
     char *isa;                    /* "all", or a list of what may be used      */
     char *timings;                /* file of measurements; empty: default; off */
+    /* [trace] */
+    char *otlp_url;               /* where spans go; empty: nowhere            */
+    uint32_t trace_percent;       /* of requests that begin a trace            */
     /* [strict] */
     bool strict;
     uint32_t determinism;         /* BNP_DET_*                                 */

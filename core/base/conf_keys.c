@@ -149,6 +149,11 @@ const struct conf_key conf_key[] = {
     WORDS("strict", "determinism", CONF_CHOICE, determinism, "exact", det_classes,
           "The least that a device must promise: exact, stable or bounded."),
 
+    TEXT("trace", "otlp_url", otlp_url, "",
+         "Where spans go, as http://127.0.0.1:4318/v1/traces; empty: nowhere."),
+    NUMBER("trace", "sample_percent", trace_percent, "100", 0, 100,
+           "Share of requests that get a span; where a traceparent came, it decides."),
+
     WORDS("log", "level", CONF_CHOICE, log_level, "info", levels,
           "Least serious event that is logged: error, warn, info or debug."),
     WORDS("log", "format", CONF_BOOL, log_json, "text", formats,

@@ -87,6 +87,7 @@ static void put_line(struct buf *b, const struct exchange *x, unsigned status, u
     const struct exchange_work *w = &x->work;
     put_time(b);
     buf_addf(b, ",\"id\":\"%s\",\"client\":\"%s\"", x->request_id, x->peer);
+    buf_addf(b, ",\"trace\":\"%s\"", x->trace.trace_id);
     if (x->key_name)
         put_text(b, "key", x->key_name, strlen(x->key_name));
     else

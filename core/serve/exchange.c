@@ -111,6 +111,7 @@ struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, cons
     x->watched_fd = -1;
     x->start_us = now_us();
     set_request_id(x);
+    trace_begin(&x->trace, exchange_header(x, "traceparent"), s->conf.trace_percent);
     pthread_mutex_lock(&s->lock);
     x->serial = ++s->serial;
     list_add(&s->active, x);
@@ -209,6 +210,7 @@ void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
     metrics_count(&s->metrics, x, status);
     gen_count(x);
     access_put(x->settings->access, x, status, end_us);
+    spans_put(x, status, end_us);
     gen_cancel(x);
     pthread_mutex_lock(&s->lock);
     list_take(&s->active, x);

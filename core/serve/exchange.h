@@ -16,6 +16,7 @@
 #include "core/base/buf.h"
 #include "core/serve/keys.h"
 #include "core/serve/serve.h"
+#include "core/serve/trace.h"
 
 struct api_error;
 
@@ -32,6 +33,8 @@ struct exchange_work {
     bool admitted;                /* the engine is done with it, so queue_us is known */
     uint64_t queue_us;            /* waited for its place, the longest choice  */
     uint64_t first_us;            /* submitted to the first token; 0: unknown  */
+    uint64_t submit_us;           /* when, monotonic clock; 0: never           */
+    const char *finish;           /* why the first choice ended, a constant; NULL */
 };
 
 struct exchange {
@@ -46,6 +49,7 @@ struct exchange {
     char method[16];              /* for the log: cut                          */
     char peer[48];                /* the client's address                      */
     char request_id[40];          /* the client's X-Request-Id, or one made here */
+    struct trace trace;
     const char *key_name;         /* of the API key, as long as the exchange; or NULL */
     struct buf body;
     struct buf logged;            /* of the body, for the access log           */

@@ -238,7 +238,13 @@ enum answer gen_start(struct gen *g)
 {
     struct exchange *x = g->x;
     struct api_error e;
-    if (open_choices(g, &e) || submit_some(g, &e)) {
+    const uint64_t now = engine_now_us();
+    int rc = open_choices(g, &e);
+    if (!rc)
+        rc = submit_some(g, &e);
+    if (g->n_submitted)
+        x->work.submit_us = now;
+    if (rc) {
         gen_cancel(x);
         return api_refuse_error(x, &e);
     }
@@ -334,6 +340,16 @@ struct api_usage gen_usage(const struct gen *g)
     return u;
 }
 
+static const char *finish_name(const struct gen_choice *c)
+{
+    static const char *const name[FINISH_N] = {
+        [FINISH_STOP] = "stop", [FINISH_LENGTH] = "length", [FINISH_CANCELLED] = "cancelled",
+        [FINISH_ERROR] = "error", [FINISH_DEADLINE] = "deadline"
+    };
+    const int done = atomic_load_explicit(&c->req.done, memory_order_acquire);
+    return name[c->finish ? (int)c->finish : done];     /* a stop text cancels the rest */
+}
+
 /* Of a request that was cut short, what is known of it. */
 void gen_count(struct exchange *x)
 {
@@ -345,6 +361,7 @@ void gen_count(struct exchange *x)
     w->n_prompt = (uint32_t)u.n_prompt;
     w->n_cached = (uint32_t)u.n_cached;
     w->n_new = (uint32_t)u.n_new;
+    w->finish = g->n_choice ? finish_name(&g->choice[0]) : NULL;
     for (unsigned i = 0; i < g->n_choice; i++) {
         const struct gen_choice *c = &g->choice[i];
         if (!c->submitted || !atomic_load_explicit(&c->req.done, memory_order_acquire))

@@ -140,16 +140,30 @@ static void put_routes(struct buf *b, struct metrics *m)
     }
 }
 
+static void put_spans(struct buf *b, const struct otlp *o)
+{
+    struct otlp_count n = { 0 };
+    if (o)
+        otlp_count(o, &n);
+    const struct { const char *result; uint64_t n; } row[] = {
+        { "sent", n.n_sent }, { "dropped", n.n_dropped }, { "failed", n.n_failed }
+    };
+    metrics_family(b, "trace_spans_total", "counter", "Spans, by what became of them.");
+    for (unsigned i = 0; i < 3; i++) {
+        const struct metrics_label label = { "result", row[i].result };
+        metrics_sample(b, "trace_spans_total", &label, 1, row[i].n, METRICS_ONE);
+    }
+}
+
 static void put_http(struct buf *b, struct serve *s)
 {
-    const union MHD_DaemonInfo *n =
-        s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS) : NULL;
     metrics_one(b, "ready", "gauge", "1 while requests are served.",
                 serve_state(s) == SERVE_READY, METRICS_ONE);
     metrics_one(b, "http_connections", "gauge", "Open connections.",
-                n ? n->num_connections : 0, METRICS_ONE);
+                serve_connections(s), METRICS_ONE);
     metrics_one(b, "http_active_requests", "gauge", "Requests being answered, this one too.",
                 serve_active(s), METRICS_ONE);
+    put_spans(b, s->otlp);
     pthread_mutex_lock(&s->metrics.lock);
     put_routes(b, &s->metrics);
     pthread_mutex_unlock(&s->metrics.lock);

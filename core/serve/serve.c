@@ -82,7 +82,7 @@ static void keep_numbers(struct serve_conf *to, const struct serve_conf *from)
 {
     *to = *from;
     to->host = to->socket_mode = to->tls_cert = to->tls_key = NULL;
-    to->keys = to->cors_origin = to->access_log = NULL;
+    to->keys = to->cors_origin = to->access_log = to->otlp_url = NULL;
     if (!to->max_header_size)
         to->max_header_size = HEADER_SIZE;
 }
@@ -96,6 +96,8 @@ static int take_conf(struct serve *s, const struct serve_conf *c, struct err *e)
                                    .tls = s->tls.cert };
     if (!rc)
         rc = listen_bind(&s->listen, &l, e);
+    if (!rc && *or_empty(c->otlp_url))
+        rc = otlp_open(&s->otlp, c->otlp_url, e);
     return rc ? rc : check_open(s, c, s->settings, e);
 }
 
@@ -192,6 +194,8 @@ void serve_stalled(struct serve *s, bool stalled)
 void serve_ready(struct serve *s, const struct serve_model *m)
 {
     s->model = *m;
+    if (s->otlp)
+        otlp_model(s->otlp, m->id);
     atomic_store_explicit(&s->state, SERVE_READY, memory_order_release);
 }
 
@@ -227,6 +231,7 @@ void serve_close(struct serve *s)
     while (!exchange_reap(s))
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     listen_close(&s->listen);
+    otlp_close(s->otlp);
     metrics_close(&s->metrics);
     tls_close(&s->tls);
     settings_unref(s->settings);

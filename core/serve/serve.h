@@ -37,6 +37,8 @@ struct serve_conf {
     const char *cors_origin;      /* r "", "*", or origins                     */
     const char *access_log;       /* r off, stderr, or a file                  */
     bool log_prompts;             /* r bodies go into the access log           */
+    const char *otlp_url;         /* collector of spans; "": none              */
+    uint32_t trace_percent;       /* of requests that begin a trace            */
 };
 
 struct serve_model {              /* what is served; borrowed                  */

@@ -9,6 +9,7 @@
 #include "core/serve/hangup.h"
 #include "core/serve/listen.h"
 #include "core/serve/metrics.h"
+#include "core/serve/otlp.h"
 #include "core/serve/serve.h"
 #include "core/serve/settings.h"
 #include "core/serve/tls.h"
@@ -26,6 +27,7 @@ struct serve {
     struct hangup *hangup;
     _Atomic bool stalled;         /* as the watchdog sees the engine           */
     struct metrics metrics;
+    struct otlp *otlp;            /* NULL: spans go nowhere                    */
     pthread_mutex_t lock;         /* guards the next four                      */
     struct exchange *active;      /* being answered                            */
     struct exchange *orphan;      /* client gone, engine not yet               */
@@ -54,6 +56,9 @@ void exchange_watch(struct exchange *);
 void exchange_on_hangup(void *ctx, uint64_t serial);
 /* Frees the orphans that the engine has let go of; true when none is left. */
 bool exchange_reap(struct serve *);
+
+/* spans.c: [http] the request is over; its span goes where spans go, if it has one. */
+void spans_put(const struct exchange *, unsigned status, uint64_t end_us);
 
 /* admit.c: [http] the headers are there. False: refused, with status and out. */
 bool admit(struct exchange *, const char *method);
