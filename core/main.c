@@ -13,6 +13,7 @@
 
 #include "core/base/log.h"
 #include "core/daemon/daemon.h"
+#include "core/daemon/sandbox.h"
 #include "core/daemon/signals.h"
 
 static const char usage[] =
@@ -69,6 +70,8 @@ static int start(struct bitnetd *d, struct err *e)
         rc = load_engine(d, e);
     if (!rc && d->conf.strict)
         rc = serve_listen(d->serve, e);
+    if (!rc && d->conf.sandbox)
+        rc = sandbox_enter(&(struct sandbox_conf){ .connect = false }, e);
     if (rc)
         return rc;
     serving_ready(d);

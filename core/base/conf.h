@@ -28,6 +28,7 @@ struct conf {
     bool server_open;             /* without keys, beyond loopback: meant      */
     char *tls_cert, *tls_key;     /* PEM files; empty: no TLS                  */
     char *socket_mode;            /* of a Unix socket, octal                   */
+    bool sandbox;                 /* only the system calls that serving needs  */
     char *cors_origin;            /* "", "*", or a list                        */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     uint32_t deadline_s;          /* a request may take; 0: no limit           */

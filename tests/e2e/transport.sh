@@ -184,4 +184,22 @@ refuses "a folder that is not there" 'No such file' --set server.host=unix:/no/w
 refuses "a mode that is none" 'server.socket_mode: "9" is no mode' --set "server.host=unix:$top/t" \
     --set server.socket_mode=9
 
+# ---- the sandbox ----
+
+chmod 600 "$top/tls.key"
+server_start --set server.sandbox=yes --set "log.access=$top/boxed" "${tls[@]}" || exit 1
+same "the sandbox: every thread is in it" 0 \
+    "$(grep -h '^Seccomp:' /proc/"$pid"/task/*/status | grep -cv '2$')"
+same "the sandbox: the same text" "$want" "$(curl -skS "$url/v1/completions" -d "$body" | text)"
+for i in 1 2 3 4; do
+    curl -skSN "$url/v1/completions" -d "${body%\}},\"stream\":true}" | text > "$top/boxed.$i" &
+    boxed[i]=$!
+done
+wait "${boxed[@]}"
+same "the sandbox: streamed, four at once" "$(printf %s "$want$want$want$want" | tr -d '\n')" "$(cat "$top"/boxed.[1-4] | tr -d '\n')"
+server_stop
+same "the sandbox: SIGTERM, status 0" 0 "$status"
+same "the sandbox: no complaint" 0 "$(grep -c -e '^error' -e '^warning' "$top/err")"
+same "the sandbox: the access log" 5 "$(wc -l < "$top/boxed")"
+
 server_verdict
