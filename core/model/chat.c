@@ -194,7 +194,8 @@ static void user_message(struct render *r, const struct chat_msg *m)
 static void assistant_message(struct render *r, const struct chat_msg *m)
 {
     const struct chat_frame *const f = &of(r)->frame[CHAT_ASSISTANT];
-    const bool last = r->at == r->in->n_msg && of(r)->last && !r->in->n_tool;
+    const bool at_end = r->at == r->in->n_msg;
+    const bool last = at_end && of(r)->last && !r->in->n_tool;
     chat_put(r->d, f->before);
     say(r, m->text);
     if (m->n_call) {
@@ -202,7 +203,8 @@ static void assistant_message(struct render *r, const struct chat_msg *m)
             chat_put(r->d, "\n");
         chat_put_calls(r->d, m);
     }
-    chat_put(r->d, last ? of(r)->last : f->after);
+    if (!at_end || !r->in->open_last)
+        chat_put(r->d, last ? of(r)->last : f->after);
 }
 
 static void tool_message(struct render *r, const struct chat_msg *m)
@@ -255,7 +257,7 @@ static int draft(struct chat_draft *d, const struct chat_template *t, const stru
     }
     while (r.at < in->n_msg)
         message(&r);
-    if (in->add_generation)
+    if (in->add_generation && !in->open_last)
         chat_put(d, t->generation);
     if (d->failed || d->text.failed)
         return err_set(e, ERR_NOMEM, "messages: no memory for a prompt of %zu bytes", d->text.n);

@@ -66,6 +66,8 @@ struct chat_in {
     const struct chat_tool *tool;     /* [n_tool]                              */
     unsigned n_tool;
     bool add_generation;              /* end with the start of an answer       */
+    bool open_last;                   /* instead of that: the last message, an */
+                                      /* assistant's, is the answer's start    */
 };
 
 /* Appends the conversation to out, BOS included where the model wants one.

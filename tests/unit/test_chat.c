@@ -391,6 +391,15 @@ START_TEST(chat_templates_without_a_form_for_it_get_the_general_one)
 }
 END_TEST
 
+START_TEST(chat_an_answer_may_be_begun)
+{
+    const struct chat_msg m[] = { hi, { .role = CHAT_ASSISTANT, .text = { "It is ", 6 } } };
+    const struct chat_in in = { .msg = m, .n_msg = 2, .open_last = true };
+    says("2b4t", &in, "<|begin_of_text|>User: Hi<|eot_id|>Assistant: It is");
+    says("falcon3", &in, "<|user|>\nHi\n<|assistant|>\nIt is ");
+}
+END_TEST
+
 START_TEST(chat_llama2_system_without_a_user_gets_a_turn)
 {
     const struct chat_msg m = { .role = CHAT_SYSTEM, .text = { "Obey", 4 } };
@@ -507,6 +516,7 @@ int main(void)
     tcase_add_test(t, chat_names_are_found);
     tcase_add_test(t, chat_turn_ends_beyond_the_vocabularys_own);
     tcase_add_test(t, chat_templates_without_a_form_for_it_get_the_general_one);
+    tcase_add_test(t, chat_an_answer_may_be_begun);
     tcase_add_test(t, chat_llama2_system_without_a_user_gets_a_turn);
     tcase_add_test(t, chat_recognises_templates_by_their_text);
     tcase_add_test(t, chat_unknown_templates_are_said_to_be);
