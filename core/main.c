@@ -82,6 +82,7 @@ static void bitnetd_close(struct bitnetd *d)
 {
     serve_close(d->serve);
     engine_close(d->engine, 0);
+    gen_grammars_close(d->grammars);
     forward_close(d->forward);
     model_close(d->model);
     plug_close(d->plug);

@@ -12,6 +12,7 @@
 #include "core/engine/forward.h"
 #include "core/model/model.h"
 #include "core/plug/plug.h"
+#include "core/serve/gen_grammar.h"
 #include "core/serve/serve.h"
 
 struct daemon_args {
@@ -32,6 +33,7 @@ struct bitnetd {
     const struct chat_template *chat;   /* NULL: conversations are refused       */
     struct forward *forward;
     struct engine *engine;
+    struct gen_grammars *grammars;
     time_t progress_at;           /* of the last line about a long load        */
     bool stalled;                 /* the watchdog said so                      */
 };

@@ -225,7 +225,8 @@ int load_engine(struct bitnetd *d, struct err *e)
                                     .prefill_chunk = c->prefill_chunk, .max_queue = c->max_queue,
                                     .n_draft = c->draft, .prefix_cache = c->prefix_cache,
                                     .prefix_cache_size = (uint64_t)c->prefix_cache_mib << 20 };
-    return engine_open(&d->engine, d->forward, &ec, e);
+    const int rc = engine_open(&d->engine, d->forward, &ec, e);
+    return rc ? rc : gen_grammars_open(&d->grammars, d->model->vocab, d->chat, e);
 }
 
 /* The tables that explain what will be used. */

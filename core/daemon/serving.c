@@ -67,7 +67,7 @@ void serving_ready(struct bitnetd *d)
         .vocab = d->model->vocab, .max_new_default = d->conf.max_new_default,
         .seed = d->conf.seed, .seed_random = d->conf.seed_random,
         .n_embd = d->model->hp.n_embd, .deadline_s = d->conf.deadline_s,
-        .chat = d->chat,
+        .chat = d->chat, .grammars = d->grammars,
     };
     serve_ready(d->serve, &m);
     signals_phase(SIGNALS_SERVING);

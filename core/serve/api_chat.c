@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/serve/api_logprob.h"
+#include "core/serve/api_tools.h"
 #include "core/serve/gen.h"
 
 static json_t *chat_json(const struct gen *g, const char *object, json_t *choices, json_t *usage)
@@ -18,17 +19,76 @@ static json_t *chat_json(const struct gen *g, const char *object, json_t *choice
     return j;
 }
 
-static const char *finish_name(const struct gen_choice *c)
-{
-    return c->finish == FINISH_LENGTH ? "length" : "stop";
-}
-
 static json_t *logprobs_json(const struct gen *g, const struct gen_choice *c)
 {
     if (!g->params.logprob)
         return json_null();
     return logprob_content_json(g->model->vocab, c->req.logprob + c->tok_from,
                                 c->tok_to - c->tok_from);
+}
+
+/* ---- content and calls, told apart where there are tools ---- */
+
+struct told {                     /* of one choice                             */
+    struct tools *tools;          /* NULL: all text is content                 */
+    unsigned n_call;              /* already given                             */
+    struct buf content;           /* not yet given                             */
+};
+
+static int open_tools(struct gen *g, struct told *t)
+{
+    const struct api_chat *q = g->own;
+    if (!q->n_tool || t->tools)
+        return 0;
+    t->tools = tools_open(g->model->chat, q->tool, q->n_tool);
+    return t->tools ? 0 : ERR_NOMEM;
+}
+
+/* What of the text is content now, in told.content. end: no text follows. */
+static void take_text(struct gen *g, struct gen_choice *c, bool end)
+{
+    struct told *t = c->own;
+    if (open_tools(g, t))
+        t->content.failed = true;
+    else if (t->tools)
+        tools_feed(t->tools, c->text.p, c->text.n, end, &t->content);
+    else
+        buf_add(&t->content, c->text.p, c->text.n);
+}
+
+static json_t *call_json(const struct chat_call *c, int index)
+{
+    json_t *j = json_pack("{s:o,s:s,s:{s:o,s:o}}", "id", api_text(c->id.p, c->id.n), "type",
+                          "function", "function", "name", api_text(c->name.p, c->name.n),
+                          "arguments", api_text(c->arguments.p, c->arguments.n));
+    if (index >= 0 && json_object_set_new(j, "index", json_integer(index))) {
+        json_decref(j);
+        j = NULL;
+    }
+    return j;
+}
+
+/* The calls that were not given yet, as an array; NULL: none, or failed. */
+static json_t *calls_json(struct told *t, bool with_index, bool *failed)
+{
+    unsigned n = 0;
+    const struct chat_call *call = t->tools ? tools_calls(t->tools, &n) : NULL;
+    if (t->n_call >= n)
+        return NULL;
+    json_t *list = json_array();
+    for (; t->n_call < n; t->n_call++)
+        if (json_array_append_new(list, call_json(&call[t->n_call],
+                                                  with_index ? (int)t->n_call : -1)))
+            *failed = true;
+    return list;
+}
+
+static const char *finish_name(const struct gen_choice *c)
+{
+    const struct told *t = c->own;
+    if (c->finish == FINISH_LENGTH)
+        return "length";
+    return t->n_call ? "tool_calls" : "stop";
 }
 
 /* ---- a stream ---- */
@@ -56,14 +116,31 @@ static void begin(struct gen *g, struct buf *out)
                   json_null(), NULL);
 }
 
+/* What the text brought: content, with the tokens that came, and whole calls. */
+static void put_new(struct gen *g, struct gen_choice *c, struct buf *out)
+{
+    struct told *t = c->own;
+    if (t->content.n || c->tok_to > c->tok_from)
+        put_delta(g, c, out, json_pack("{s:o}", "content", api_text(t->content.n ? t->content.p : "",
+                                                                    t->content.n)),
+                  logprobs_json(g, c), NULL);
+    json_t *calls = calls_json(t, true, &out->failed);
+    if (calls)
+        put_delta(g, c, out, json_pack("{s:o}", "tool_calls", calls), json_null(), NULL);
+    out->failed = out->failed || t->content.failed;
+    buf_clear(&t->content);
+}
+
 static void piece(struct gen *g, struct gen_choice *c, struct buf *out)
 {
-    put_delta(g, c, out, json_pack("{s:o}", "content", api_text(c->text.p, c->text.n)),
-              logprobs_json(g, c), NULL);
+    take_text(g, c, false);
+    put_new(g, c, out);
 }
 
 static void end_choice(struct gen *g, struct gen_choice *c, struct buf *out)
 {
+    take_text(g, c, true);
+    put_new(g, c, out);
     put_delta(g, c, out, json_object(), json_null(), finish_name(c));
 }
 
@@ -78,10 +155,18 @@ static void end(struct gen *g, struct buf *out)
 
 /* ---- a whole answer ---- */
 
-static json_t *message_json(const struct gen_choice *c)
+static json_t *message_json(struct gen *g, struct gen_choice *c, bool *failed)
 {
-    return json_pack("{s:s,s:o,s:n}", "role", "assistant", "content",
-                     api_text(c->text.n ? c->text.p : "", c->text.n), "refusal");
+    struct told *t = c->own;
+    take_text(g, c, true);
+    json_t *calls = calls_json(t, false, failed);
+    *failed = *failed || t->content.failed;
+    json_t *content = calls && !t->content.n ? json_null()
+                                             : api_text(t->content.n ? t->content.p : "", t->content.n);
+    json_t *j = json_pack("{s:s,s:o,s:n}", "role", "assistant", "content", content, "refusal");
+    if (calls && json_object_set_new(j, "tool_calls", calls))
+        *failed = true;
+    return j;
 }
 
 static void whole(struct gen *g, struct buf *out)
@@ -89,19 +174,30 @@ static void whole(struct gen *g, struct buf *out)
     const struct api_usage u = gen_usage(g);
     json_t *list = json_array();
     for (unsigned i = 0; i < g->n_choice; i++) {
-        const struct gen_choice *c = &g->choice[i];
-        json_t *j = json_pack("{s:I,s:o,s:o,s:s}", "index", (json_int_t)i, "message",
-                              message_json(c), "logprobs", logprobs_json(g, c), "finish_reason",
-                              finish_name(c));
+        struct gen_choice *c = &g->choice[i];
+        json_t *message = message_json(g, c, &out->failed);
+        json_t *j = json_pack("{s:I,s:o,s:o,s:s}", "index", (json_int_t)i, "message", message,
+                              "logprobs", logprobs_json(g, c), "finish_reason", finish_name(c));
         if (json_array_append_new(list, j))
             out->failed = true;
     }
     api_put(out, chat_json(g, "chat.completion", list, api_usage_json(&u)));
 }
 
+static void close_choices(struct gen *g)
+{
+    for (unsigned i = 0; i < g->n_choice; i++) {
+        struct told *t = g->choice[i].own;
+        if (!t)
+            continue;
+        tools_close(t->tools);
+        buf_free(&t->content);
+    }
+}
+
 static const struct dialect chat = {
-    .id_prefix = "chatcmpl-", .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
-    .error_event = api_put_error_event, .whole = whole,
+    .id_prefix = "chatcmpl-", .choice_size = sizeof(struct told), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
+    .error_event = api_put_error_event, .whole = whole, .close = close_choices,
 };
 
 static enum answer start(struct exchange *x)

@@ -7,7 +7,7 @@
 
 void api_put(struct buf *out, json_t *j)
 {
-    char *s = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    char *s = j ? json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (s)
         buf_add(out, s, strlen(s));
     else

@@ -29,6 +29,10 @@ struct api_common {
 /* out: API_COMMON_DEFAULT before. */
 int api_read_common(struct api_in *, const json_t *root, struct api_common *out);
 
+/* The gen's grammar from format, schema and grammar. param: the field that the
+ * format came from. [http] */
+int gen_set_format(struct gen *, const struct api_common *, const char *param, struct api_error *);
+
 /* For other dialects: a format's object with type and what belongs to it, into
  * an api_common at `to`; a name into an enum priority; a text or an array of texts into gen's stop, from
  * gen_params at `to`. */

@@ -8,7 +8,7 @@ enum answer api_refuse_error(struct exchange *x, const struct api_error *e)
 {
     x->status = e->status;
     x->error_code = e->code ? e->code : "server_error";
-    buf_clear(&x->out);
+    buf_free(&x->out);            /* it may have failed */
     if (x->route && x->route->error)
         x->route->error(&x->out, e);
     else

@@ -5,6 +5,7 @@
  * said in which shape is the dialect's alone. */
 #include "core/serve/gen.h"
 
+#include <float.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <time.h>
 
 #include "core/base/log.h"
+#include "core/engine/grammar.h"
 
 /* ---- opening ---- */
 
@@ -125,6 +127,7 @@ static void fill_request(struct gen *g, struct gen_choice *c)
     r->sample.seed += c->index % p->n;
     r->end_id = g->end_id;
     r->n_end = g->n_end;
+    r->grammar = g->grammar;
     r->want_logprob = p->logprob;
     r->n_top_logprob = p->n_top;
     r->prompt_logprob = p->prompt_logprob;
@@ -286,6 +289,15 @@ static void give_piece(struct gen *g, struct gen_choice *c)
     buf_clear(&c->text);
 }
 
+/* JSON has no name for other numbers. */
+static bool is_finite(const float *v, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!(v[i] >= -FLT_MAX && v[i] <= FLT_MAX))
+            return false;
+    return true;
+}
+
 /* 0, or an error that ends the whole answer. What a deadline cut is a text that
  * ended early, if there is any. */
 static int end_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
@@ -294,6 +306,10 @@ static int end_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
     c->late = f == FINISH_DEADLINE;
     if (f != FINISH_STOP && f != FINISH_LENGTH && !(c->late && c->reply.n_tok))
         return fail_choice(c, f, e);
+    if (g->kind == REQUEST_EMBED && !is_finite(c->req.embedding, g->model->n_embd)) {
+        *e = (struct api_error){ .status = 500, .message = "the model's vector is no number" };
+        return ERR_NUMERIC;
+    }
     c->finish = f == FINISH_STOP && !g->params.prompt_only ? FINISH_STOP : FINISH_LENGTH;
     if (g->stream)
         g->dialect->end_choice(g, c, &g->x->out);
@@ -441,6 +457,7 @@ void gen_free(struct exchange *x)
     }
     if (g->dialect->close)
         g->dialect->close(g);
+    grammar_unref(g->grammar);
     free(g->choice);
     free(g->prompt);
     arena_free(&g->arena);

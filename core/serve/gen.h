@@ -39,7 +39,8 @@ enum {
     GEN_WINDOW = 16               /* requests that the engine has at once      */
 };
 
-#define GEN_PARAMS_DEFAULT { .sample = SAMPLE_DEFAULT, .n = 1, .priority = PRIORITY_NORMAL }
+#define GEN_PARAMS_DEFAULT \
+    { .sample = SAMPLE_DEFAULT, .n = 1, .priority = PRIORITY_NORMAL, .n_draft = REQUEST_DRAFT_CONF }
 
 struct gen_params {               /* the same for every choice                 */
     struct sample_params sample;  /* seed: valid only if has_seed              */
@@ -130,6 +131,9 @@ int gen_check_chat(const struct serve_model *, struct api_error *);
 /* A conversation; what ends its model's turns ends the answer too. Once, after
  * params has the request's stop strings. */
 int gen_add_chat(struct gen *, const struct chat_in *, struct api_error *);
+/* Every text of the gen is one of this grammar. param: the field that asked for
+ * it, for a 400. Once. */
+int gen_set_grammar(struct gen *, const char *gbnf, size_t n, const char *param, struct api_error *);
 /* Last of all: opens and submits. */
 enum answer gen_start(struct gen *);
 

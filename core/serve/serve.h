@@ -52,6 +52,7 @@ struct serve_model {              /* what is served; borrowed                  *
     uint32_t deadline_s;          /* of a request without timeout_ms; 0: none  */
     uint32_t n_embd;              /* numbers of an embedding                   */
     const struct chat_template *chat;   /* NULL: no conversations              */
+    struct gen_grammars *grammars;
 };
 
 struct serve;
