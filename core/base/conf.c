@@ -54,6 +54,21 @@ const char *conf_option(const struct conf *c, const char *plugin_id, const char 
     return o ? o->value : NULL;
 }
 
+static bool has_options_of(const struct conf *c, const struct conf *of)
+{
+    for (const struct conf_option *o = of->option; o; o = o->next) {
+        const char *v = conf_option(c, o->id, o->key);
+        if (!v || strcmp(v, o->value))
+            return false;
+    }
+    return true;
+}
+
+bool conf_same_options(const struct conf *a, const struct conf *b)
+{
+    return has_options_of(a, b) && has_options_of(b, a);
+}
+
 static void option_free(struct conf_option *o)
 {
     free(o->id);

@@ -86,6 +86,8 @@ void conf_free(struct conf *);
 
 /* [any] The value of a key in [plugin:<id>], or NULL. */
 const char *conf_option(const struct conf *, const char *plugin_id, const char *key);
+/* Whether both have the same keys in [plugin:<id>] sections. */
+bool conf_same_options(const struct conf *, const struct conf *);
 /* Every section and key with its default and its comment, as conf/bitnet.ini
  * shows them: a test compares the two. */
 void conf_print_defaults(struct buf *out);

@@ -269,6 +269,36 @@ int conf_key_set(const struct conf_key *k, struct conf *c, const char *value, st
     return 0;
 }
 
+static size_t size_of(const struct conf_key *k)
+{
+    if (k->type == CONF_TEXT || k->type == CONF_WORD)
+        return sizeof(char *);
+    return k->type == CONF_BOOL ? sizeof(bool) : k->type == CONF_SEED ? sizeof(uint64_t)
+                                                                      : sizeof(uint32_t);
+}
+
+bool conf_key_equal(const struct conf_key *k, const struct conf *a, const struct conf *b)
+{
+    const void *x = (const char *)a + k->at, *y = (const char *)b + k->at;
+    if (k->type == CONF_TEXT || k->type == CONF_WORD)
+        return !strcmp(*(char *const *)x, *(char *const *)y);
+    return !memcmp(x, y, size_of(k)) && (k->type != CONF_SEED || a->seed_random == b->seed_random);
+}
+
+void conf_key_swap(const struct conf_key *k, struct conf *a, struct conf *b)
+{
+    char x[sizeof(uint64_t)];
+    void *p = (char *)a + k->at, *q = (char *)b + k->at;
+    memcpy(x, p, size_of(k));
+    memcpy(p, q, size_of(k));
+    memcpy(q, x, size_of(k));
+    if (k->type == CONF_SEED) {
+        const bool random = a->seed_random;
+        a->seed_random = b->seed_random;
+        b->seed_random = random;
+    }
+}
+
 /* Levenshtein's distance; names longer than any key count as far away. */
 static unsigned distance(const char *a, const char *b)
 {

@@ -45,6 +45,9 @@ bool conf_section_known(const char *section);
 /* Checks value and stores it. The error has no place in front: the caller
  * knows where the value stands. */
 int conf_key_set(const struct conf_key *, struct conf *, const char *value, struct err *);
+/* Both have been loaded. swap: each has the other's value afterwards. */
+bool conf_key_equal(const struct conf_key *, const struct conf *, const struct conf *);
+void conf_key_swap(const struct conf_key *, struct conf *, struct conf *);
 /* "engine.max_seq", the known key or section nearest to what was written, or
  * "" when nothing is near. */
 void conf_nearest_key(const char *section, const char *key, char out[96]);

@@ -2,6 +2,7 @@
 #include "core/base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static const char *const level_name[] = { "", "error", "warning", "info", "debug
 static const int level_syslog[] = { 0, 3, 4, 6, 7 };   /* syslog(3) priorities */
 
 static struct {
-    enum log_level level;
+    _Atomic int level;            /* enum log_level                            */
     bool json, journal;
 } setup = { .level = LOG_LEVEL_INFO };
 
@@ -33,9 +34,14 @@ static bool stderr_is_journal(void)
            st.st_dev == dev && st.st_ino == ino;
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&setup.level, (int)level, memory_order_relaxed);
+}
+
 void log_setup(enum log_level level, bool json)
 {
-    setup.level = level;
+    log_set_level(level);
     setup.json = json;
     setup.journal = stderr_is_journal();
 }
@@ -125,7 +131,7 @@ static size_t put_text_head(char *line, size_t max, enum log_level level)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-    if (level > setup.level)
+    if ((int)level > atomic_load_explicit(&setup.level, memory_order_relaxed))
         return;
     char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];
     va_list ap;

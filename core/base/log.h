@@ -14,6 +14,7 @@ enum log_level { LOG_LEVEL_ERROR = 1, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_
 
 /* [main thread, before others start] Default: INFO, text. */
 void log_setup(enum log_level level, bool json);
+void log_set_level(enum log_level level);        /* [any thread] */
 
 /* [any thread] A line longer than 2,000 bytes is cut; control characters are
  * escaped, so foreign text cannot forge a second line. */

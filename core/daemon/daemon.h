@@ -62,6 +62,10 @@ int serving_wait(struct bitnetd *, struct err *);
 /* Refuses new requests, lets the running ones finish; then says what was done. */
 void serving_drain(struct bitnetd *);
 
+/* reload.c: after SIGHUP. Reads the configuration anew and takes of it what can
+ * change while requests are served; an error leaves everything as it is. */
+void reload(struct bitnetd *);
+
 /* watchdog.c: to be called about twice a second while the engine serves. */
 void watchdog_look(struct bitnetd *);
 

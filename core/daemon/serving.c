@@ -1,6 +1,7 @@
 /* serving.c - the socket's life: bound, opened, served, drained. */
 #include <poll.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -78,9 +79,16 @@ void serving_ready(struct bitnetd *d)
 
 int serving_wait(struct bitnetd *d, struct err *e)
 {
-    struct pollfd p = { .fd = signals_fd(), .events = POLLIN };
+    struct pollfd p[2] = { { .fd = signals_fd(), .events = POLLIN },
+                           { .fd = signals_reload_fd(), .events = POLLIN } };
     int rc = 0;
-    while (!rc && poll(&p, 1, LOOK_MS) <= 0) {
+    while (!rc) {
+        const int n = poll(p, 2, LOOK_MS);
+        eventfd_t times;
+        if (n > 0 && p[0].revents)
+            return 0;
+        if (n > 0 && !eventfd_read(p[1].fd, &times))
+            reload(d);
         watchdog_look(d);
         rc = engine_fault(d->engine, e);
     }

@@ -13,13 +13,18 @@
 static struct {
     _Atomic int phase;            /* enum signals_phase                        */
     int stop;                     /* eventfd, readable after the first signal  */
-} signals = { .stop = -1 };
+    int reload;                   /* eventfd, readable after SIGHUP            */
+} signals = { .stop = -1, .reload = -1 };
 
 static void *take_signals(void *arg)
 {
     const sigset_t *set = arg;
     int sig;
     while (!sigwait(set, &sig)) {
+        if (sig == SIGHUP) {
+            eventfd_write(signals.reload, 1);
+            continue;
+        }
         int phase = SIGNALS_SERVING;
         if (atomic_compare_exchange_strong(&signals.phase, &phase, SIGNALS_STOPPING))
             eventfd_write(signals.stop, 1);
@@ -35,10 +40,14 @@ int signals_start(struct err *e)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_t thread;
     signal(SIGPIPE, SIG_IGN);
     signals.stop = eventfd(0, EFD_CLOEXEC);
-    int no = signals.stop < 0 ? errno : pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signals.reload = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int no = signals.stop < 0 || signals.reload < 0 ? errno : 0;
+    if (!no)
+        no = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (!no)
         no = pthread_create(&thread, NULL, take_signals, &set);
     if (no)
@@ -50,6 +59,11 @@ int signals_start(struct err *e)
 void signals_phase(enum signals_phase phase)
 {
     atomic_store(&signals.phase, (int)phase);
+}
+
+int signals_reload_fd(void)
+{
+    return signals.reload;
 }
 
 int signals_fd(void)

@@ -14,6 +14,8 @@ enum signals_phase { SIGNALS_LOADING, SIGNALS_SERVING, SIGNALS_STOPPING };
 int signals_start(struct err *);
 void signals_phase(enum signals_phase);          /* [any] */
 int signals_fd(void);                            /* readable after SIGTERM or SIGINT */
+/* Readable after SIGHUP, whenever it came, until it is read. */
+int signals_reload_fd(void);
 /* A mapped file that shrinks, or whose disk fails, ends the process with one
  * line that names path. */
 void signals_watch_file(const char *path);

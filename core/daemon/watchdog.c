@@ -18,8 +18,8 @@ void watchdog_look(struct bitnetd *d)
     const uint64_t stalled_us = engine_stalled_us(d->engine, where);
     const bool stalled = d->conf.watchdog_s && stalled_us / 1000000 >= d->conf.watchdog_s;
     if (stalled && !d->stalled)
-        log_error("engine: has not moved on for %" PRIu64 " s, server.watchdog_s is %u: %s; restart "
-                  "bitnetd if it stays so", stalled_us / 1000000, d->conf.watchdog_s, where);
+        log_error("engine: has not moved on for %" PRIu64 " s, server.watchdog_s is %u: %s; "
+                  "restart bitnetd if it stays so", stalled_us / 1000000, d->conf.watchdog_s, where);
     if (!stalled && d->stalled)
         log_warn("engine: moves on again");
     d->stalled = stalled;
