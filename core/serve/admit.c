@@ -10,6 +10,7 @@ static const struct route *const route_table[] = {
     api_completions_route,
     api_chat_route,
     api_messages_route,
+    api_responses_route,
     api_models_route,
     api_embed_route,
     api_text_route,

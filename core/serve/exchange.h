@@ -123,6 +123,7 @@ enum answer api_refuse_memory(struct exchange *);
 extern const struct route api_completions_route[];
 extern const struct route api_chat_route[];
 extern const struct route api_messages_route[];
+extern const struct route api_responses_route[];
 extern const struct route api_models_route[];
 extern const struct route api_embed_route[];
 extern const struct route api_text_route[];
