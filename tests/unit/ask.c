@@ -115,15 +115,42 @@ int __wrap_forward_finish(struct forward *f, struct err *e)
 struct rig rig;
 struct engine *engine;
 
-void house_open(uint32_t n_ctx, uint32_t kv_tok)
+/* A device of that plugin can serve. */
+static bool has_plugin(const struct plug *p, const char *id)
+{
+    for (unsigned i = 0; i < p->n_dev; i++)
+        if (!strcmp(p->dev[i]->plugin->note.raw.id, id) && !p->dev[i]->disabled)
+            return true;
+    return false;
+}
+
+bool house_open_with(const char *plugin, uint32_t n_ctx, uint32_t kv_tok)
 {
     struct err e = { 0 };
-    struct forward_conf c = rig_conf(&(struct rig_opts){ .n_ctx = n_ctx, .max_tok = 32,
-                                                         .max_seq = N_REQ, .max_out = N_REQ });
+    const struct rig_opts o = { .plugin = plugin, .n_threads = 1, .n_ctx = n_ctx, .max_tok = 32,
+                                .max_seq = N_REQ, .max_out = 32 };
+    struct forward_conf c = rig_conf(&o);
     c.kv_tok = kv_tok;
-    rig = (struct rig){ .model = rig_model(NULL), .plug = rig_plug(&(struct rig_opts){ .n_threads = 1 }) };
+    rig = (struct rig){ .plug = rig_plug(&o) };
+    if (plugin && !has_plugin(rig.plug, plugin)) {
+        plug_close(rig.plug);
+        return false;
+    }
+    rig.model = rig_model(NULL);
     ck_assert_msg(!forward_open(&rig.f, rig.model, rig.plug, &c, &e), "%s", e.text);
     atomic_store(&bend_favourite, -1);
+    return true;
+}
+
+void house_open(uint32_t n_ctx, uint32_t kv_tok)
+{
+    house_open_with(NULL, n_ctx, kv_tok);
+}
+
+void house_open_fast(uint32_t n_ctx, uint32_t kv_tok)
+{
+    if (!house_open_with("org.bitnetd.cpu-avx2", n_ctx, kv_tok))
+        house_open(n_ctx, kv_tok);
 }
 
 void engine_start_conf(const struct engine_conf *c)

@@ -36,12 +36,21 @@ extern struct rig rig;
 extern struct engine *engine;
 
 void nap(void);                       /* a moment                              */
-void house_open(uint32_t n_ctx, uint32_t kv_tok);
+void house_open(uint32_t n_ctx, uint32_t kv_tok);       /* on scalar-ref */
+void house_open_fast(uint32_t n_ctx, uint32_t kv_tok);  /* the same bits, sooner */
+/* False: no device of this plugin serves here, nothing was opened. */
+bool house_open_with(const char *plugin, uint32_t n_ctx, uint32_t kv_tok);
 void house_close(void);
 /* Without a prefix cache, and with what else is asked for. */
 void engine_start(uint32_t max_seq, uint32_t rows, uint32_t chunk, uint32_t queue);
 void engine_start_conf(const struct engine_conf *);
 void engine_stop(void);               /* checks that every page came back      */
+
+/* About a hundred tokens. */
+#define ASK_LONG \
+    "Once upon a time there was a little girl who lived in a small house near the woods, and she " \
+    "had a red hat. One day her mother said: take this bread to the old bear, for he is ill. So " \
+    "the girl went into the woods, and there she met a fox, who was sly and had sharp teeth."
 
 struct ask {
     struct request r;
