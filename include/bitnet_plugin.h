@@ -75,7 +75,7 @@ extern "C" {
  * do not know: ignore it, unless it is one of BNP_MUST: BNP_E_UNSUPPORTED. */
 
 #define BNP_ABI_MAJOR 1
-#define BNP_ABI_MINOR 1
+#define BNP_ABI_MINOR 2
 #define BNP_MUST 0xffff0000u
 #define BNP_HAS(p, type, field) \
     ((p)->struct_size >= offsetof(type, field) + sizeof((p)->field))
@@ -486,6 +486,13 @@ typedef struct bnp_linear_ops {
     int  (*gather)(bnp_stream *, const bnp_weight *, const bnp_rows *y);
     int  (*topk)(bnp_stream *, bnp_span act, const bnp_weight *,
                  const bnp_topk *, bnp_span scratch);
+
+    /* [setup] Minor 2. adopt of a weight described as in place: src has the
+     * rows. BNP_E_DATA when storage cannot be theirs: the host prepares. NULL:
+     * adopt takes those too, or their layout_id is 0. */
+    int  (*adopt_rows)(bnp_device *, const bnp_weight_desc *,
+                       const bnp_weight_src *, bnp_span storage,
+                       bnp_weight **out);
 } bnp_linear_ops;
 
 /* ---------------------------------------------------- Family 2: attention

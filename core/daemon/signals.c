@@ -95,8 +95,9 @@ static void on_bus(int sig, siginfo_t *info, void *context)
 
 void signals_watch_file(const char *path)
 {
-    const int n = snprintf(bus.line, sizeof bus.line, "bitnetd: %s: part of it is gone: the file "
-                           "was cut or its disk failed while in use; restore it and start again\n",
+    const int n = snprintf(bus.line, sizeof bus.line, "bitnetd: %s: part of it is gone, or "
+                           "of a file of plugins.weight_cache: cut, or its disk failed, while in "
+                           "use; restore it and start again\n",
                            path);
     bus.n = n < (int)sizeof bus.line ? (size_t)n : sizeof bus.line - 1;
     struct sigaction a = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };

@@ -1,9 +1,11 @@
 /* wcache.c - see wcache.h.
  *
- * A file is a header of 64 bytes, the hashes of its chunks, then the storage.
- * Chunks are read and hashed by all workers, each its own share, so that the
- * pages land where the worker is that will multiply with them. XXH3 finds
- * damage; it is no defence against somebody who may write the folder. */
+ * A file is the storage, zeros that may be read past its end, the hashes of its
+ * chunks, and 64 bytes that say what it is. The storage comes first for huge pages
+ * of the file to be huge pages of the map. Sources and kept storages are hashed
+ * in one list each, by all workers, so that many small matrices keep them busy
+ * like a large one. XXH3 finds damage; it is no defence against somebody who may
+ * write the folder. */
 #include "core/engine/wcache.h"
 
 #include <dirent.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,18 +27,27 @@
 #include "core/base/log.h"
 #include "core/engine/workmem.h"
 
-#define MAGIC  UINT64_C(0x3177746e74696200)        /* "\0bitntw1" */
+#define MAGIC  UINT64_C(0x3277746e74696200)        /* "\0bitntw2" */
 #define CHUNK  ((uint64_t)4 << 20)                 /* bytes                    */
 #define SUFFIX ".bnw"
 
 struct head {                     /* little-endian, as the machines we run on  */
     uint64_t magic, layout_id, size, n_chunk;
-    XXH128_hash_t key, chunks;    /* chunks: hash of the hashes that follow    */
+    XXH128_hash_t key, chunks;    /* chunks: hash of the hashes before         */
 };
-_Static_assert(sizeof(struct head) == 64, "the header is 64 bytes without padding");
+_Static_assert(sizeof(struct head) == 64, "the head is 64 bytes without padding");
 
 struct path {
     char at[PATH_MAX + 64];
+};
+
+/* What is known of a weight while its file is looked for. */
+struct entry {
+    XXH128_hash_t key;
+    bool has_key;
+    XXH64_hash_t *want;           /* [n_chunk] hashes of its file              */
+    size_t first;                 /* its pieces                                */
+    int fd;                       /* read into the storage; -1: not            */
 };
 
 struct wcache {
@@ -45,19 +57,25 @@ struct wcache {
     unsigned n_hit, n_made, n_bad;
     struct path bad;              /* the first that was                        */
     bool stopped;                 /* keeping failed once                       */
-    const struct weight *asked;   /* the last that wcache_load saw, and its key */
-    XXH128_hash_t key;
+    const struct weight *w;       /* those that were looked for, and what is   */
+    struct entry *entry;          /* known of each, [n]                        */
+    uint32_t n;
 };
 
 /* ---------------------------------------------------------------- hashing */
 
-struct job {                      /* chunks of memory, perhaps from a file     */
+struct piece {                    /* a chunk of memory, perhaps from a file    */
     uint8_t *p;
-    uint64_t size;
+    uint64_t n, at;               /* at: in the file, or in its tensor         */
     int fd;                       /* -1: p is filled already                   */
-    uint64_t offset;              /* of chunk 0 in the file                    */
-    XXH64_hash_t *hash;           /* [n_chunk]                                 */
-    _Atomic(bool) failed;
+    const struct wsrc *src;       /* the source that it is of, in a file; or NULL */
+    XXH64_hash_t hash;
+    bool failed;
+};
+
+struct pieces {
+    struct piece *piece;
+    size_t n, room;
 };
 
 static uint64_t n_chunk(uint64_t size)
@@ -80,51 +98,68 @@ static bool read_all(int fd, uint8_t *p, uint64_t n, uint64_t at)
     return true;
 }
 
-static void do_chunk(void *arg, uint32_t task, uint32_t worker)
+static void add_pieces(struct pieces *l, uint8_t *p, uint64_t size, int fd, const struct wsrc *src)
 {
-    struct job *j = arg;
-    const uint64_t from = task * CHUNK, left = j->size - from, n = left < CHUNK ? left : CHUNK;
+    for (uint64_t at = 0; at < size; at += CHUNK)
+        l->piece[l->n++] = (struct piece){ .p = p + at, .at = at, .fd = fd, .src = src,
+                                           .n = size - at < CHUNK ? size - at : CHUNK };
+}
+
+/* Mapped pages in one call instead of a fault for each few of them. */
+static void populate(const struct piece *c)
+{
+#ifdef MADV_POPULATE_READ
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t lo = (uintptr_t)c->p / page * page, hi = (uintptr_t)c->p + c->n;
+    (void)madvise((void *)lo, hi - lo, MADV_POPULATE_READ);         /* or they fault */
+#else
+    (void)c;
+#endif
+}
+
+static void do_piece(void *arg, uint32_t task, uint32_t worker)
+{
+    struct piece *c = &((struct piece *)arg)[task];
     (void)worker;
-    if (j->fd >= 0 && !read_all(j->fd, j->p + from, n, j->offset + from)) {
-        atomic_store(&j->failed, true);
-        return;
-    }
-    j->hash[task] = XXH3_64bits(j->p + from, n);
+    if (c->fd >= 0)
+        c->failed = !read_all(c->fd, c->p, c->n, c->at);
+    else
+        populate(c);
+    c->hash = c->failed ? 0 : XXH3_64bits(c->p, c->n);
+    if (c->src)
+        gguf_drop(c->src->file, c->src->t, c->at, c->n);
 }
 
-static bool run(struct wcache *c, struct job *j)
+static void hash_all(struct wcache *c, struct pieces *l, uint32_t flags)
 {
-    atomic_init(&j->failed, false);
-    workers_run(c->plug->workers, (uint32_t)n_chunk(j->size), BNP_PAR_STATIC, do_chunk, j);
-    return !atomic_load(&j->failed);
+    workers_run(c->plug->workers, (uint32_t)l->n, flags, do_piece, l->piece);
 }
 
-/* Everything that the prepared bytes depend on. */
-static bool key_of(struct wcache *c, const struct weight *w, XXH128_hash_t *key)
+/* Everything that the prepared bytes depend on; l has the pieces of its tensor
+ * from first on. */
+static bool key_of(const struct weight *w, const struct pieces *l, size_t first,
+                   XXH128_hash_t *key)
 {
     const struct gguf_tensor *t = w->src->t;
-    struct job j = { .p = (uint8_t *)(uintptr_t)t->data, .size = t->size, .fd = -1 };
+    const uint32_t desc[] = { w->desc.format, w->desc.scale_kind, w->desc.flags, w->desc.rows,
+                              w->desc.cols, w->desc.block_cols, t->type,
+                              (uint32_t)w->src->layout };
+    const float scale[] = { w->src->scale, w->src->extra_scale };
+    const uint64_t layout[] = { w->layout.layout_id, w->layout.size, t->size };
+    const char *id = w->dev->plugin->note.raw.id;
     XXH3_state_t *state = XXH3_createState();
-    j.hash = calloc(n_chunk(t->size) + 1, sizeof *j.hash);
-    const bool ok = state && j.hash && run(c, &j);
-    if (ok) {
-        const uint32_t desc[] = { w->desc.format, w->desc.scale_kind, w->desc.flags, w->desc.rows,
-                                  w->desc.cols, w->desc.block_cols, t->type,
-                                  (uint32_t)w->src->layout };
-        const float scale[] = { w->src->scale, w->src->extra_scale };
-        const uint64_t layout[] = { w->layout.layout_id, w->layout.size, t->size };
-        const char *id = w->dev->plugin->note.raw.id;
-        XXH3_128bits_reset(state);
-        XXH3_128bits_update(state, j.hash, n_chunk(t->size) * sizeof *j.hash);
-        XXH3_128bits_update(state, desc, sizeof desc);
-        XXH3_128bits_update(state, scale, sizeof scale);
-        XXH3_128bits_update(state, layout, sizeof layout);
-        XXH3_128bits_update(state, id, strlen(id) + 1);
-        *key = XXH3_128bits_digest(state);
-    }
-    free(j.hash);
+    if (!state)
+        return false;
+    XXH3_128bits_reset(state);
+    for (uint64_t i = 0; i < n_chunk(t->size); i++)
+        XXH3_128bits_update(state, &l->piece[first + i].hash, sizeof l->piece->hash);
+    XXH3_128bits_update(state, desc, sizeof desc);
+    XXH3_128bits_update(state, scale, sizeof scale);
+    XXH3_128bits_update(state, layout, sizeof layout);
+    XXH3_128bits_update(state, id, strlen(id) + 1);
+    *key = XXH3_128bits_digest(state);
     XXH3_freeState(state);
-    return ok;
+    return true;
 }
 
 static struct path path_of(const struct wcache *c, XXH128_hash_t key)
@@ -150,55 +185,181 @@ static bool same(const void *a, const void *b, size_t n)
     return !memcmp(a, b, n);
 }
 
-static bool read_file(struct wcache *c, int fd, const struct weight *w)
+/* Storage and what may be read behind it. */
+static uint64_t room_of(uint64_t size)
 {
-    const uint64_t size = w->layout.size, n = n_chunk(size), hashes = n * sizeof(XXH64_hash_t);
-    struct head h;
-    XXH64_hash_t *want = calloc(n + 1, sizeof *want), *got = calloc(n + 1, sizeof *got);
-    bool ok = want && got && trusted(fd, sizeof h + hashes + size) &&
-              read_all(fd, (uint8_t *)&h, sizeof h, 0) && h.magic == MAGIC &&
-              h.layout_id == w->layout.layout_id && h.size == size && h.n_chunk == n &&
-              same(&h.key, &c->key, sizeof h.key) &&
-              read_all(fd, (uint8_t *)want, hashes, sizeof h);
-    if (ok) {
-        const XXH128_hash_t all = XXH3_128bits(want, hashes);
-        struct job j = { .p = (uint8_t *)w->storage.base + w->storage.offset, .size = size,
-                         .fd = fd, .offset = sizeof h + hashes, .hash = got };
-        ok = same(&all, &h.chunks, sizeof all) && run(c, &j) && same(got, want, hashes);
-    }
-    free(want);
-    free(got);
-    return ok;
+    return (size + 63) / 64 * 64 + BNP_SLACK;
 }
 
 static bool cacheable(const struct weight *w)
 {
-    return w->layout.layout_id && !workmem_private(w->dev) && w->dev->linear->adopt &&
-           n_chunk(w->layout.size) < UINT32_MAX && n_chunk(w->src->t->size) < UINT32_MAX;
+    const struct bnp_linear_ops *ops = w->dev->linear;
+    return !w->handle && w->layout.layout_id && (ops->adopt || ops->adopt_rows) &&
+           !workmem_private(w->dev);
 }
 
-bool wcache_load(struct wcache *c, const struct weight *w)
+/* Pages of a file lie on whatever node read it first, and begin where a page
+ * does: otherwise it is read into memory that workers touch first. */
+static bool may_map(const struct wcache *c, const struct weight *w)
 {
-    c->asked = NULL;
-    if (!cacheable(w) || !key_of(c, w, &c->key))
+    return c->plug->topo.abi.n_numa <= 1 &&
+           w->layout.align <= (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What plugins may do with storage, they may do: their writes stay with us. */
+static bool map_file(struct weight *w, int fd, uint64_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
         return false;
-    c->asked = w;
-    const struct path p = path_of(c, c->key);
-    const int fd = open(p.at, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return false;
-    const bool ok = read_file(c, fd, w);
-    if (ok)
-        (void)futimens(fd, NULL);             /* used now: the last to make room */
-    close(fd);
-    if (!ok) {
-        (void)unlink(p.at);
-        if (!c->n_bad++)
-            c->bad = p;
-        return false;
-    }
-    c->n_hit++;
+    w->kept = (struct file_map){ p, size };
+    w->storage = (bnp_span){ p, 0, w->layout.size };
     return true;
+}
+
+/* The end of a file says what the rest must be. */
+static bool read_end(int fd, const struct weight *w, struct entry *at)
+{
+    const uint64_t size = w->layout.size, n = n_chunk(size), hashes = n * sizeof *at->want;
+    struct head h;
+    if (!trusted(fd, room_of(size) + hashes + sizeof h) ||
+        !read_all(fd, (uint8_t *)&h, sizeof h, room_of(size) + hashes) || h.magic != MAGIC ||
+        h.layout_id != w->layout.layout_id || h.size != size || h.n_chunk != n ||
+        !same(&h.key, &at->key, sizeof h.key) || !(at->want = calloc(n, sizeof *at->want)) ||
+        !read_all(fd, (uint8_t *)at->want, hashes, room_of(size)))
+        return false;
+    const XXH128_hash_t all = XXH3_128bits(at->want, hashes);
+    return same(&all, &h.chunks, sizeof all);
+}
+
+static void drop_storage(struct wcache *c, struct weight *w)
+{
+    if (w->kept.p) {
+        file_unmap(&w->kept);
+        w->storage = (bnp_span){ 0 };
+    } else {
+        workmem_put(c->plug, w->dev, &w->storage);
+    }
+}
+
+static void remove_bad(struct wcache *c, const struct entry *at)
+{
+    const struct path p = path_of(c, at->key);
+    (void)unlink(p.at);
+    if (!c->n_bad++)
+        c->bad = p;
+}
+
+/* Opens w's file, if there is a good one as far as its end tells, and lists the
+ * pieces of its storage. */
+static void open_file(struct wcache *c, struct weight *w, struct entry *at, struct pieces *l)
+{
+    const struct path p = path_of(c, at->key);
+    const int fd = open(p.at, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct err none = { 0 };
+    if (fd < 0)
+        return;
+    if (!read_end(fd, w, at)) {
+        close(fd);
+        remove_bad(c, at);
+        return;
+    }
+    const bool map = may_map(c, w);
+    w->found = map ? map_file(w, fd, room_of(w->layout.size))
+                   : !workmem_get(c->plug, w->dev, BNP_MEM_WEIGHT, w->layout.size, w->layout.align,
+                                  w->name, &w->storage, &none);
+    (void)futimens(fd, NULL);                 /* used now: the last to make room */
+    at->first = l->n;
+    at->fd = w->found && !map ? fd : -1;
+    if (at->fd < 0)
+        close(fd);
+    if (w->found)
+        add_pieces(l, (uint8_t *)w->storage.base + w->storage.offset, w->layout.size, at->fd, NULL);
+}
+
+static bool as_kept(const struct weight *w, const struct entry *at, const struct pieces *l)
+{
+    for (uint64_t i = 0; i < n_chunk(w->layout.size); i++)
+        if (l->piece[at->first + i].failed || l->piece[at->first + i].hash != at->want[i])
+            return false;
+    return true;
+}
+
+static void find_keys(struct wcache *c, struct weight *w, struct pieces *l)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (!cacheable(&w[i]))
+            continue;
+        const struct gguf_tensor *t = w[i].src->t;
+        c->entry[i].first = l->n;
+        add_pieces(l, (uint8_t *)(uintptr_t)t->data, t->size, -1, w[i].src->file ? w[i].src : NULL);
+    }
+    hash_all(c, l, 0);
+    for (uint32_t i = 0; i < c->n; i++)
+        c->entry[i].has_key = cacheable(&w[i]) &&
+                              key_of(&w[i], l, c->entry[i].first, &c->entry[i].key);
+}
+
+static void find_files(struct wcache *c, struct weight *w, struct pieces *l)
+{
+    l->n = 0;
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->entry[i].has_key)
+            open_file(c, &w[i], &c->entry[i], l);
+    hash_all(c, l, BNP_PAR_STATIC);
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct entry *at = &c->entry[i];
+        if (at->fd >= 0)
+            close(at->fd);
+        at->fd = -1;
+        if (w[i].found && !as_kept(&w[i], at, l))
+            wcache_refuse(c, &w[i]);
+        c->n_hit += w[i].found;
+        free(at->want);
+        at->want = NULL;
+    }
+}
+
+/* As many as the larger of the two lists has. */
+static bool room_for(const struct wcache *c, const struct weight *w, struct pieces *l)
+{
+    uint64_t src = 0, kept = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        src += n_chunk(w[i].src->t->size);
+        kept += n_chunk(w[i].layout.size);
+    }
+    *l = (struct pieces){ .room = src > kept ? src : kept };
+    if (l->room >= UINT32_MAX)
+        return false;
+    l->piece = calloc(l->room + 1, sizeof *l->piece);
+    return l->piece != NULL;
+}
+
+void wcache_find(struct wcache *c, struct weight *w, uint32_t n)
+{
+    struct pieces l;
+    free(c->entry);
+    c->w = w;
+    c->n = n;
+    c->entry = calloc((size_t)n + 1, sizeof *c->entry);
+    if (!c->entry || !room_for(c, w, &l)) {
+        c->n = 0;                             /* nothing is found, nothing kept */
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        c->entry[i].fd = -1;
+        w[i].found = false;
+    }
+    find_keys(c, w, &l);
+    find_files(c, w, &l);
+    free(l.piece);
+}
+
+void wcache_refuse(struct wcache *c, struct weight *w)
+{
+    w->found = false;
+    drop_storage(c, w);
+    remove_bad(c, &c->entry[w - c->w]);
 }
 
 /* ------------------------------------------------------------------- keep */
@@ -248,38 +409,48 @@ static void make_room(struct wcache *c, uint64_t size)
     }
 }
 
-static int write_file(struct wcache *c, const struct weight *w, XXH64_hash_t *hash, struct err *e)
+static int write_file(struct wcache *c, const struct weight *w, XXH128_hash_t key,
+                      struct pieces *l, XXH64_hash_t *hash, struct err *e)
 {
+    static const uint8_t zeros[64 + BNP_SLACK];
     const uint64_t size = w->layout.size, n = n_chunk(size), hashes = n * sizeof *hash;
-    const struct path p = path_of(c, c->key);
-    struct job j = { .p = (uint8_t *)w->storage.base + w->storage.offset, .size = size, .fd = -1,
-                     .hash = hash };
+    const struct path p = path_of(c, key);
+    uint8_t *storage = (uint8_t *)w->storage.base + w->storage.offset;
     struct file_out out;
-    (void)run(c, &j);                         /* nothing to read: cannot fail */
+    add_pieces(l, storage, size, -1, NULL);
+    hash_all(c, l, BNP_PAR_STATIC);
+    for (uint64_t i = 0; i < n; i++)
+        hash[i] = l->piece[i].hash;
     const struct head h = { .magic = MAGIC, .layout_id = w->layout.layout_id, .size = size,
-                            .n_chunk = n, .key = c->key, .chunks = XXH3_128bits(hash, hashes) };
-    make_room(c, sizeof h + hashes + size);
+                            .n_chunk = n, .key = key, .chunks = XXH3_128bits(hash, hashes) };
+    make_room(c, room_of(size) + hashes + sizeof h);
     int rc = file_out_open(&out, p.at, e);
     if (rc)
         return rc;
     out.lazy = true;
-    if ((rc = file_out_write(&out, &h, sizeof h, e)) ||
-        (rc = file_out_write(&out, hash, hashes, e)) || (rc = file_out_write(&out, j.p, size, e))) {
+    if ((rc = file_out_write(&out, storage, size, e)) ||
+        (rc = file_out_write(&out, zeros, room_of(size) - size, e)) ||
+        (rc = file_out_write(&out, hash, hashes, e)) ||
+        (rc = file_out_write(&out, &h, sizeof h, e))) {
         file_out_abort(&out);
         return rc;
     }
-    c->used += sizeof h + hashes + size;
+    c->used += room_of(size) + hashes + sizeof h;
     return file_out_commit(&out, e);
 }
 
 void wcache_keep(struct wcache *c, const struct weight *w)
 {
     struct err e = { 0 };
-    if (c->stopped || c->asked != w)
+    const struct entry *at = w >= c->w && w < c->w + c->n ? &c->entry[w - c->w] : NULL;
+    if (c->stopped || !at || !at->has_key)
         return;
-    XXH64_hash_t *hash = calloc(n_chunk(w->layout.size) + 1, sizeof *hash);
-    const int rc = hash ? write_file(c, w, hash, &e)
-                        : err_set(&e, ERR_NOMEM, "%s: no memory for its hashes", w->name);
+    const uint64_t n = n_chunk(w->layout.size);
+    struct pieces l = { .piece = calloc(n, sizeof *l.piece), .room = n };
+    XXH64_hash_t *hash = calloc(n, sizeof *hash);
+    const int rc = l.piece && hash ? write_file(c, w, at->key, &l, hash, &e)
+                                   : err_set(&e, ERR_NOMEM, "%s: no memory for its hashes", w->name);
+    free(l.piece);
     free(hash);
     if (rc) {
         log_warn("prepared weights are not kept for the next start: %s", e.text);
@@ -324,5 +495,6 @@ void wcache_close(struct wcache *c)
         log_warn("prepared weights: %u files damaged or not of this user, such as %s: removed, and "
                  "made again", c->n_bad, c->bad.at);
     log_info("prepared weights: %u from %s, %u kept there now", c->n_hit, c->dir, c->n_made);
+    free(c->entry);
     free(c);
 }

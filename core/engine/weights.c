@@ -241,29 +241,44 @@ static int load_norms(struct weights *ws, struct err *err)
     return rc;
 }
 
-static int load_one(struct weights *ws, struct weight *w, struct err *err)
+/* Storage that was kept; false: it is to be prepared, for no file had it or the
+ * plugin would not have it. */
+static bool adopt(struct weights *ws, struct weight *w)
+{
+    const struct bnp_linear_ops *ops = w->dev->linear;
+    const struct bnp_weight_src src = weights_src(w->src);
+    if (!w->found)
+        return false;
+    const bool rows = (w->desc.flags & BNP_W_IN_PLACE) && ops->adopt_rows;
+    const int st = rows ? ops->adopt_rows(w->dev->d, &w->desc, &src, w->storage, &w->handle)
+                        : ops->adopt ? ops->adopt(w->dev->d, &w->desc, w->storage, &w->handle)
+                                     : BNP_E_UNSUPPORTED;
+    if (!st && w->handle)
+        return true;
+    w->handle = NULL;
+    wcache_refuse(ws->cache, w);
+    return false;
+}
+
+static int prepare(struct weights *ws, struct weight *w, struct err *err)
 {
     int rc = workmem_get(ws->plug, w->dev, BNP_MEM_WEIGHT, w->layout.size, w->layout.align,
                          w->name, &w->storage, err);
     if (rc)
         return rc;
-    const struct bnp_linear_ops *ops = w->dev->linear;
     const struct bnp_weight_src src = weights_src(w->src);
-    const bool kept = ws->cache && wcache_load(ws->cache, w);
-    int st = kept ? ops->adopt(w->dev->d, &w->desc, w->storage, &w->handle)
-                  : ops->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
+    int st = w->dev->linear->prepare(w->dev->d, &w->desc, &src, w->storage, &w->handle);
     if (!st && !w->handle)
         st = BNP_E_INTERNAL;
     if (st) {
         if (st == BNP_E_DEVICE)
             w->dev->disabled = true;
         w->handle = NULL;
-        plug_fail(w->dev->plugin, st, kept ? "adopt" : "prepare", err);
+        plug_fail(w->dev->plugin, st, "prepare", err);
         return err_prefix(err, "%s", w->name);
     }
-    if (ws->cache && !kept)
+    if (ws->cache)
         wcache_keep(ws->cache, w);
-    gguf_drop(ws->model->file, w->src->t, 0, w->src->t->size);
     return 0;
 }
 
@@ -275,12 +290,15 @@ int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t
     for (uint32_t i = 0; i < ws->n; i++)
         all += ws->w[i].handle ? 0 : ws->w[i].src->t->size;
     int rc = ws->norm_mem.base ? 0 : load_norms(ws, err);
+    if (!rc && ws->cache)
+        wcache_find(ws->cache, ws->w, ws->n);
     for (uint32_t i = 0; i < ws->n && !rc; i++) {
         struct weight *w = &ws->w[i];
         if (w->handle)
             continue;
-        if ((rc = load_one(ws, w, err)))
+        if (!adopt(ws, w) && (rc = prepare(ws, w, err)))
             ws->failed = w->dev;
+        gguf_drop(ws->model->file, w->src->t, 0, w->src->t->size);
         done += w->src->t->size;
         if (progress && !rc)
             progress(progress_ctx, done, all);
@@ -293,6 +311,10 @@ static void release(struct weights *ws, struct weight *w)
     if (w->handle)
         w->dev->linear->release(w->handle);
     w->handle = NULL;
+    w->found = false;
+    if (w->kept.p)
+        w->storage = (bnp_span){ 0 };
+    file_unmap(&w->kept);
     workmem_put(ws->plug, w->dev, &w->storage);
 }
 

@@ -9,10 +9,12 @@
 #ifndef BITNET_ENGINE_WEIGHTS_H
 #define BITNET_ENGINE_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bitnet_plugin.h"
 #include "core/base/err.h"
+#include "core/base/file.h"
 #include "core/model/model.h"
 #include "core/plug/plug.h"
 #include "core/plug/route.h"
@@ -31,7 +33,9 @@ struct weight {                   /* one matrix on its device                  *
     struct bnp_weight_layout layout;
     struct dev *dev;              /* NULL: none yet                            */
     uint64_t act_size;            /* its prepared input                        */
-    bnp_span storage;             /* the device's memory                       */
+    bnp_span storage;             /* the device's memory, or kept              */
+    struct file_map kept;         /* p NULL: no file is the storage            */
+    bool found;                   /* the storage is filled, as it was kept     */
     bnp_weight *handle;
 };
 

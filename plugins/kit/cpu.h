@@ -86,6 +86,8 @@ int cpu_layout(bnp_device *, const bnp_weight_desc *, bnp_weight_layout *);
 int cpu_prepare(bnp_device *, const bnp_weight_desc *, const bnp_weight_src *, bnp_span,
                 bnp_weight **out);
 int cpu_adopt(bnp_device *, const bnp_weight_desc *, bnp_span, bnp_weight **out);
+int cpu_adopt_rows(bnp_device *, const bnp_weight_desc *, const bnp_weight_src *, bnp_span,
+                   bnp_weight **out);
 void cpu_release(bnp_weight *);
 
 /* cpu_linear.c */

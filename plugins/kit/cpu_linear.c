@@ -407,4 +407,5 @@ const bnp_linear_ops cpu_linear_ops = {
     .mul = cpu_mul,
     .gather = cpu_gather,
     .topk = cpu_topk,
+    .adopt_rows = cpu_adopt_rows,
 };

@@ -69,11 +69,67 @@ void screen_fill(bnp_device *d, const bnp_weight_desc *w, struct cpu_screen *s, 
             memcpy(to, q + r * stride + 2 * (size_t)p, 2);
 }
 
-void screen_end(struct cpu_screen *s)
+static float largest_norm(const struct cpu_screen *s)
 {
     const float *norm = screen_floats(s, 2);
-    s->norm_max = 0;
+    float most = 0;
     for (uint32_t r = 0; r < s->rows; r++)
-        s->norm_max = norm[r] > s->norm_max ? norm[r] : s->norm_max;
-    s->usable = s->norm_max < 0x1p100f;
+        most = norm[r] > most ? norm[r] : most;
+    return most;
+}
+
+static bool is_usable(float norm_max)
+{
+    return norm_max < 0x1p100f;
+}
+
+void screen_end(struct cpu_screen *s)
+{
+    s->norm_max = largest_norm(s);
+    s->usable = is_usable(s->norm_max);
+}
+
+/* -------------------------------------------------------------- kept ones */
+
+enum { PROBES = 16 };           /* panels made again                         */
+
+/* A screen of one panel, and what making it needs. */
+static uint64_t one_size(const bnp_weight_desc *w)
+{
+    return align_up(sizeof(struct cpu_screen) + 3 * SCREEN_ROWS * sizeof(float) +
+                    screen_panel_size(w->cols), BNP_ALIGN);
+}
+
+uint64_t screen_check_size(const bnp_weight_desc *w)
+{
+    return one_size(w) + screen_tmp_size(w);
+}
+
+static bool panel_right(bnp_device *d, const bnp_weight_desc *w, const struct cpu_screen *s,
+                        uint32_t panel, const uint8_t *rows, uint64_t row_size, uint8_t *tmp)
+{
+    struct cpu_screen *one = (struct cpu_screen *)(void *)tmp;
+    const uint32_t first = panel * SCREEN_ROWS, left = w->rows - first;
+    *one = (struct cpu_screen){ .rows = SCREEN_ROWS, .cols = w->cols, .n_panel = 1 };
+    screen_fill(d, w, one, 0, rows + first * row_size, left < SCREEN_ROWS ? left : SCREEN_ROWS,
+                row_size, tmp + one_size(w));
+    for (unsigned i = 0; i < 3; i++)
+        if (memcmp(screen_floats(one, i), screen_floats(s, i) + first,
+                   SCREEN_ROWS * sizeof(float)) != 0)
+            return false;
+    return !memcmp(screen_panel(one, 0), screen_panel(s, panel), screen_panel_size(w->cols));
+}
+
+bool screen_right(bnp_device *d, const bnp_weight_desc *w, const struct cpu_screen *s,
+                  const uint8_t *rows, uint64_t row_size, uint8_t *tmp)
+{
+    const uint32_t n = panels(w), probes = n < PROBES ? n : PROBES;
+    if (s->rows != w->rows || s->cols != w->cols || s->n_panel != n ||
+        s->norm_max != largest_norm(s) || s->usable != is_usable(s->norm_max))
+        return false;
+    for (uint32_t i = 0; i < probes; i++)
+        if (!panel_right(d, w, s, (uint32_t)((uint64_t)(i + 1) * n / probes) - 1, rows, row_size,
+                         tmp))
+            return false;
+    return true;
 }

@@ -4,8 +4,8 @@
  * Storage of a ternary weight: its panels, then its scales in the order in
  * which panels use them. Of a dense one: the canonical rows on 64 bytes each,
  * unless the source keeps them, then the scales, then the screen of a head. No
- * pointers, so the host may keep it in a file; but not what leans on rows that
- * are elsewhere, nor a screen, whose bounds nobody could check.
+ * pointers, so the host may keep it in a file, and hands it to adopt, or to
+ * adopt_rows when rows are elsewhere; screen_right looks at a screen there.
  *
  * Workers read, check and pack the panels that they will multiply with. The
  * first row that may not be is remembered, and named by the caller. */
@@ -16,7 +16,9 @@
 
 #include "plugins/kit/topk.h"
 
-#define DENSE_LAYOUT UINT64_C(0x64656e73652d7231)   /* "dense-r1" */
+#define DENSE_LAYOUT  UINT64_C(0x64656e73652d7231)  /* "dense-r1" */
+#define PLACE_LAYOUT  UINT64_C(0x64656e73652d7031)  /* "dense-p1": in place */
+#define SCREEN_LAYOUT UINT64_C(0x64656e73652d7331)  /* "dense-s1": and a screen */
 
 /* ------------------------------------------------------------------ shape */
 
@@ -90,6 +92,17 @@ int cpu_query(bnp_device *d, const bnp_weight_desc *w, bnp_offer *offer)
     return BNP_OK;
 }
 
+/* 0: not to be kept. A copy of rows is not kept with a screen beside it: hosts of
+ * today leave rows in place. */
+static uint64_t layout_id(const bnp_device *d, const bnp_weight_desc *w, const struct shape *s)
+{
+    if (is_ternary(w))
+        return d->variant->tern->layout;
+    if (!in_place(w))
+        return s->screen ? 0 : DENSE_LAYOUT;
+    return d->host->abi_minor < 2 ? 0 : s->screen ? SCREEN_LAYOUT : PLACE_LAYOUT;
+}
+
 int cpu_layout(bnp_device *d, const bnp_weight_desc *w, bnp_weight_layout *layout)
 {
     const int rc = check(d, w);
@@ -100,8 +113,7 @@ int cpu_layout(bnp_device *d, const bnp_weight_desc *w, bnp_weight_layout *layou
         .act_kind = cpu_act_kind(d, w),
         .size = s.size,
         .align = BNP_ALIGN,
-        .layout_id = is_ternary(w) ? d->variant->tern->layout
-                                   : in_place(w) || s.screen ? 0 : DENSE_LAYOUT,
+        .layout_id = layout_id(d, w, &s),
     };
     sized_fill(layout, &mine, sizeof mine);
     return BNP_OK;
@@ -315,9 +327,23 @@ static int source_check(bnp_device *d, const bnp_weight_desc *w, const bnp_weigh
     return BNP_OK;
 }
 
-/* src NULL: storage is already filled. */
+/* A screen that was kept is held against the rows that it is said to be of. */
+static int check_screen(struct fill *f)
+{
+    const uint64_t size = screen_check_size(f->w);
+    uint8_t *tmp = f->d->host->alloc(f->d->host->ctx, size, BNP_ALIGN, -1);
+    if (!tmp)
+        return kit_fail(f->d, BNP_E_NOMEM, "%s: no memory to check its screen",
+                        kit_weight_name(f->w));
+    const bool right = screen_right(f->d, f->w, f->screen, f->src->rows, f->src->row_stride, tmp);
+    f->d->host->release(f->d->host->ctx, tmp);
+    return right ? BNP_OK : kit_fail(f->d, BNP_E_DATA, "%s: its kept screen is not of these rows",
+                                     kit_weight_name(f->w));
+}
+
+/* filled: as an earlier prepare left it. src NULL: rows, if any, are in there. */
 static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,
-                       bnp_span storage, bnp_weight **out)
+                       bnp_span storage, bool filled, bnp_weight **out)
 {
     *out = NULL;
     int rc = check(d, w);
@@ -332,7 +358,8 @@ static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight
     f.data = span_at(storage);
     f.scale = (float *)(void *)(f.data + f.s.data_size);
     f.screen = f.s.screen ? (struct cpu_screen *)(void *)(f.data + f.s.screen) : NULL;
-    if ((rc = source_check(d, w, src, &f.s)) || (src && (rc = fill(&f))))
+    if ((rc = source_check(d, w, src, &f.s)) || (!filled && (rc = fill(&f))) ||
+        (filled && f.screen && (rc = check_screen(&f))))
         return rc;
     return handle(&f, out);
 }
@@ -340,12 +367,22 @@ static int weight_open(bnp_device *d, const bnp_weight_desc *w, const bnp_weight
 int cpu_prepare(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,
                 bnp_span storage, bnp_weight **out)
 {
-    return weight_open(d, w, src, storage, out);
+    return weight_open(d, w, src, storage, false, out);
 }
 
 int cpu_adopt(bnp_device *d, const bnp_weight_desc *w, bnp_span storage, bnp_weight **out)
 {
-    return weight_open(d, w, NULL, storage, out);
+    return weight_open(d, w, NULL, storage, true, out);
+}
+
+int cpu_adopt_rows(bnp_device *d, const bnp_weight_desc *w, const bnp_weight_src *src,
+                   bnp_span storage, bnp_weight **out)
+{
+    *out = NULL;
+    if (!src || !in_place(w))
+        return kit_fail(d, BNP_E_INVALID, "%s: adopt_rows: not a weight in place",
+                        kit_weight_name(w));
+    return weight_open(d, w, src, storage, true, out);
 }
 
 void cpu_release(bnp_weight *h)

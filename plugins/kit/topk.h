@@ -105,6 +105,11 @@ void screen_begin(struct cpu_screen *, const bnp_weight_desc *);
 void screen_fill(bnp_device *, const bnp_weight_desc *, struct cpu_screen *, uint32_t panel,
                  const uint8_t *rows, uint32_t n, uint64_t row_size, uint8_t *tmp);
 void screen_end(struct cpu_screen *);
+/* Whether a screen that was kept may be that of these canonical rows: its
+ * numbers, and some of its panels made once more. tmp: screen_check_size bytes. */
+uint64_t screen_check_size(const bnp_weight_desc *);
+bool screen_right(bnp_device *, const bnp_weight_desc *, const struct cpu_screen *,
+                  const uint8_t *rows, uint64_t row_size, uint8_t *tmp);
 
 /* cpu_topk.c: bytes of scratch for all workers. */
 uint64_t cpu_topk_scratch(bnp_device *, const bnp_weight_desc *);

@@ -154,7 +154,7 @@ AT(bnp_topk, id, 16);
 AT(bnp_topk, logit, 40);
 AT(bnp_topk, n_exact, 64);
 
-SIZE(bnp_linear_ops, 88);
+SIZE(bnp_linear_ops, 96);
 AT(bnp_linear_ops, struct_size, 0);
 AT(bnp_linear_ops, reserved, 4);
 AT(bnp_linear_ops, query, 8);
@@ -167,6 +167,7 @@ AT(bnp_linear_ops, act_prepare, 56);
 AT(bnp_linear_ops, mul, 64);
 AT(bnp_linear_ops, gather, 72);
 AT(bnp_linear_ops, topk, 80);
+AT(bnp_linear_ops, adopt_rows, 88);
 
 SIZE(bnp_attn_desc, 40);
 AT(bnp_attn_desc, struct_size, 0);
@@ -259,7 +260,7 @@ AT(bnp_note, id, 44);
 AT(bnp_note, version, 108);
 
 IS(BNP_ABI_MAJOR, 1);
-IS(BNP_ABI_MINOR, 1);
+IS(BNP_ABI_MINOR, 2);
 IS(BNP_MUST, 0xffff0000u);
 IS(BNP_OK, 0);
 IS(BNP_E_UNSUPPORTED, -1);

@@ -17,8 +17,9 @@
 #include "core/base/log.h"
 #include "core/engine/wcache.h"
 
-/* As wcache.c has the file: header, hash of the one chunk, storage. */
-enum { HEAD = 64, AT_CHUNKS = 48, HASH = 8, SIZE = 700, FILE_SIZE = HEAD + HASH + SIZE };
+/* As wcache.c has the file: storage, slack, hash of the one chunk, the head. */
+enum { SIZE = 700, ROOM = 704 + BNP_SLACK, HASH = 8, HEAD = 64, AT_HEAD = ROOM + HASH };
+enum { AT_CHUNKS = AT_HEAD + 48, FILE_SIZE = AT_HEAD + HEAD };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -33,7 +34,7 @@ static const struct gguf_tensor tensor = { .size = sizeof tensor_bytes, .data = 
 static const struct wsrc src = { .t = &tensor, .rows = 20, .cols = 20 };
 static struct weight weight = {
     .src = &src, .name = "fuzz", .dev = &dev,
-    .layout = { .layout_id = 7, .size = SIZE, .align = 64 }, .storage = { storage, 0, SIZE } };
+    .layout = { .layout_id = 7, .size = SIZE, .align = 64 } };
 static struct wcache *cache;
 
 static void require(int holds)
@@ -82,7 +83,9 @@ static void start(void)
     for (unsigned i = 0; i < SIZE; i++)
         storage[i] = (uint8_t)(i * 37 + 5);
     require(!wcache_open(&cache, &plug, dir, 1 << 20, SIZE, &e));
-    require(!wcache_load(cache, &weight));
+    wcache_find(cache, &weight, 1);
+    require(!weight.found);
+    weight.storage = (bnp_span){ storage, 0, SIZE };
     wcache_keep(cache, &weight);
     find_file();
     atexit(clean);
@@ -103,10 +106,10 @@ static size_t make(const uint8_t *data, size_t n, uint8_t *file)
     }
     if (size != FILE_SIZE)
         return size;
-    const XXH64_hash_t chunk = XXH3_64bits(file + HEAD + HASH, SIZE);
+    const XXH64_hash_t chunk = XXH3_64bits(file, SIZE);
     if (mode & 2)
-        memcpy(file + HEAD, &chunk, sizeof chunk);
-    const XXH128_hash_t all = XXH3_128bits(file + HEAD, HASH);
+        memcpy(file + ROOM, &chunk, sizeof chunk);
+    const XXH128_hash_t all = XXH3_128bits(file + ROOM, HASH);
     if (mode & 4)
         memcpy(file + AT_CHUNKS, &all, sizeof all);
     return size;
@@ -123,15 +126,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     require(fd >= 0 && write(fd, file, size) == (ssize_t)size);
     close(fd);
-    memset(storage, 0xee, sizeof storage);
-    if (wcache_load(cache, &weight)) {
+    wcache_find(cache, &weight, 1);
+    if (weight.found) {
         XXH64_hash_t chunk;
-        memcpy(&chunk, file + HEAD, sizeof chunk);
-        require(size == FILE_SIZE && !memcmp(file, good, AT_CHUNKS));
-        require(!memcmp(storage, file + HEAD + HASH, SIZE) && XXH3_64bits(storage, SIZE) == chunk);
+        memcpy(&chunk, file + ROOM, sizeof chunk);
+        require(size == FILE_SIZE && !memcmp(file + AT_HEAD, good + AT_HEAD, AT_CHUNKS - AT_HEAD));
+        require(weight.storage.base && weight.storage.base == weight.kept.p);
+        require(!memcmp(weight.kept.p, file, SIZE) && XXH3_64bits(weight.kept.p, SIZE) == chunk);
+        file_unmap(&weight.kept);
+        weight.storage = (bnp_span){ 0 };
     } else {
         struct stat st;
-        require(size != FILE_SIZE || memcmp(file, good, size));
+        require(size != FILE_SIZE || memcmp(file, good, SIZE) ||
+                memcmp(file + ROOM, good + ROOM, FILE_SIZE - ROOM));
         require(lstat(path, &st) != 0);
     }
     free(file);

@@ -170,15 +170,27 @@ static void open_to_all(const char *path)
     ck_assert_int_eq(chmod(path, 0666), 0);
 }
 
+/* The last byte of the storage: the end of the file has its size. */
+static void flip_last(const char *path)
+{
+    const int fd = open(path, O_RDONLY);
+    uint64_t size;
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pread(fd, &size, sizeof size, lseek(fd, 0, SEEK_END) - 48), sizeof size);
+    close(fd);
+    flip_at = (off_t)size - 1;
+    flip(path);
+}
+
 /* The magic, the layout, the size, a hash, the first and the last byte. */
 static const struct {
     const char *what;
     void (*fn)(const char *path);
     off_t at;
 } harm[] = {
-    { "magic", flip, 0 },       { "layout", flip, 8 },     { "size", flip, 16 },
-    { "chunks", flip, 24 },     { "key", flip, 32 },       { "hash of hashes", flip, 48 },
-    { "hash", flip, 64 },       { "first byte", flip, 72 }, { "last byte", flip, -1 },
+    { "magic", flip, -64 },     { "layout", flip, -56 },   { "size", flip, -48 },
+    { "chunks", flip, -40 },    { "key", flip, -32 },      { "hash of hashes", flip, -16 },
+    { "hash", flip, -72 },      { "first byte", flip, 0 }, { "last byte", flip_last, 0 },
     { "cut", shorten, 0 },      { "empty", empty, 0 },     { "writable by all", open_to_all, 0 },
 };
 
@@ -245,6 +257,74 @@ START_TEST(a_folder_that_others_may_write_is_not_used)
 }
 END_TEST
 
+/* With more than one NUMA node files are read, not mapped. */
+START_TEST(storage_may_be_read_as_well_as_mapped)
+{
+    float *first = logits(), *second = logits();
+    load(BIG, first);
+    const unsigned n = n_prepare;
+    plug->topo.abi.n_numa = 2;
+    load(BIG, second);
+    ck_assert_uint_eq(n_adopt, n);
+    ck_assert(same_logits(first, second));
+    flip_at = 0;
+    for_each_file(flip);
+    load(BIG, second);
+    ck_assert_uint_eq(n_prepare, n);
+    ck_assert(same_logits(first, second));
+    free(first);
+    free(second);
+}
+END_TEST
+
+static int adopt_nothing(bnp_device *d, const bnp_weight_desc *w, bnp_span storage,
+                         bnp_weight **out)
+{
+    (void)d;
+    (void)w;
+    (void)storage;
+    *out = NULL;
+    n_adopt++;
+    return BNP_E_DATA;
+}
+
+START_TEST(what_the_plugin_refuses_is_made_again)
+{
+    float *first = logits(), *second = logits();
+    load(BIG, first);
+    const unsigned n = n_prepare;
+    linear.adopt = adopt_nothing;
+    load(BIG, second);
+    ck_assert_uint_eq(n_adopt, n);
+    ck_assert_uint_eq(n_prepare, n);
+    ck_assert_uint_eq(files(), n);
+    ck_assert(same_logits(first, second));
+    free(first);
+    free(second);
+}
+END_TEST
+
+/* A file that goes while it is the storage is there until it is not needed. */
+START_TEST(a_file_may_be_removed_while_it_is_used)
+{
+    float *first = logits(), *second = logits();
+    load(BIG, first);
+    struct forward_conf conf = rig_conf(&(struct rig_opts){ 0 });
+    conf.weight_cache = dir;
+    conf.weight_cache_size = BIG;
+    struct rig rig = { .model = model, .plug = plug };
+    ck_assert_msg(!forward_open(&rig.f, model, plug, &conf, &err), "%s", err.text);
+    for_each_file(remove_file);
+    ck_assert_int_eq(batch_open(&rig.batch, &rig.f->limits, &err), 0);
+    rig_logits(&rig, ids, N_ID, 0, second);
+    batch_close(&rig.batch);
+    forward_close(rig.f);
+    ck_assert(same_logits(first, second));
+    free(first);
+    free(second);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("wcache");
@@ -256,6 +336,9 @@ int main(void)
     tcase_add_test(c, the_limit_holds_and_the_oldest_make_room);
     tcase_add_test(c, a_model_above_the_limit_is_served_without);
     tcase_add_test(c, a_folder_that_others_may_write_is_not_used);
+    tcase_add_test(c, storage_may_be_read_as_well_as_mapped);
+    tcase_add_test(c, what_the_plugin_refuses_is_made_again);
+    tcase_add_test(c, a_file_may_be_removed_while_it_is_used);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
