@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/serve/api_logprob.h"
-#include "core/serve/api_tools.h"
+#include "core/serve/api_said.h"
 #include "core/serve/gen.h"
 
 static json_t *chat_json(const struct gen *g, const char *object, json_t *choices, json_t *usage)
@@ -27,35 +27,6 @@ static json_t *logprobs_json(const struct gen *g, const struct gen_choice *c)
                                 c->tok_to - c->tok_from);
 }
 
-/* ---- content and calls, told apart where there are tools ---- */
-
-struct told {                     /* of one choice                             */
-    struct tools *tools;          /* NULL: all text is content                 */
-    unsigned n_call;              /* already given                             */
-    struct buf content;           /* not yet given                             */
-};
-
-static int open_tools(struct gen *g, struct told *t)
-{
-    const struct api_chat *q = g->own;
-    if (!q->n_tool || t->tools)
-        return 0;
-    t->tools = tools_open(g->model->chat, q->tool, q->n_tool);
-    return t->tools ? 0 : ERR_NOMEM;
-}
-
-/* What of the text is content now, in told.content. end: no text follows. */
-static void take_text(struct gen *g, struct gen_choice *c, bool end)
-{
-    struct told *t = c->own;
-    if (open_tools(g, t))
-        t->content.failed = true;
-    else if (t->tools)
-        tools_feed(t->tools, c->text.p, c->text.n, end, &t->content);
-    else
-        buf_add(&t->content, c->text.p, c->text.n);
-}
-
 static json_t *call_json(const struct chat_call *c, int index)
 {
     json_t *j = json_pack("{s:o,s:s,s:{s:o,s:o}}", "id", api_text(c->id.p, c->id.n), "type",
@@ -68,27 +39,42 @@ static json_t *call_json(const struct chat_call *c, int index)
     return j;
 }
 
-/* The calls that were not given yet, as an array; NULL: none, or failed. */
-static json_t *calls_json(struct told *t, bool with_index, bool *failed)
+/* The calls that no event has yet; NULL: none. */
+static json_t *calls_json(struct said *s, bool with_index, bool *failed)
 {
     unsigned n = 0;
-    const struct chat_call *call = t->tools ? tools_calls(t->tools, &n) : NULL;
-    if (t->n_call >= n)
+    const struct chat_call *call = said_calls(s, &n);
+    if (s->n_told >= n)
         return NULL;
     json_t *list = json_array();
-    for (; t->n_call < n; t->n_call++)
-        if (json_array_append_new(list, call_json(&call[t->n_call],
-                                                  with_index ? (int)t->n_call : -1)))
+    for (; s->n_told < n; s->n_told++)
+        if (json_array_append_new(list, call_json(&call[s->n_told],
+                                                  with_index ? (int)s->n_told : -1)))
             *failed = true;
     return list;
 }
 
+/* The content that no event has yet. */
+static json_t *content_json(struct said *s, bool *failed)
+{
+    json_t *j = api_text(s->text.n ? s->text.p + s->told : "", s->text.n - s->told);
+    s->told = s->text.n;
+    *failed = *failed || s->text.failed;
+    return j;
+}
+
+static void take_text(struct gen *g, struct gen_choice *c, bool end)
+{
+    const struct api_chat *q = g->own;
+    said_more(c->own, c, q->tool, q->n_tool, g->model->chat, end);
+}
+
 static const char *finish_name(const struct gen_choice *c)
 {
-    const struct told *t = c->own;
+    const struct said *s = c->own;
     if (c->finish == FINISH_LENGTH)
         return "length";
-    return t->n_call ? "tool_calls" : "stop";
+    return s->n_told ? "tool_calls" : "stop";
 }
 
 /* ---- a stream ---- */
@@ -119,16 +105,14 @@ static void begin(struct gen *g, struct buf *out)
 /* What the text brought: content, with the tokens that came, and whole calls. */
 static void put_new(struct gen *g, struct gen_choice *c, struct buf *out)
 {
-    struct told *t = c->own;
-    if (t->content.n || c->tok_to > c->tok_from)
-        put_delta(g, c, out, json_pack("{s:o}", "content", api_text(t->content.n ? t->content.p : "",
-                                                                    t->content.n)),
+    struct said *s = c->own;
+    if (s->text.n > s->told || c->tok_to > c->tok_from)
+        put_delta(g, c, out, json_pack("{s:o}", "content", content_json(s, &out->failed)),
                   logprobs_json(g, c), NULL);
-    json_t *calls = calls_json(t, true, &out->failed);
+    json_t *calls = calls_json(s, true, &out->failed);
     if (calls)
         put_delta(g, c, out, json_pack("{s:o}", "tool_calls", calls), json_null(), NULL);
-    out->failed = out->failed || t->content.failed;
-    buf_clear(&t->content);
+    out->failed = out->failed || s->text.failed;
 }
 
 static void piece(struct gen *g, struct gen_choice *c, struct buf *out)
@@ -157,12 +141,10 @@ static void end(struct gen *g, struct buf *out)
 
 static json_t *message_json(struct gen *g, struct gen_choice *c, bool *failed)
 {
-    struct told *t = c->own;
+    struct said *s = c->own;
     take_text(g, c, true);
-    json_t *calls = calls_json(t, false, failed);
-    *failed = *failed || t->content.failed;
-    json_t *content = calls && !t->content.n ? json_null()
-                                             : api_text(t->content.n ? t->content.p : "", t->content.n);
+    json_t *calls = calls_json(s, false, failed);
+    json_t *content = calls && !s->text.n ? json_null() : content_json(s, failed);
     json_t *j = json_pack("{s:s,s:o,s:n}", "role", "assistant", "content", content, "refusal");
     if (calls && json_object_set_new(j, "tool_calls", calls))
         *failed = true;
@@ -186,17 +168,13 @@ static void whole(struct gen *g, struct buf *out)
 
 static void close_choices(struct gen *g)
 {
-    for (unsigned i = 0; i < g->n_choice; i++) {
-        struct told *t = g->choice[i].own;
-        if (!t)
-            continue;
-        tools_close(t->tools);
-        buf_free(&t->content);
-    }
+    for (unsigned i = 0; i < g->n_choice; i++)
+        if (g->choice[i].own)
+            said_free(g->choice[i].own);
 }
 
 static const struct dialect chat = {
-    .id_prefix = "chatcmpl-", .choice_size = sizeof(struct told), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
+    .id_prefix = "chatcmpl-", .choice_size = sizeof(struct said), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
     .error_event = api_put_error_event, .whole = whole, .close = close_choices,
 };
 

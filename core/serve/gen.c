@@ -333,7 +333,8 @@ static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error 
 static enum answer fail_all(struct gen *g, const struct api_error *e)
 {
     gen_cancel(g->x);
-    log_warn("%s: %s", g->id, e->message);
+    if (e->status >= 500)
+        log_warn("%s: %s", g->id, e->message);
     if (!g->stream)
         return api_refuse_error(g->x, e);
     g->x->error_code = e->code ? e->code : "server_error";

@@ -1,4 +1,4 @@
-/* test_http.c - the server on a loopback port, with the story model on scalar-ref. */
+/* test_http.c - connections, and completions over them. */
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -6,96 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/engine/engine.h"
-#include "core/engine/reply.h"
-#include "core/serve/serve.h"
-#include "http_client.h"
-#include "tests/golden/rig.h"
-
-enum { N_CTX = 256, MAX_BODY = 4096, MAX_SEQ = 4, MAX_QUEUE = 6 };
-
-static struct rig rig;
-static struct engine *engine;
-static struct serve *serve;
-static const char *url;
-
-static void bind_server(void)
-{
-    struct err e = { 0 };
-    const struct serve_conf c = { .host = "127.0.0.1", .n_threads = 2, .max_connections = 64,
-                                  .max_body_size = MAX_BODY, .timeout_s = 30 };
-    ck_assert_msg(!serve_bind(&serve, &c, &e), "%s", e.text);
-    url = serve_url(serve);
-}
-
-static void listen_server(void)
-{
-    struct err e = { 0 };
-    ck_assert_msg(!serve_listen(serve, &e), "%s", e.text);
-}
-
-static void ready_server(void)
-{
-    const struct serve_model m = { .id = "story", .created = 1, .engine = engine,
-                                   .vocab = rig.model->vocab, .max_new_default = 12, .seed = 5 };
-    serve_ready(serve, &m);
-}
-
-static void open_engine(void)
-{
-    struct err e = { 0 };
-    rig_open(&rig, &(struct rig_opts){ .n_ctx = N_CTX, .max_seq = MAX_SEQ, .max_out = MAX_SEQ,
-                                       .max_tok = 64 });
-    const struct engine_conf c = { .max_seq = MAX_SEQ, .row_budget = 64, .prefill_chunk = 16,
-                                   .max_queue = MAX_QUEUE };
-    ck_assert_msg(!engine_open(&engine, rig.f, &c, &e), "%s", e.text);
-}
-
-static void setup(void)
-{
-    open_engine();
-    bind_server();
-    listen_server();
-    ready_server();
-}
-
-static void teardown(void)
-{
-    serve_close(serve);
-    engine_close(engine, 0);
-    rig_close(&rig);
-    serve = NULL;
-    engine = NULL;
-}
-
-/* What the engine itself says, on this thread, by polling. */
-static struct buf direct(const char *prompt, uint32_t max_new, uint64_t seed)
-{
-    struct err e = { 0 };
-    struct tokens t = { 0 };
-    struct request r;
-    struct reply y;
-    struct buf out = { 0 };
-    ck_assert_int_eq(vocab_encode(rig.model->vocab, prompt, strlen(prompt),
-                                  VOCAB_BOS | VOCAB_SPECIAL, 0, &t, &e), 0);
-    ck_assert_int_eq(request_open(&r, max_new), 0);
-    r.prompt = t.id;
-    r.n_prompt = (uint32_t)t.n;
-    r.sample = (struct sample_params)SAMPLE_DEFAULT;
-    r.sample.seed = seed;
-    ck_assert_int_eq(reply_open(&y, engine, &r, rig.model->vocab, NULL, 0, &e), 0);
-    ck_assert_int_eq(engine_submit(engine, &r, &e), 0);
-    while (reply_next(&y, &out) != REPLY_END)
-        usleep(500);
-    reply_close(&y);
-    request_close(&r);
-    free(t.id);
-    return out;
-}
+#include "http_rig.h"
 
 static struct http_answer complete(const char *body)
 {
-    return http_call(url, "POST", "/v1/completions", body);
+    return http_call(http_rig.url, "POST", "/v1/completions", body);
 }
 
 static void expect_text(const char *body, const char *want)
@@ -111,40 +26,14 @@ static void expect_text(const char *body, const char *want)
     http_free(&a);
 }
 
-static void expect_status(const char *method, const char *path, const char *body, int status,
-                          const char *part)
-{
-    struct http_answer a = http_call(url, method, path, body);
-    ck_assert_msg(a.status == status, "%s %s %s: %d %s", method, path, body ? body : "", a.status,
-                  a.body.p);
-    ck_assert(a.whole);
-    ck_assert_msg(strstr(a.body.p, part) != NULL, "%s", a.body.p);
-    http_free(&a);
-}
-
-static uint32_t running(void)
-{
-    struct engine_stats s;
-    engine_stats(engine, &s);
-    return s.n_running + s.n_waiting;
-}
-
-/* Up to 20 s; under valgrind a token takes its time. */
-static void wait_running(uint32_t n)
-{
-    for (int i = 0; i < 20000 && running() != n; i++)
-        usleep(1000);
-    ck_assert_uint_eq(running(), n);
-}
-
 START_TEST(http_completion_is_what_the_engine_says)
 {
-    struct buf want = direct("Once upon a time", 12, 5);
+    struct buf want = http_rig_direct("Once upon a time", 12, 5);
     expect_text("{\"prompt\":\"Once upon a time\"}", want.p);
     expect_text("{\"prompt\":\"Once upon a time\",\"stream\":true}", want.p);
     expect_text("{\"prompt\":\"Once upon a time\",\"model\":\"story\",\"seed\":5}", want.p);
     buf_free(&want);
-    want = direct("The fox", 20, 77);
+    want = http_rig_direct("The fox", 20, 77);
     expect_text("{\"prompt\":\"The fox\",\"max_tokens\":20,\"seed\":77}", want.p);
     expect_text("{\"prompt\":\"The fox\",\"max_tokens\":20,\"seed\":77,\"stream\":true}", want.p);
     struct buf echoed = { 0 };
@@ -163,7 +52,8 @@ START_TEST(http_prompts_in_one_request_are_answered_apart)
         "{\"prompt\":[\"The fox\",\"The dog\",\"A bear\"],\"max_tokens\":9}",
         "{\"prompt\":[\"The fox\",\"The dog\",\"A bear\"],\"max_tokens\":9,\"stream\":true}"
     };
-    struct buf want[] = { direct("The fox", 9, 5), direct("The dog", 9, 5), direct("A bear", 9, 5) };
+    struct buf want[] = { http_rig_direct("The fox", 9, 5), http_rig_direct("The dog", 9, 5),
+                          http_rig_direct("A bear", 9, 5) };
     for (int k = 0; k < 2; k++) {
         struct http_answer a = complete(body[k]);
         ck_assert_int_eq(a.status, 200);
@@ -197,7 +87,7 @@ END_TEST
 START_TEST(http_stop_string_ends_the_text)
 {
     bool done;
-    struct buf want = direct("The fox", 30, 5);
+    struct buf want = http_rig_direct("The fox", 30, 5);
     char *cut = strstr(want.p + 8, " ");
     ck_assert_ptr_nonnull(cut);
     char stop[4] = { cut[0], cut[1], cut[2], 0 };
@@ -239,7 +129,7 @@ START_TEST(http_clients_at_once_get_what_each_gets_alone)
     for (unsigned i = 0; i < 8; i++) {
         char prompt[32];
         snprintf(prompt, sizeof prompt, "Little %u", i);
-        c[i] = (struct client){ .i = i, .want = direct(prompt, 16, i) };
+        c[i] = (struct client){ .i = i, .want = http_rig_direct(prompt, 16, i) };
     }
     for (unsigned i = 0; i < 8; i++)
         ck_assert_int_eq(pthread_create(&c[i].thread, NULL, client, &c[i]), 0);
@@ -247,13 +137,13 @@ START_TEST(http_clients_at_once_get_what_each_gets_alone)
         pthread_join(c[i].thread, NULL);
         buf_free(&c[i].want);
     }
-    wait_running(0);
+    http_rig_wait(0);
 }
 END_TEST
 
 static int start_long(bool stream)
 {
-    int fd = http_connect(url);
+    int fd = http_connect(http_rig.url);
     http_request(fd, "POST", "/v1/completions",
                  stream ? "{\"prompt\":\"Once\",\"max_tokens\":240,\"stream\":true}"
                         : "{\"prompt\":\"Once\",\"max_tokens\":240}", true);
@@ -264,29 +154,29 @@ START_TEST(http_client_that_leaves_frees_its_sequence)
 {
     for (int stream = 0; stream < 2; stream++) {
         struct engine_stats before, after;
-        engine_stats(engine, &before);
+        engine_stats(http_rig.engine, &before);
         int fd = start_long(stream);
         if (stream)
             http_read_some(fd, 600);
         else
-            wait_running(1);
+            http_rig_wait(1);
         close(fd);
-        wait_running(0);
-        engine_stats(engine, &after);
+        http_rig_wait(0);
+        engine_stats(http_rig.engine, &after);
         ck_assert_uint_lt(after.n_new_tok - before.n_new_tok, 200);
         ck_assert_uint_eq(after.kv_page_used, 0);
     }
-    expect_status("GET", "/health", NULL, 200, "ok");
-    ck_assert_uint_le(serve_active(serve), 1);
+    http_rig_expect("GET", "/health", NULL, 200, "ok");
+    ck_assert_uint_le(serve_active(http_rig.serve), 1);
 }
 END_TEST
 
 START_TEST(http_full_queue_says_429)
 {
-    int fd[MAX_SEQ + MAX_QUEUE];
-    for (int i = 0; i < MAX_SEQ + MAX_QUEUE; i++) {
+    int fd[HTTP_RIG_SEQ + HTTP_RIG_QUEUE];
+    for (int i = 0; i < HTTP_RIG_SEQ + HTTP_RIG_QUEUE; i++) {
         fd[i] = start_long(i % 2);
-        wait_running((uint32_t)i + 1);
+        http_rig_wait((uint32_t)i + 1);
     }
     struct http_answer a = complete("{\"prompt\":\"x\"}");
     ck_assert_int_eq(a.status, 429);
@@ -294,32 +184,32 @@ START_TEST(http_full_queue_says_429)
     ck_assert_ptr_nonnull(strstr(a.body.p, "queue_full"));
     http_free(&a);
     /* The ones that wait have never been woken: only the hang-up frees them. */
-    for (int i = MAX_SEQ + MAX_QUEUE - 1; i >= 0; i--)
+    for (int i = HTTP_RIG_SEQ + HTTP_RIG_QUEUE - 1; i >= 0; i--)
         close(fd[i]);
-    wait_running(0);
-    expect_status("POST", "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}", 200, "text");
+    http_rig_wait(0);
+    http_rig_expect("POST", "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}", 200, "text");
 }
 END_TEST
 
 START_TEST(http_wrong_requests_are_told_why)
 {
     static const char post[] = "/v1/completions";
-    expect_status("GET", "/", NULL, 404, "no such path");
-    expect_status("POST", "/v1/chat", "{}", 404, "no such path");
-    expect_status("GET", "/v1/models/other", NULL, 404, "model_not_found");
-    expect_status("GET", "/v1/models/", NULL, 404, "no such path");
-    expect_status("DELETE", "/v1/models", NULL, 405, "method");
-    expect_status("POST", post, "", 400, "not JSON");
-    expect_status("POST", post, "{\"prompt\":1}", 400, "\"param\":\"prompt\"");
-    expect_status("POST", post, "{\"prompt\":\"a\",\"model\":\"b\"}", 404, "model_not_found");
-    expect_status("POST", post, "{\"prompt\":[]}", 400, "empty");
-    expect_status("POST", post, "{\"prompt\":[[]]}", 400, "no token");
-    expect_status("POST", post, "{\"prompt\":[1,2048]}", 400, "token 1 is 2048");
-    struct http_answer a = http_call(url, "GET", post, NULL);
+    http_rig_expect("GET", "/", NULL, 404, "no such path");
+    http_rig_expect("POST", "/v1/chat", "{}", 404, "no such path");
+    http_rig_expect("GET", "/v1/models/other", NULL, 404, "model_not_found");
+    http_rig_expect("GET", "/v1/models/", NULL, 404, "no such path");
+    http_rig_expect("DELETE", "/v1/models", NULL, 405, "method");
+    http_rig_expect("POST", post, "", 400, "not JSON");
+    http_rig_expect("POST", post, "{\"prompt\":1}", 400, "\"param\":\"prompt\"");
+    http_rig_expect("POST", post, "{\"prompt\":\"a\",\"model\":\"b\"}", 404, "model_not_found");
+    http_rig_expect("POST", post, "{\"prompt\":[]}", 400, "empty");
+    http_rig_expect("POST", post, "{\"prompt\":[[]]}", 400, "no token");
+    http_rig_expect("POST", post, "{\"prompt\":[1,2048]}", 400, "token 1 is 2048");
+    struct http_answer a = http_call(http_rig.url, "GET", post, NULL);
     ck_assert_int_eq(a.status, 405);
     ck_assert_str_eq(http_header(&a, "Allow"), "POST");
     http_free(&a);
-    wait_running(0);
+    http_rig_wait(0);
 }
 END_TEST
 
@@ -327,19 +217,19 @@ START_TEST(http_prompt_beyond_the_context_is_refused)
 {
     struct buf b = { 0 };
     buf_addf(&b, "{\"max_tokens\":5,\"prompt\":[1");
-    for (int i = 1; i < N_CTX - 1; i++)
+    for (int i = 1; i < HTTP_RIG_CTX - 1; i++)
         buf_addf(&b, ",1");
     buf_addf(&b, "]}");
-    expect_status("POST", "/v1/completions", b.p, 200, "\"completion_tokens\":1,");
+    http_rig_expect("POST", "/v1/completions", b.p, 200, "\"completion_tokens\":1,");
     b.n -= 2;
     buf_addf(&b, ",1]}");
-    expect_status("POST", "/v1/completions", b.p, 400, "context_length_exceeded");
+    http_rig_expect("POST", "/v1/completions", b.p, 400, "context_length_exceeded");
     buf_clear(&b);
     buf_addf(&b, "{\"prompt\":\"");
-    for (int i = 0; i < N_CTX; i++)
+    for (int i = 0; i < HTTP_RIG_CTX; i++)
         buf_addf(&b, "fox dog ");
     buf_addf(&b, "\"}");
-    expect_status("POST", "/v1/completions", b.p, 400, "context_length_exceeded");
+    http_rig_expect("POST", "/v1/completions", b.p, 400, "context_length_exceeded");
     buf_free(&b);
 }
 END_TEST
@@ -347,12 +237,12 @@ END_TEST
 START_TEST(http_body_over_the_limit_is_413)
 {
     struct buf b = { 0 };
-    for (int i = 0; i < MAX_BODY + 1; i++)
+    for (int i = 0; i < HTTP_RIG_BODY + 1; i++)
         buf_add(&b, " ", 1);
-    expect_status("POST", "/v1/completions", b.p, 413, "body_too_large");
+    http_rig_expect("POST", "/v1/completions", b.p, 413, "body_too_large");
     /* The same without a length in front. */
     struct http_answer a;
-    int fd = http_connect(url);
+    int fd = http_connect(http_rig.url);
     struct buf q = { 0 };
     buf_addf(&q, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                  "Transfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n", b.n, b.p);
@@ -373,8 +263,8 @@ START_TEST(http_chunked_body_is_put_together)
                             "0\r\n\r\n";
     bool done;
     struct http_answer a;
-    struct buf want = direct("The fox", 12, 5);
-    int fd = http_connect(url);
+    struct buf want = http_rig_direct("The fox", 12, 5);
+    int fd = http_connect(http_rig.url);
     http_send(fd, q, sizeof q - 1);
     http_finish(fd, &a);
     struct buf text = http_text(&a, 0, &done);
@@ -389,7 +279,7 @@ END_TEST
 START_TEST(http_connection_serves_one_request_after_another)
 {
     struct http_answer a;
-    int fd = http_connect(url);
+    int fd = http_connect(http_rig.url);
     for (int i = 0; i < 3; i++) {
         http_request(fd, "POST", "/v1/completions", "{\"prompt\":\"The fox\",\"max_tokens\":2}",
                      false);
@@ -404,23 +294,23 @@ END_TEST
 
 START_TEST(http_models_name_what_is_served)
 {
-    expect_status("GET", "/v1/models", NULL, 200, "\"data\":[{\"id\":\"story\"");
-    expect_status("GET", "/v1/models/story", NULL, 200, "{\"id\":\"story\"");
+    http_rig_expect("GET", "/v1/models", NULL, 200, "\"data\":[{\"id\":\"story\"");
+    http_rig_expect("GET", "/v1/models/story", NULL, 200, "{\"id\":\"story\"");
 }
 END_TEST
 
 START_TEST(http_drain_finishes_what_runs_and_takes_nothing_new)
 {
     struct http_answer a;
-    int idle = http_connect(url);
+    int idle = http_connect(http_rig.url);
     http_request(idle, "GET", "/health", NULL, false);
     http_read_some(idle, 100);
-    int fd = http_connect(url);
+    int fd = http_connect(http_rig.url);
     http_request(fd, "POST", "/v1/completions",
                  "{\"prompt\":\"Once\",\"max_tokens\":40,\"stream\":true}", true);
     http_read_some(fd, 300);
-    serve_drain(serve);
-    ck_assert_int_eq(http_try(url), -1);
+    serve_drain(http_rig.serve);
+    ck_assert_int_eq(http_try(http_rig.url), -1);
     http_request(idle, "POST", "/v1/completions", "{\"prompt\":\"x\"}", true);
     http_finish(idle, &a);
     ck_assert_int_eq(a.status, 503);
@@ -432,7 +322,7 @@ START_TEST(http_drain_finishes_what_runs_and_takes_nothing_new)
     ck_assert_ptr_nonnull(strstr(all.p, "data: [DONE]\n\n"));
     buf_free(&all);
     close(fd);
-    wait_running(0);
+    http_rig_wait(0);
 }
 END_TEST
 
@@ -440,11 +330,11 @@ START_TEST(http_close_cuts_what_runs_and_waits_for_the_engine)
 {
     struct http_answer a[2];
     int fd[2] = { start_long(true), start_long(false) };
-    wait_running(2);
-    serve_drain(serve);
-    serve_close(serve);
-    serve = NULL;
-    ck_assert_uint_eq(running(), 0);
+    http_rig_wait(2);
+    serve_drain(http_rig.serve);
+    serve_close(http_rig.serve);
+    http_rig.serve = NULL;
+    ck_assert_uint_eq(http_rig_running(), 0);
     for (int i = 0; i < 2; i++) {
         http_finish(fd[i], &a[i]);
         ck_assert(!a[i].whole);
@@ -455,25 +345,25 @@ END_TEST
 
 START_TEST(http_before_listen_nobody_can_connect)
 {
-    bind_server();
-    ck_assert_int_eq(http_try(url), -1);
-    serve_close(serve);
+    http_rig_bind();
+    ck_assert_int_eq(http_try(http_rig.url), -1);
+    serve_close(http_rig.serve);
 }
 END_TEST
 
 START_TEST(http_before_ready_only_health_answers)
 {
-    bind_server();
-    listen_server();
-    expect_status("GET", "/health", NULL, 503, "{\"status\":\"loading\"}");
-    expect_status("GET", "/v1/models", NULL, 503, "loading");
-    expect_status("POST", "/v1/completions", "{\"prompt\":\"x\"}", 503, "loading");
-    expect_status("GET", "/nothing", NULL, 404, "no such path");
-    open_engine();
-    ready_server();
-    expect_status("GET", "/health", NULL, 200, "{\"status\":\"ok\"}");
-    expect_status("POST", "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}", 200, "text");
-    teardown();
+    http_rig_bind();
+    http_rig_listen();
+    http_rig_expect("GET", "/health", NULL, 503, "{\"status\":\"loading\"}");
+    http_rig_expect("GET", "/v1/models", NULL, 503, "loading");
+    http_rig_expect("POST", "/v1/completions", "{\"prompt\":\"x\"}", 503, "loading");
+    http_rig_expect("GET", "/nothing", NULL, 404, "no such path");
+    http_rig_engine();
+    http_rig_ready();
+    http_rig_expect("GET", "/health", NULL, 200, "{\"status\":\"ok\"}");
+    http_rig_expect("POST", "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}", 200, "text");
+    http_rig_teardown();
 }
 END_TEST
 
@@ -481,9 +371,10 @@ START_TEST(http_port_in_use_is_known_at_bind)
 {
     struct serve *other = NULL;
     struct err e = { 0 };
-    bind_server();
-    listen_server();
-    const struct serve_conf c = { .host = "127.0.0.1", .port = (uint32_t)atoi(strrchr(url, ':') + 1),
+    http_rig_bind();
+    http_rig_listen();
+    const uint32_t port = (uint32_t)atoi(strrchr(http_rig.url, ':') + 1);
+    const struct serve_conf c = { .host = "127.0.0.1", .port = port,
                                   .n_threads = 1, .max_connections = 1, .max_body_size = 1,
                                   .timeout_s = 1 };
     ck_assert_int_eq(serve_bind(&other, &c, &e), ERR_IO);
@@ -492,7 +383,7 @@ START_TEST(http_port_in_use_is_known_at_bind)
     const struct serve_conf bad = { .host = "no.such.host.invalid", .port = 1 };
     ck_assert_int_eq(serve_bind(&other, &bad, &e), ERR_ARG);
     ck_assert_ptr_nonnull(strstr(e.text, "server.host: no.such.host.invalid"));
-    serve_close(serve);
+    serve_close(http_rig.serve);
 }
 END_TEST
 
@@ -502,7 +393,7 @@ int main(void)
     TCase *t = tcase_create("serving"), *u = tcase_create("starting");
     tcase_set_timeout(t, 120);
     tcase_set_timeout(u, 120);
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, http_rig_setup, http_rig_teardown);
     tcase_add_test(t, http_completion_is_what_the_engine_says);
     tcase_add_test(t, http_prompts_in_one_request_are_answered_apart);
     tcase_add_test(t, http_stream_ends_with_reason_usage_and_done);
