@@ -39,13 +39,11 @@ struct bitnetd {
 };
 
 /* load.c. conf: the configuration of its four sources, checked for what one key
- * alone cannot tell. find_model, plugins and model (files: the three of them)
- * look at files and take no time; weights go onto devices, which takes seconds
- * to minutes. */
+ * alone cannot tell. find_model and plugins look at files, and files at the model
+ * beside them; weights go onto devices, which takes seconds to minutes. */
 int load_conf(const struct bitnetd *, struct conf *out, struct err *);
 int load_find_model(struct bitnetd *, struct err *);
 int load_plugins(struct bitnetd *, struct err *);
-int load_model(struct bitnetd *, struct err *);
 int load_files(struct bitnetd *, struct err *);
 int load_weights(struct bitnetd *, struct err *);
 int load_engine(struct bitnetd *, struct err *);

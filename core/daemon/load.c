@@ -3,6 +3,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "core/base/aside.h"
 #include "core/base/log.h"
 #include "core/base/path.h"
 #include "core/daemon/daemon.h"
@@ -115,18 +116,30 @@ static int find_chat(struct bitnetd *d, struct err *e)
     return ERR_ARG;
 }
 
-int load_model(struct bitnetd *d, struct err *e)
+struct model_job {
+    struct bitnetd *d;
+    struct err e;
+    int rc;
+};
+
+static void read_model(void *arg)
 {
-    const struct conf *c = &d->conf;
+    struct model_job *j = arg;
+    const struct conf *c = &j->d->conf;
     const struct model_opts o = {
         .i2s_layout = (enum i2s_layout)c->i2s_layout, .pre = or_null(c->pre, "auto"),
         .activation = or_null(c->activation, "auto"),
     };
-    signals_watch_file(d->model_path);
-    int rc = model_open(&d->model, d->model_path, &o, e);
-    for (unsigned i = 0; !rc && i < d->model->n_warning; i++)
+    j->rc = model_open(&j->d->model, j->d->model_path, &o, &j->e);
+}
+
+static int take_model(struct bitnetd *d, const struct model_job *j, struct err *e)
+{
+    if (j->rc)
+        return err_set(e, j->rc, "%s", j->e.text);
+    for (unsigned i = 0; i < d->model->n_warning; i++)
         log_warn("%s", d->model->warning[i]);
-    return rc ? rc : find_chat(d, e);
+    return find_chat(d, e);
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t all)
@@ -242,13 +255,20 @@ static void explain(struct bitnetd *d)
     buf_free(&b);
 }
 
-/* What can be wrong with a file is found here, and takes no time. */
+/* What can be wrong with a file is found here. The model and the plugins know
+ * nothing of each other: both are checked at once. */
 int load_files(struct bitnetd *d, struct err *e)
 {
+    struct model_job job = { .d = d };
+    struct aside aside;
     int rc = load_find_model(d, e);
-    if (!rc)
-        rc = load_plugins(d, e);
-    return rc ? rc : load_model(d, e);
+    if (rc)
+        return rc;
+    signals_watch_file(d->model_path);
+    aside_start(&aside, read_model, &job);
+    rc = load_plugins(d, e);
+    aside_wait(&aside);
+    return rc ? rc : take_model(d, &job, e);
 }
 
 /* Weights onto devices: seconds to minutes. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bitnet_plugin.h"
+#include "core/base/aside.h"
 #include "core/base/utf8.h"
 #include "core/model/arch.h"
 #include "core/model/hparams.h"
@@ -206,15 +207,29 @@ static int open_tensors(struct opening *o)
     return rc ? rc : refuse_unused(o);
 }
 
-static int open_vocab(struct opening *o)
+/* The vocabulary and the tensors know nothing of each other, and checking either
+ * takes as long: both at once. */
+struct vocab_job {
+    const struct opening *o;
+    struct vocab *vocab;
+    char warning[256];
+    struct err e;
+    int rc;
+};
+
+static void read_vocab(void *arg)
+{
+    struct vocab_job *j = arg;
+    j->rc = vocab_open(&j->vocab, j->o->m->file, j->o->opts.pre, j->warning, &j->e);
+}
+
+static int take_vocab(struct opening *o, const struct vocab_job *j)
 {
     struct model *m = o->m;
-    char text[256] = "";
-    int rc = vocab_open(&m->vocab, m->file, o->opts.pre, text, o->e);
-    if (rc)
-        return rc;
-    if (text[0])
-        warn(m, "%s", text);
+    if (j->rc)
+        return err_set(o->e, j->rc, "%s", j->e.text);
+    if (j->warning[0])
+        warn(m, "%s", j->warning);
     if (vocab_n(m->vocab) != m->hp.n_vocab)
         return err_set(o->e, ERR_DATA, "%s: the tokenizer has %u tokens, expected %u, the rows of "
                        "token_embd.weight", gguf_name(m->file), vocab_n(m->vocab), m->hp.n_vocab);
@@ -272,9 +287,14 @@ static int understand(struct opening *o)
     o->used = calloc(gguf_n_tensors(m->file) + 1, sizeof *o->used);
     if (!o->used)
         return err_set(o->e, ERR_NOMEM, "%s: no memory for its tensors", gguf_name(m->file));
+    struct vocab_job job = { .o = o };
+    struct aside aside;
+    aside_start(&aside, read_vocab, &job);
     rc = open_tensors(o);
+    aside_wait(&aside);
+    m->vocab = job.vocab;
     free(o->used);
-    return rc ? rc : open_vocab(o);
+    return rc ? rc : take_vocab(o, &job);
 }
 
 /* Takes g over, whatever comes of it. */
