@@ -194,7 +194,7 @@ static enum answer start(struct exchange *x)
     g->params = c->common.gen;
     const struct chat_in in = { .msg = c->msg, .n_msg = c->n_msg, .tool = c->tool,
                                 .n_tool = c->n_tool, .add_generation = true };
-    if (gen_add_chat(g, &in, &e))
+    if (gen_add_chat(g, &in, &e) || gen_set_format(g, &c->common, "response_format", &e))
         return api_refuse_error(x, &e);
     return gen_start(g);
 }

@@ -250,7 +250,8 @@ static enum answer start(struct exchange *x)
     buf_free(&x->body);
     g->stream = c->common.stream;
     g->params = c->common.gen;
-    if (api_add_prompts(g, &c->prompt, VOCAB_BOS | VOCAB_SPECIAL, &e))
+    if (api_add_prompts(g, &c->prompt, VOCAB_BOS | VOCAB_SPECIAL, &e) ||
+        gen_set_format(g, &c->common, "response_format", &e))
         return api_refuse_error(x, &e);
     return gen_start(g);
 }
