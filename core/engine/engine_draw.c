@@ -6,31 +6,15 @@
  * drawn is what was guessed: the next row is of that token. So the text does
  * not depend on the guesses. Engine thread. */
 #include "core/engine/engine_parts.h"
+#include "core/engine/grammar.h"
 #include "core/engine/lookup.h"
 
-/* What an id at position n is drawn with; what is guessed counts as drawn. */
-static struct sample_past past(const struct seq *s, uint32_t n)
-{
-    return (struct sample_past){ s->id, n, s->n_prompt };
-}
-
-/* How many of the largest logits the id at position n needs, rows that are no
- * tokens included; 0: all. */
-static uint32_t needs(const struct engine *g, const struct seq *s, uint32_t n)
-{
-    const uint32_t no_token = g->forward->model->hp.n_vocab - g->n_vocab;
-    if (s->req->want_logprob)
-        return 0;
-    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s, n));
-    return k && k <= UINT32_MAX - no_token ? k + no_token : 0;
-}
-
-void engine_want(struct engine *g, const struct seq *s)
+void engine_want(struct engine *g, struct seq *s)
 {
     const uint32_t n_out = seq_n_out(s), first = s->n_done + s->n_row - n_out + 1;
     for (uint32_t i = 0; i < n_out; i++) {
         const bool drawn = first + i >= s->n_id;
-        g->batch.out_k[s->out + i] = drawn ? needs(g, s, first + i) : 0;
+        g->batch.out_k[s->out + i] = drawn ? engine_needs(g, s, first + i) : 0;
     }
 }
 
@@ -39,6 +23,8 @@ void engine_guess(struct engine *g)
     for (struct seq *s = g->sched.running.head; s; s = s->next) {
         const uint32_t room = s->n_max - s->n_id - 1, space = ring_space(&s->req->out);
         uint32_t n = s->max_draft < room ? s->max_draft : room;
+        if (s->all_logits)
+            n = 0;
         n = space <= n ? (space ? space - 1 : 0) : n;
         s->n_guess = n && seq_pending(s) == 1 ? lookup_guess(s->id, s->n_id, n, s->id + s->n_id)
                                               : 0;
@@ -76,19 +62,18 @@ static void park(struct engine *g, struct seq *s)
     atomic_exchange(&s->req->parked, 1);
 }
 
-static int32_t choose(struct engine *g, const struct seq *s, struct forward_out out)
-{
-    const struct sample_params *p = &s->req->sample;
-    return out.logits ? sample_token(g->sampler, p, out.logits, past(s, s->n_id), s->n_id)
-                      : sample_top(g->sampler, p, out.id, out.top, out.k, past(s, s->n_id),
-                                   s->n_id);
-}
-
 static void not_numbers(struct engine *g, struct seq *s)
 {
     struct err e;
     err_set(&e, ERR_NUMERIC, "logits: at position %u one is NaN, or none is finite; expected "
             "numbers", s->n_id - 1);
+    engine_fail(g, s, &e);
+}
+
+static void stuck(struct engine *g, struct seq *s)
+{
+    struct err e;
+    err_set(&e, ERR_LIMIT, "%s", grammar_trouble(s->grammar));
     engine_fail(g, s, &e);
 }
 
@@ -100,35 +85,56 @@ static void count_draft(struct engine *g, struct request *r, uint32_t n, uint32_
     atomic_fetch_add(&g->n_draft_ok, n_ok);
 }
 
-/* Draws what follows the last id, from its logits. False: the request has
- * ended. guess: what it was thought to be, or -1. */
-static bool draw(struct engine *g, struct seq *s, struct forward_out out, int32_t guess)
+enum next {
+    NEXT_GO,                      /* a token was drawn                         */
+    NEXT_AGAIN,                   /* its row has to be computed once more      */
+    NEXT_GONE                     /* the request has ended                     */
+};
+
+/* The id is drawn: it ends the text, or goes to the reader. */
+static enum next take(struct engine *g, struct seq *s, int32_t id)
 {
     struct request *r = s->req;
-    const int32_t id = choose(g, s, out);
-    if (id >= 0)
-        count_draft(g, r, 0, id == guess);
-    if (!s->first_us)
-        s->first_us = engine_now_us();
-    if (id < 0) {
-        not_numbers(g, s);
-        return false;
+    struct err e;
+    if (s->grammar && grammar_accept(s->grammar, id, &e)) {
+        engine_fail(g, s, &e);
+        return NEXT_GONE;
     }
-    if (!r->ignore_eog && is_end(g, r, id)) {
+    if ((s->grammar || !r->ignore_eog) && is_end(g, r, id)) {
         engine_end(g, s, FINISH_STOP);
-        return false;
+        return NEXT_GONE;
     }
-    if (r->logprob)
-        logprob_of(out.logits, g->n_vocab, id, r->n_top_logprob,
-                   &r->logprob[s->n_id - s->n_prompt]);
     s->id[s->n_id++] = id;
     ring_push(&r->out, (uint32_t)id);   /* it has room: else it would be parked */
     count_token(g, s);
-    if (s->n_id == s->n_max) {
-        engine_end(g, s, FINISH_LENGTH);
-        return false;
+    const bool whole = s->grammar && grammar_is_done(s->grammar);
+    if (!whole && s->n_id < s->n_max)
+        return NEXT_GO;
+    engine_end(g, s, whole ? FINISH_STOP : FINISH_LENGTH);
+    return NEXT_GONE;
+}
+
+/* Draws what follows the last id, from its logits. guess: what it was thought
+ * to be, or -1. */
+static enum next draw(struct engine *g, struct seq *s, struct forward_out out, int32_t guess)
+{
+    struct request *r = s->req;
+    const int32_t id = engine_choose(g, s, out);
+    s->all_logits = id == CHOOSE_MORE;
+    if (id == CHOOSE_MORE)
+        return NEXT_AGAIN;
+    sched_advance(&g->sched, s, 1);
+    if (!s->first_us)
+        s->first_us = engine_now_us();
+    if (id < 0) {
+        (id == CHOOSE_STUCK ? stuck : not_numbers)(g, s);
+        return NEXT_GONE;
     }
-    return true;
+    count_draft(g, r, 0, id == guess);
+    if (r->logprob)
+        logprob_of(out.logits, g->n_vocab, id, r->n_top_logprob,
+                   &r->logprob[s->n_id - s->n_prompt]);
+    return take(g, s, id);
 }
 
 /* Draws from the row of the last id, whose output is `first`, and from those of
@@ -140,10 +146,10 @@ static void draw_all(struct engine *g, struct seq *s, uint32_t first)
     count_draft(g, r, n, 0);
     for (uint32_t i = 0; i <= n; i++) {
         const int32_t guess = i < n ? s->id[s->n_id] : -1;
-        sched_advance(&g->sched, s, 1);
-        if (!draw(g, s, forward_out(g->forward, first + i), guess))
+        const enum next next = draw(g, s, forward_out(g->forward, first + i), guess);
+        if (next == NEXT_GONE)
             return;
-        if (s->id[s->n_id - 1] != guess)
+        if (next == NEXT_AGAIN || s->id[s->n_id - 1] != guess)
             break;
     }
     kv_trim(g->sched.kv, &s->kv, s->n_id);   /* pages of wrong guesses */

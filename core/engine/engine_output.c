@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "core/engine/engine_parts.h"
+#include "core/engine/grammar.h"
+#include "core/engine/reply.h"
 
 int engine_check_output(const struct request *r, struct err *e)
 {
@@ -30,6 +32,15 @@ void engine_close_output(struct request *r)
     r->embedding = NULL;
 }
 
+static int open_grammar(const struct engine *g, struct seq *s, const struct request *r,
+                        struct err *e)
+{
+    const int rc = grammar_state_open(&s->grammar, r->grammar, e);
+    if (!rc)
+        grammar_state_reset(s->grammar, !reply_follows_text(r, g->forward->model->vocab));
+    return rc;
+}
+
 int engine_open_output(const struct engine *g, struct request *r, struct err *e)
 {
     struct seq *s = r->seq;
@@ -48,6 +59,8 @@ int engine_open_output(const struct engine *g, struct request *r, struct err *e)
         ok = (r->embedding = calloc(n_embd, sizeof *r->embedding));
     if (ok && s->embed && r->embed_mean)
         ok = (s->sum = calloc(n_embd, sizeof *s->sum));
+    if (ok && r->grammar && !s->embed)
+        return open_grammar(g, s, r, e);
     if (ok)
         return 0;
     engine_close_output(r);

@@ -53,9 +53,17 @@ void engine_fail(struct engine *, struct seq *, const struct err *);
 /* engine_draw.c. Guesses what the running sequences might draw. */
 void engine_guess(struct engine *);
 /* s's outputs in the batch get the number of logits that they need. */
-void engine_want(struct engine *, const struct seq *);
+void engine_want(struct engine *, struct seq *);
 /* The step has computed s's rows: tokens go to the reader; the request may end. */
 void engine_advance(struct engine *, struct seq *);
+
+/* engine_choose.c. How many of the largest logits the id at position n needs,
+ * rows that are no tokens included; 0: all. */
+uint32_t engine_needs(struct engine *, struct seq *, uint32_t n);
+enum { CHOOSE_NONE = -1, CHOOSE_MORE = -2, CHOOSE_STUCK = -3 };
+/* The id that follows s's last. NONE: no numbers; MORE: all logits are needed;
+ * STUCK: the grammar cannot go on. */
+int32_t engine_choose(struct engine *, struct seq *, struct forward_out);
 
 /* engine_output.c. ERR_ARG: it wants what no request gets. [any] */
 int engine_check_output(const struct request *, struct err *);

@@ -25,8 +25,7 @@ static int check_stop(const struct str *s, unsigned i, struct err *e)
     return 0;
 }
 
-/* The prompt held text, so that the first token goes on from it. */
-static bool follows_text(const struct request *r, const struct vocab *v)
+bool reply_follows_text(const struct request *r, const struct vocab *v)
 {
     for (uint32_t i = 0; i < r->n_prompt; i++)
         if (!vocab_is_control(v, r->prompt[i]))
@@ -47,7 +46,7 @@ int reply_open(struct reply *y, struct engine *g, struct request *r, const struc
             return rc;
         y->stop[i] = stop[i];
     }
-    y->detok.started = follows_text(r, v);
+    y->detok.started = reply_follows_text(r, v);
     return 0;
 }
 

@@ -56,8 +56,12 @@ void reply_close(struct reply *);
 /* Takes what tokens there are; never blocks. When a stop string is found, the
  * request is cancelled, and REPLY_END comes once the engine has let go. */
 enum reply_state reply_next(struct reply *, struct buf *out);
+/* The prompt held text, so that the first token goes on from it. */
+bool reply_follows_text(const struct request *, const struct vocab *);
 /* After REPLY_END: FINISH_STOP also for a stop string. */
 enum finish reply_finish(const struct reply *);
+/* The prompt held text, so that the first token goes on from it. */
+bool reply_follows_text(const struct request *, const struct vocab *);
 /* After REPLY_END: the stop string that ended the text, or NULL. */
 const struct str *reply_stop(const struct reply *);
 

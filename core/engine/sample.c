@@ -116,12 +116,12 @@ int sample_check_ids(const struct sample_params *p, uint32_t n_vocab, struct err
 static struct sample_past window(const struct sample_params *p, struct sample_past past)
 {
     const uint32_t n = past.n < p->repeat_last_n ? past.n : p->repeat_last_n;
-    return (struct sample_past){ past.id + (past.n - n), n, 0 };
+    return (struct sample_past){ past.id + (past.n - n), n, 0, NULL };
 }
 
 static struct sample_past generated(struct sample_past past)
 {
-    return (struct sample_past){ past.id + past.n_prompt, past.n - past.n_prompt, 0 };
+    return (struct sample_past){ past.id + past.n_prompt, past.n - past.n_prompt, 0, NULL };
 }
 
 static bool repeats(const struct sample_params *p)
@@ -342,16 +342,23 @@ static int32_t choose(struct sampler *s, const struct sample_params *p, uint32_t
     return draw(s, p, n, pos);
 }
 
+static bool allowed(struct sample_past past, uint32_t id)
+{
+    return !past.allow || (past.allow[id / 32] >> id % 32 & 1);
+}
+
 int32_t sample_token(struct sampler *s, const struct sample_params *p, const float *logits,
                      struct sample_past past, uint32_t pos)
 {
+    uint32_t n = 0;
     for (uint32_t i = 0; i < s->n_vocab; i++) {
         if (isnan(logits[i]))
             return -1;
         s->value[i] = (double)logits[i];
-        s->cand[i] = (int32_t)i;
+        if (allowed(past, i))
+            s->cand[n++] = (int32_t)i;
     }
-    return choose(s, p, s->n_vocab, past, pos);
+    return choose(s, p, n, past, pos);
 }
 
 /* Of the largest k + m logits at least k are not lowered when m tokens are, and
@@ -393,7 +400,8 @@ int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32
         if (isnan(logit[i]))
             return -1;
         s->value[id[i]] = (double)logit[i];
-        s->cand[n++] = id[i];
+        if (allowed(past, (uint32_t)id[i]))
+            s->cand[n++] = id[i];
     }
     return choose(s, p, n, past, pos);
 }

@@ -41,10 +41,12 @@ struct sample_params {
 #define SAMPLE_GREEDY { 0, 0, 1.0f, 0, 1.0f, 0, 0, 1.0f, 0, 0, NULL, 0 }
 
 /* A sequence's tokens so far: id[0..n), the first n_prompt of them were not
- * generated. */
+ * generated. allow: bits of the ids that may be drawn, id % 32 of word id / 32;
+ * the others are none of the candidates. NULL: all may. */
 struct sample_past {
     const int32_t *id;
     uint32_t n, n_prompt;
+    const uint32_t *allow;
 };
 
 struct sampler;                   /* work memory for n_vocab logits            */
@@ -58,8 +60,8 @@ int sample_check(const struct sample_params *, struct err *);
 int sample_check_ids(const struct sample_params *, uint32_t n_vocab, struct err *);
 
 /* logits[n_vocab], past.id < n_vocab. pos: the position the token will stand
- * at; with the seed it keys the draw. -1: a NaN among the logits, or no finite
- * largest one. No allocation. */
+ * at; with the seed it keys the draw. -1: a NaN among the logits, or none that
+ * is allowed, or no finite largest one. No allocation. */
 int32_t sample_token(struct sampler *, const struct sample_params *, const float *logits,
                      struct sample_past, uint32_t pos);
 

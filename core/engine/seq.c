@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/grammar.h"
+
 int seq_open(struct seq **out, const struct kv *kv, const int32_t *prompt, uint32_t n_prompt,
              uint32_t n_max, struct err *e)
 {
@@ -42,6 +44,7 @@ void seq_close(struct seq *s, struct kv *kv)
     if (!s)
         return;
     kv_seq_close(kv, &s->kv);
+    grammar_state_close(s->grammar);
     free(s->sum);
     free(s->id);
     free(s);

@@ -14,6 +14,8 @@
 #include "core/base/err.h"
 #include "core/engine/kv.h"
 
+struct grammar_state;
+
 struct seq {
     struct seq *next;             /* in a list of the scheduler                */
     struct request *req;          /* whom it serves; NULL: nobody              */
@@ -28,6 +30,8 @@ struct seq {
     uint32_t n_seen;              /* tokens that had their keys once, at most  */
     uint32_t n_cached;            /* of those, found in the prefix cache       */
     bool follows;                 /* in this step, another computes its page   */
+    struct grammar_state *grammar;   /* or NULL: free text. seq_close closes   */
+    bool all_logits;              /* the largest were not enough for it        */
     bool embed;                   /* wants hidden states, and draws no token   */
     bool want_prompt;             /* wants logits of the prompt's rows         */
     uint32_t n_told;              /* tokens of the prompt that need none: the  */

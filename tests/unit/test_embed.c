@@ -184,10 +184,12 @@ START_TEST(embedding_survives_preemption)
         engine_start(N_REQ, 32, again ? 1 : 32, 8);
         open_one(&e, ASK_LONG, true);
         e.r.priority = PRIORITY_LOW;
+        atomic_store(&bend_hold, again);            /* until both are there */
         ask_submit(&e);
         if (again) {
             ask_open(&a, "The bear", 80);
             ask_submit(&a);
+            atomic_store(&bend_hold, false);
             ck_assert_int_eq(ask_wait(&a), FINISH_LENGTH);
             ask_close(&a);
         }

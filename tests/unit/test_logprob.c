@@ -215,10 +215,12 @@ START_TEST(engine_tells_the_same_after_preemption)
         a.r.want_logprob = a.r.prompt_logprob = true;
         a.r.n_top_logprob = N_TOP;
         a.r.priority = PRIORITY_LOW;
+        atomic_store(&bend_hold, again);          /* until both are there */
         ask_submit(&a);
         if (again) {
             ask_open(&other, "The bear", 80);
             ask_submit(&other);
+            atomic_store(&bend_hold, false);
             ck_assert_int_eq(ask_wait(&other), FINISH_LENGTH);
             ask_close(&other);
         }

@@ -16,7 +16,7 @@ enum { MAX_VOCAB = 3000 };
 #define NONE ((struct sample_past){ 0 })
 #define PAST(n_prompt, ...) \
     ((struct sample_past){ (const int32_t[]){ __VA_ARGS__ }, \
-                           sizeof (int32_t[]){ __VA_ARGS__ } / sizeof(int32_t), n_prompt })
+                           sizeof (int32_t[]){ __VA_ARGS__ } / sizeof(int32_t), n_prompt, NULL })
 #define PROMPT(...) PAST(0, __VA_ARGS__)
 
 static struct sampler *open_sampler(uint32_t n)
@@ -122,9 +122,15 @@ static int32_t reference(const struct sample_params *p, const float *logits, uin
 {
     static struct ref r[MAX_VOCAB];
     static double w[MAX_VOCAB];
+    uint32_t n_ref = 0;
     for (uint32_t i = 0; i < n_vocab; i++)
-        r[i] = (struct ref){ adjusted(p, (double)logits[i], (int32_t)i, past), (int32_t)i };
+        if (!past.allow || (past.allow[i / 32] >> i % 32 & 1))
+            r[n_ref++] = (struct ref){ adjusted(p, (double)logits[i], (int32_t)i, past),
+                                       (int32_t)i };
+    n_vocab = n_ref;
     qsort(r, n_vocab, sizeof *r, in_order);
+    if (!n_vocab || !isfinite(r[0].l))
+        return -1;
     const double max = r[0].l, t = (double)p->temperature;
     if (t == 0)
         return r[0].id;
@@ -179,6 +185,7 @@ struct world {
     int32_t id[100];
     struct sample_past past;
     struct sample_bias bias[8];
+    uint32_t allow[MAX_VOCAB / 32 + 1];
 };
 
 static void random_world(struct world *w, struct sample_params *p, uint32_t n, bool raise)
@@ -186,7 +193,7 @@ static void random_world(struct world *w, struct sample_params *p, uint32_t n, b
     static const float lower[] = { 0, 0, 0.1f, 0.75f, 2 }, any[] = { 0, -2, -0.3f, 0.5f, 2 };
     static const float pens[] = { 1, 1.1f, 1.5f, 10, 0.5f, 1e-30f };
     static const uint32_t lasts[] = { 0, 1, 5, 64, UINT32_MAX };
-    w->past = (struct sample_past){ w->id, below(100), 0 };
+    w->past = (struct sample_past){ w->id, below(100), 0, NULL };
     w->past.n_prompt = below(w->past.n + 1);
     for (uint32_t i = 0; i < w->past.n; i++)
         w->id[i] = (int32_t)below(n);
@@ -220,6 +227,9 @@ START_TEST(sample_equals_the_definition)
         };
         random_logits(l, n, round % 5);
         random_world(&w, &p, n, round % 2);
+        for (uint32_t i = 0; i <= n / 32; i++)
+            w.allow[i] = below(3) ? below(1u << 16) << 16 | below(1u << 16) : 0;
+        w.past.allow = below(4) ? NULL : w.allow;
         uint32_t pos = below(1u << 30);
         int32_t got = sample_token(s, &p, l, w.past, pos);
         int32_t want = reference(&p, l, n, w.past, pos);
@@ -597,7 +607,7 @@ START_TEST(sample_sequence_for_a_seed_is_pinned)
     p.repeat_penalty = 1.25f;
     int32_t recent[24];
     for (uint32_t pos = 0; pos < 24; pos++) {
-        recent[pos] = sample_token(s, &p, l, (struct sample_past){ recent, pos, 0 }, pos);
+        recent[pos] = sample_token(s, &p, l, (struct sample_past){ recent, pos, 0, NULL }, pos);
         ck_assert_msg(recent[pos] == want[pos], "position %u: %d, expected %d", pos, recent[pos],
                       want[pos]);
     }

@@ -1,0 +1,112 @@
+/* engine_choose.c - one id from one output: all logits or the largest of them,
+ * free text or a grammar's.
+ *
+ * Under a grammar a draw is what it would be in a vocabulary of the allowed
+ * tokens alone. Of the largest logits, those that are allowed are the largest
+ * allowed ones: enough of them decide as all logits would. When there are not
+ * enough, the row is computed once more with all its logits. Which way was taken
+ * never shows in the text. Engine thread. */
+#include "core/engine/engine_parts.h"
+#include "core/engine/grammar.h"
+#include "core/engine/work.h"
+
+/* What an id at position n is drawn with; what is guessed counts as drawn. */
+static struct sample_past past(const struct seq *s, uint32_t n)
+{
+    return (struct sample_past){ s->id, n, s->n_prompt, NULL };
+}
+
+static uint32_t n_no_token(const struct engine *g)
+{
+    return g->forward->model->hp.n_vocab - g->n_vocab;
+}
+
+static uint32_t count_allowed(const struct engine *g, const uint32_t *mask)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < (g->n_vocab + 31) / 32; i++)
+        n += (uint32_t)__builtin_popcount(mask[i]);
+    return n;
+}
+
+/* The k largest allowed ones are probably among the largest that a step gives;
+ * it costs as much to get a few of these as to get all that it can give. */
+enum { FEW = 8 };
+
+static uint32_t needs_allowed(const struct engine *g, struct seq *s, uint32_t k)
+{
+    const uint32_t top = WORK_TOP > n_no_token(g) ? WORK_TOP - n_no_token(g) : 0;
+    if (s->all_logits || k > top)
+        return 0;
+    if (k <= FEW)
+        return WORK_TOP;
+    const uint32_t *mask = grammar_mask(s->grammar);
+    const uint32_t n = mask ? count_allowed(g, mask) : 0;
+    return n == 1 || n > g->n_vocab / 2 ? WORK_TOP : 0;
+}
+
+uint32_t engine_needs(struct engine *g, struct seq *s, uint32_t n)
+{
+    if (s->req->want_logprob)
+        return 0;
+    const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s, n));
+    if (k && s->grammar)
+        return needs_allowed(g, s, k);
+    return k && k <= UINT32_MAX - n_no_token(g) ? k + n_no_token(g) : 0;
+}
+
+/* The only allowed one, or -1. */
+static int32_t forced(const uint32_t *mask, uint32_t n_vocab)
+{
+    int32_t id = -1;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        if (!(mask[i / 32] >> i % 32 & 1))
+            continue;
+        if (id >= 0)
+            return -1;
+        id = (int32_t)i;
+    }
+    return id;
+}
+
+static int32_t from_all(struct engine *g, struct seq *s, const float *logits)
+{
+    struct sample_past p = past(s, s->n_id);
+    p.allow = grammar_mask(s->grammar);
+    return p.allow ? sample_token(g->sampler, &s->req->sample, logits, p, s->n_id) : CHOOSE_STUCK;
+}
+
+static int32_t from_top(struct engine *g, struct seq *s, struct forward_out out)
+{
+    const struct sample_past p = past(s, s->n_id);
+    const uint32_t need = sample_needs(g->sampler, &s->req->sample, p);
+    int32_t id[WORK_TOP];
+    float logit[WORK_TOP];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < out.k && i < WORK_TOP && n < need; i++) {
+        if (out.id[i] < 0 || (uint32_t)out.id[i] >= g->n_vocab ||
+            !grammar_allows(s->grammar, out.id[i]))
+            continue;
+        id[n] = out.id[i];
+        logit[n++] = out.top[i];
+    }
+    if (n < need) {
+        const uint32_t *mask = grammar_mask(s->grammar);
+        const int32_t only = mask ? forced(mask, g->n_vocab) : -1;
+        if (!mask || only >= 0)
+            return mask ? only : CHOOSE_STUCK;
+        if (n < count_allowed(g, mask))
+            return CHOOSE_MORE;
+    }
+    return sample_top(g->sampler, &s->req->sample, id, logit, n, p, s->n_id);
+}
+
+int32_t engine_choose(struct engine *g, struct seq *s, struct forward_out out)
+{
+    const struct sample_params *p = &s->req->sample;
+    const struct sample_past all = past(s, s->n_id);
+    if (s->grammar)
+        return out.logits ? from_all(g, s, out.logits) : from_top(g, s, out);
+    return out.logits ? sample_token(g->sampler, p, out.logits, all, s->n_id)
+                      : sample_top(g->sampler, p, out.id, out.top, out.k, all, s->n_id);
+}
