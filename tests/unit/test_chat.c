@@ -247,7 +247,8 @@ static void inject(const char *name, struct vocab *v, bool made)
         { .role = CHAT_ASSISTANT, .text = good, .call = &call, .n_call = 1 },
         { .role = CHAT_TOOL, .text = good, .tool_call_id = good, .name = good },
     };
-    const struct chat_in in = { m, sizeof m / sizeof *m, &tool, 1, true };
+    const struct chat_in in = { .msg = m, .n_msg = sizeof m / sizeof *m, .tool = &tool,
+                                .n_tool = 1, .add_generation = true };
     struct tokens harmless = encoded(t, v, &in), ids;
     const struct tokens *const mark = made ? &harmless : NULL;
     const size_t base = n_control(v, &harmless, mark);

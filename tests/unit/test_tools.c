@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/grammar.h"
 #include "core/serve/api_tools.h"
+#include "vocab_make.h"
 
 #define STR(s) { s, sizeof s - 1 }
 
@@ -164,6 +166,103 @@ START_TEST(tools_long_texts_cost_linear_time)
 }
 END_TEST
 
+/* ---- grammars ---- */
+
+static struct vocab *bytes_vocab(void)
+{
+    struct make *m = calloc(1, sizeof *m);
+    struct vocab *v = NULL;
+    ck_assert(m);
+    make_bpe_bytes(m);
+    make_token(m, "<|eot_id|>", 3, 0);
+    make_bpe(m);
+    make_str(m, "tokenizer.ggml.pre", "gpt-2");
+    ck_assert(!make_open(m, &v, NULL, NULL, NULL));
+    make_free(m);
+    return v;
+}
+
+/* Whether a text, and then its end, is allowed. */
+static bool allows(struct grammar *g, const char *text, int32_t end)
+{
+    struct grammar_state *s = NULL;
+    bool ok = !grammar_state_open(&s, g, NULL);
+    ck_assert(ok);
+    for (; ok && *text; text++)
+        ok = !grammar_accept(s, (unsigned char)*text, NULL);
+    ok = ok && grammar_allows(s, end);
+    grammar_state_close(s);
+    return ok;
+}
+
+static struct grammar *compiled(const char *name, const struct chat_tool *t, unsigned n,
+                                bool parallel, struct grammar_vocab *v)
+{
+    struct buf gbnf = { 0 };
+    struct err e = { 0 };
+    struct grammar *g = NULL;
+    ck_assert_msg(!tools_to_gbnf(chat_find(name), t, n, parallel, &gbnf, &e), "%s", e.text);
+    ck_assert_msg(!grammar_compile(&g, v, gbnf.p, gbnf.n, &e), "%s\n%s", e.text, gbnf.p);
+    buf_free(&gbnf);
+    return g;
+}
+
+START_TEST(tools_grammar_allows_calls_and_nothing_else)
+{
+    static const struct chat_tool some[] = {
+        { .name = STR("now") },
+        { .name = STR("f\"\n"),
+          .parameters = STR("{\"$defs\":{\"n\":{\"type\":\"integer\"}},\"type\":\"object\","
+                            "\"properties\":{\"root\":{\"$ref\":\"#/$defs/n\"}},"
+                            "\"required\":[\"root\"],\"additionalProperties\":false}") },
+    };
+#define CALL(name, args) "<tool_call>\n{\"name\": \"" name "\", \"arguments\": " args \
+                         "}\n</tool_call>"
+    static const struct {
+        const char *text;
+        bool one, many;
+    } tags[] = {
+        { CALL("now", "{}"), true, true }, { CALL("f\\\"\\n", "{\"root\":12}"), true, true },
+        { CALL("f\\\"\\n", "{\"root\":\"x\"}"), false, false }, { CALL("f", "{}"), false, false },
+        { CALL("now", "{}") "\n" CALL("f\\\"\\n", "{\"root\":1}"), false, true },
+        { "Sure. " CALL("now", "{}"), false, false }, { "", false, false }, { CALL("now", "1"), false, false },
+        { CALL("now", "{}") " so", false, false },
+    };
+    struct vocab *const v = bytes_vocab();
+    struct grammar_vocab *gv = NULL;
+    const int32_t end = vocab_find(v, "<|eot_id|>");
+    ck_assert(!grammar_vocab_open(&gv, v, NULL, 0, NULL));
+    struct grammar *one = compiled("chatml", some, 2, false, gv);
+    struct grammar *many = compiled("chatml", some, 2, true, gv);
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        ck_assert_msg(allows(one, tags[i].text, end) == tags[i].one, "one: %s", tags[i].text);
+        ck_assert_msg(allows(many, tags[i].text, end) == tags[i].many, "many: %s", tags[i].text);
+    }
+    grammar_unref(one);
+    grammar_unref(many);
+    many = compiled("llama3", some, 2, true, gv);
+    ck_assert(allows(many, "{\"name\": \"now\", \"parameters\": {}}", end));
+    ck_assert(allows(many, "{\"name\": \"now\", \"parameters\": {}}\n{\"name\": \"now\", "
+                     "\"parameters\": {}}", end));
+    ck_assert(!allows(many, CALL("now", "{}"), end));
+    grammar_unref(many);
+    grammar_vocab_unref(gv);
+    vocab_close(v);
+}
+END_TEST
+
+START_TEST(tools_grammar_names_the_tool_with_a_wrong_schema)
+{
+    static const struct chat_tool bad = { .name = STR("odd"), .parameters = STR("{\"type\": 7}") };
+    struct buf gbnf = { 0 };
+    struct err e = { 0 };
+    ck_assert_int_ne(tools_to_gbnf(chat_find("plain"), &bad, 1, true, &gbnf, &e), 0);
+    ck_assert_msg(!strncmp(e.text, "odd: ", 5), "%s", e.text);
+    ck_assert_int_eq(tools_to_gbnf(chat_find("plain"), &bad, 0, true, &gbnf, &e), ERR_ARG);
+    buf_free(&gbnf);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tools");
@@ -177,6 +276,8 @@ int main(void)
     tcase_add_test(t, tools_content_is_not_held_longer_than_needed);
     tcase_add_test(t, tools_more_calls_than_there_may_be_are_content);
     tcase_add_test(t, tools_long_texts_cost_linear_time);
+    tcase_add_test(t, tools_grammar_allows_calls_and_nothing_else);
+    tcase_add_test(t, tools_grammar_names_the_tool_with_a_wrong_schema);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
