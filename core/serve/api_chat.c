@@ -192,11 +192,7 @@ static enum answer start(struct exchange *x)
     buf_free(&x->body);
     g->stream = c->common.stream;
     g->params = c->common.gen;
-    const struct chat_in in = { .msg = c->msg, .n_msg = c->n_msg, .tool = c->tool,
-                                .n_tool = c->n_tool, .add_generation = true };
-    if (gen_add_chat(g, &in, &e) || gen_set_format(g, &c->common, "response_format", &e))
-        return api_refuse_error(x, &e);
-    return gen_start(g);
+    return api_ask(g, c, false, "response_format", &e) ? api_refuse_error(x, &e) : gen_start(g);
 }
 
 const struct route api_chat_route[] = {

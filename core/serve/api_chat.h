@@ -28,4 +28,10 @@ int api_read_conversation(struct api_in *, const json_t *root, struct api_chat *
 /* A text, or an array of parts of type text, put together. */
 int api_read_content(struct api_in *, const json_t *, const struct api_field *, void *to_str);
 
+/* [http] The conversation becomes gen's prompt, and its format or the calls that
+ * it demands gen's grammar. begun: the last message is the answer's start.
+ * format: the field that a complaint about the format names. */
+int api_ask(struct gen *, const struct api_chat *, bool begun, const char *format,
+            struct api_error *);
+
 #endif

@@ -231,13 +231,6 @@ static int read_body(struct gen *g, bool counting, struct api_error *e)
     return rc ? rc : gen_check_model(g, m->chat.common.model, e);
 }
 
-static struct chat_in conversation(const struct messages *m)
-{
-    return (struct chat_in){ .msg = m->chat.msg, .n_msg = m->chat.n_msg, .tool = m->chat.tool,
-                             .n_tool = m->chat.n_tool, .add_generation = true,
-                             .open_last = m->begun };
-}
-
 static enum answer start(struct exchange *x)
 {
     struct gen *const g = gen_open(x, &messages);
@@ -248,10 +241,10 @@ static enum answer start(struct exchange *x)
         return api_refuse_error(x, &e);
     buf_free(&x->body);
     const struct messages *const m = g->own;
-    const struct chat_in in = conversation(m);
     g->stream = m->chat.common.stream;
     g->params = m->chat.common.gen;
-    return gen_add_chat(g, &in, &e) ? api_refuse_error(x, &e) : gen_start(g);
+    return api_ask(g, &m->chat, m->begun, "response_format", &e) ? api_refuse_error(x, &e)
+                                                                : gen_start(g);
 }
 
 /* Counting needs the reading and the template, and no engine. */
@@ -265,7 +258,10 @@ static enum answer count_tokens(struct exchange *x)
         return api_refuse_memory(x);
     if (read_body(g, true, &e) || gen_check_chat(g->model, &e))
         return api_refuse_error(x, &e);
-    const struct chat_in in = conversation(g->own);
+    const struct messages *const m = g->own;
+    const struct chat_in in = { .msg = m->chat.msg, .n_msg = m->chat.n_msg, .tool = m->chat.tool,
+                                .n_tool = m->chat.n_tool, .add_generation = true,
+                                .open_last = m->begun };
     const int rc = chat_encode(g->model->chat, g->model->vocab, &in, 0, &t, &err);
     const size_t n = t.n;
     free(t.id);

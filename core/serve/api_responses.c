@@ -290,9 +290,7 @@ static enum answer start(struct exchange *x)
     buf_free(&x->body);
     g->stream = r->chat.common.stream;
     g->params = r->chat.common.gen;
-    const struct chat_in in = { .msg = r->chat.msg, .n_msg = r->chat.n_msg, .tool = r->chat.tool,
-                                .n_tool = r->chat.n_tool, .add_generation = true };
-    return gen_add_chat(g, &in, &e) ? api_refuse_error(x, &e) : gen_start(g);
+    return api_ask(g, &r->chat, false, "text.format", &e) ? api_refuse_error(x, &e) : gen_start(g);
 }
 
 const struct route api_responses_route[] = {
