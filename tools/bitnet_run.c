@@ -11,7 +11,7 @@
 enum { ROWS = 256 };              /* rows in a step of prefill                 */
 
 static const char *prompt, *file;
-static uint32_t n_new = 128;
+static uint32_t n_new = 128, n_draft;
 static bool ignore_eog;
 static struct sample_params sample = SAMPLE_DEFAULT;
 static struct opt_texts stop;
@@ -25,12 +25,20 @@ static const struct opt options[] = {
     { "top-p", 0, OPT_F32, &sample.top_p, "P", "only the likeliest P of the weight (default 0.95)" },
     { "min-p", 0, OPT_F32, &sample.min_p, "P",
       "only those at least P times the likeliest (default 0.05)" },
+    { "typical-p", 0, OPT_F32, &sample.typical_p, "P",
+      "only those that tell about as much as is expected (default 1: all)" },
     { "repeat-penalty", 0, OPT_F32, &sample.repeat_penalty, "R",
       "against recent tokens; 1: none (default 1)" },
     { "repeat-last-n", 0, OPT_U32, &sample.repeat_last_n, "N",
       "how many tokens are recent (default 64)" },
+    { "presence-penalty", 0, OPT_F32, &sample.presence_penalty, "R",
+      "against tokens written so far, -2 to 2 (default 0)" },
+    { "frequency-penalty", 0, OPT_F32, &sample.frequency_penalty, "R",
+      "the same for each time that they were (default 0)" },
     { "seed", 0, OPT_U64, &sample.seed, "S", "same seed, same text (default 0)" },
     { "stop", 0, OPT_TEXTS, &stop, "TEXT", "end before this text; up to 16 times" },
+    { "draft", 0, OPT_U32, &n_draft, "N",
+      "guess N tokens from the text so far, up to 16; the same text (default 0)" },
     { "ignore-eog", 0, OPT_FLAG, &ignore_eog, NULL, "go on past end-of-generation tokens" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };
@@ -101,17 +109,20 @@ static void print_timing(const struct request *r, const struct reply *y)
     fprintf(stderr, "; %u tokens in %.3f s", r->n_new, dec);
     if (dec > 0 && r->n_new > 1)          /* the first one came with the prompt */
         fprintf(stderr, " (%.1f/s)", (r->n_new - 1) / dec);
+    if (n_draft)
+        fprintf(stderr, "; %u of %u guesses right", r->n_draft_ok, r->n_draft_all);
     fprintf(stderr, "; end: %s\n", finish_name(reply_finish(y)));
 }
 
 static int print_json(const struct request *r, const struct reply *y, const struct buf *text,
                       struct err *e)
 {
-    return put_json(json_pack("{s:o,s:s,s:I,s:I,s:{s:I,s:I}}", "text",
+    return put_json(json_pack("{s:o,s:s,s:I,s:I,s:I,s:I,s:{s:I,s:I}}", "text",
                               json_text(text->p, text->n), "finish_reason",
                               finish_name(reply_finish(y)), "prompt_tokens",
                               (json_int_t)r->n_prompt, "completion_tokens", (json_int_t)y->n_tok,
-                              "timings_us", "prefill", (json_int_t)r->prefill_us, "decode",
+                              "draft_tokens", (json_int_t)r->n_draft_all, "draft_accepted",
+                              (json_int_t)r->n_draft_ok, "timings_us", "prefill", (json_int_t)r->prefill_us, "decode",
                               (json_int_t)r->decode_us), e);
 }
 
@@ -132,6 +143,7 @@ static int serve_one(struct engine *g, const struct vocab *v, const struct token
     r.prompt = t->id;
     r.n_prompt = (uint32_t)t->n;
     r.sample = sample;
+    r.n_draft = n_draft;
     r.ignore_eog = ignore_eog;
     r.wake = wake;
     r.wake_ctx = &news;
@@ -163,7 +175,8 @@ static int run(struct loaded *l, const char *text, size_t n, struct err *e)
                           l->model->hp.n_ctx, &t, e);
     uint64_t need = (uint64_t)t.n + n_new;
     if (!rc)
-        rc = load_forward(l, need < UINT32_MAX ? (uint32_t)need : UINT32_MAX, ROWS, 1, e);
+        rc = load_forward(l, need < UINT32_MAX ? (uint32_t)need : UINT32_MAX, ROWS, 1 + n_draft,
+                          e);
     if (!rc)
         rc = engine_open(&g, l->forward, &c, e);
     if (!rc)
@@ -188,6 +201,8 @@ int verb_run(int argc, char **argv)
                      w.at[0]);
     if (!rc && !n_new)
         rc = err_set(&e, ERR_ARG, "--n-tokens: 0, expected at least 1");
+    if (!rc && n_draft > REQUEST_MAX_DRAFT)
+        rc = err_set(&e, ERR_ARG, "--draft: %u, expected at most %d", n_draft, REQUEST_MAX_DRAFT);
     if (!rc)
         rc = sample_check(&sample, &e);
     if (!rc)
