@@ -1,15 +1,18 @@
 /* api_models.c - what is served. */
 #include <string.h>
 
+#include "core/model/chat.h"
 #include "core/serve/api_json.h"
 #include "core/serve/exchange.h"
 
 static json_t *model_json(const struct serve_model *m)
 {
-    return json_pack("{s:o,s:s,s:I,s:s,s:{s:I,s:I,s:s}}", "id", api_text_or_null(m->id), "object",
-                     "model", "created", (json_int_t)m->created, "owned_by", "bitnetd", "meta",
-                     "n_ctx", (json_int_t)engine_n_ctx(m->engine), "n_vocab",
-                     (json_int_t)vocab_n(m->vocab), "vocab", vocab_kind(m->vocab));
+    json_t *meta = json_pack("{s:I,s:I,s:I,s:s,s:o}", "n_ctx", (json_int_t)engine_n_ctx(m->engine),
+                             "n_vocab", (json_int_t)vocab_n(m->vocab), "n_embd",
+                             (json_int_t)m->n_embd, "vocab", vocab_kind(m->vocab), "chat_template",
+                             api_text_or_null(m->chat ? chat_name(m->chat) : NULL));
+    return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", api_text_or_null(m->id), "object", "model",
+                     "created", (json_int_t)m->created, "owned_by", "bitnetd", "meta", meta);
 }
 
 static enum answer get_models(struct exchange *x)
