@@ -180,7 +180,7 @@ static void write_tails(struct object *o, size_t n)
         } else {
             buf_addf(out, " (");
             comma(o, out);
-            buf_addf(out, "%s)? s%zu", p->pair.p, o->rule + i + 1);
+            buf_addf(out, "%s)%s s%zu", p->pair.p, p->required ? "" : "?", o->rule + i + 1);
         }
         buf_addf(out, "\n");
     }
