@@ -264,6 +264,7 @@ void *engine_thread(void *engine)
          * after reading it is all there will ever be. */
         uint64_t until = atomic_load(&g->drain_until_us);
         unpark(g);
+        show(g);
         const int wait_ms = patience_ms(g, until);
         atomic_store(&g->beat_us, wait_ms ? 0 : engine_now_us());
         take(g, wait_ms);
