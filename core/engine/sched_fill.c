@@ -1,8 +1,9 @@
 /* sched_fill.c - the rows of a step, rank by rank.
  *
- * First a look into the prefix cache. Then those who decode, and pages for them: a page may cost somebody behind
- * them his, and his place. Then the prompts, whose pages were reserved when they
- * were admitted. What both got goes into the batch. */
+ * First a look into the prefix cache. Then those who decode, and pages for them:
+ * a page may cost somebody behind them his, and his place; then their guesses.
+ * Then the prompts, whose pages were reserved when they were admitted. What they
+ * got goes into the batch. */
 #include <assert.h>
 #include <string.h>
 
@@ -40,10 +41,15 @@ static uint32_t fill_decoding(struct sched *c)
     return n;
 }
 
-/* Guesses of those who decode, in free pages: nobody loses his for a guess. */
+/* Guesses of those who decode, in free pages: nobody loses his for a guess. Of
+ * the rows that are left prompts keep one each, and half of the others. */
 static uint32_t fill_guesses(struct sched *c, uint32_t left, uint32_t *spare)
 {
-    uint32_t all = 0;
+    uint32_t all = 0, n_prompt = 0;
+    for (struct seq *s = c->running.head; s; s = s->next)
+        n_prompt += seq_pending(s) > 1;
+    if (n_prompt)
+        left = (left - n_prompt) / 2;
     for (struct seq *s = c->running.head; s; s = s->next) {
         uint32_t n = s->n_guess < left - all ? s->n_guess : left - all;
         n = n < *spare ? n : *spare;

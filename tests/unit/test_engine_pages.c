@@ -14,12 +14,19 @@ static const struct engine_conf with_cache = { .max_seq = N_REQ, .row_budget = 3
 
 static void setup(void)
 {
-    house_open(N_CTX, 0);
+    house_open_fast(N_CTX, 0);
 }
 
 static void teardown(void)
 {
     house_close();
+}
+
+static struct engine_stats stats(void)
+{
+    struct engine_stats s;
+    engine_stats(engine, &s);
+    return s;
 }
 
 /* All six, together; returns the prompt tokens that were not computed. */
@@ -135,48 +142,58 @@ START_TEST(prefix_pages_give_the_same_logits_as_their_tokens)
 }
 END_TEST
 
+/* Answers of 40 tokens, in six pages of 16 for all. */
 START_TEST(engine_short_of_pages_gives_the_same_tokens)
 {
-    struct ask a[N_REQ];
-    struct engine_stats s;
-    engine_start(N_REQ, 32, 32, 8);
-    alone_run();
-    house_close();
-    house_open(N_CTX, 64);                          /* four pages for six */
+    struct ask alone[4], a[4];
     struct engine_conf c = with_cache;
+    house_close();
+    house_open_fast(N_CTX, 96);
     c.prefix_cache = _i;
-    engine_start_conf(&c);
-    for (int i = 0; i < N_REQ; i++) {
-        ask_kind(&a[i], i);
-        ask_submit(&a[i]);
+    for (int round = 0; round < 2; round++) {
+        engine_start_conf(&c);
+        for (int i = 0; i < 4; i++) {
+            struct ask *k = round ? &a[i] : &alone[i];
+            ask_kind(k, i);
+            request_close(&k->r);
+            const struct request r = k->r;
+            ck_assert_int_eq(request_open(&k->r, 40), 0);
+            k->r.prompt = r.prompt;
+            k->r.n_prompt = r.n_prompt;
+            k->r.sample = r.sample;
+            k->r.ignore_eog = true;
+            k->r.wake = r.wake;
+            k->r.wake_ctx = k;
+            ask_submit(k);
+            if (!round)
+                ck_assert_int_eq(ask_wait(k), FINISH_LENGTH);
+        }
+        for (int i = 0; round && i < 4; i++) {
+            ck_assert_int_eq(ask_wait(&a[i]), FINISH_LENGTH);
+            ck_assert_uint_eq(a[i].n_got, 40);
+            ck_assert_int_eq(memcmp(a[i].got, alone[i].got, 40 * sizeof *a[i].got), 0);
+        }
+        const struct engine_stats s = stats();
+        ck_assert((s.n_preempt > 0) == (round > 0));
+        ck_assert_uint_eq(s.kv_page_used, 0);
+        engine_stop();
     }
-    for (int i = 0; i < N_REQ; i++) {
-        ck_assert_int_eq(ask_wait(&a[i]), FINISH_LENGTH);
-        alone_check(&a[i], i);
+    for (int i = 0; i < 4; i++) {
         ask_close(&a[i]);
+        ask_close(&alone[i]);
     }
-    engine_stats(engine, &s);
-    ck_assert_uint_gt(s.n_preempt, 0);
-    ck_assert_uint_eq(s.kv_page_used, 0);
-    alone_close();
 }
 END_TEST
 
 /* -------------------------------------------------------------- slow readers */
 
-static struct engine_stats stats(void)
-{
-    struct engine_stats s;
-    engine_stats(engine, &s);
-    return s;
-}
-
 /* As if REQUEST_AHEAD were 8. */
-static void ask_slow(struct ask *a, uint32_t max_new)
+static void ask_slow(struct ask *a, uint32_t max_new, uint64_t deadline_us)
 {
     ask_open(a, "Once upon a time", max_new);
     ring_close(&a->r.out);
     ck_assert_int_eq(ring_open(&a->r.out, 8), 0);
+    a->r.deadline_us = deadline_us;
     ask_submit(a);
 }
 
@@ -187,7 +204,7 @@ START_TEST(engine_parks_who_is_not_read_and_serves_the_others)
     ask_open(&whole, "Once upon a time", 50);
     ask_submit(&whole);
     ck_assert_int_eq(ask_wait(&whole), FINISH_LENGTH);
-    ask_slow(&a, 50);
+    ask_slow(&a, 50, 0);
     while (stats().n_parked != 1)
         nap();
     ck_assert_uint_eq(stats().n_running, 0);
@@ -206,27 +223,31 @@ START_TEST(engine_parks_who_is_not_read_and_serves_the_others)
 }
 END_TEST
 
+static bool is_parked(const struct ask *a)
+{
+    return atomic_load(&a->r.parked);
+}
+
 START_TEST(engine_ends_who_is_parked)
 {
     struct ask a, b, c;
     engine_start(3, 32, 32, 8);
-    ask_open(&b, "Once upon a time", 50);
-    b.r.deadline_us = engine_now_us() + 300000;
-    ring_close(&b.r.out);
-    ck_assert_int_eq(ring_open(&b.r.out, 4), 0);
-    ask_slow(&a, 50);
-    ask_submit(&b);
-    ask_slow(&c, 50);
-    while (stats().n_parked != 3 && !atomic_load(&b.r.done))
+    ask_slow(&a, 50, 0);
+    ask_slow(&b, 50, engine_now_us() + 3000000);
+    ask_slow(&c, 50, 0);
+    while (!is_parked(&a) || !is_parked(&c) || !(is_parked(&b) || atomic_load(&b.r.done)))
         nap();
     engine_cancel(engine, &a.r);
     while (!atomic_load(&a.r.done) || !atomic_load(&b.r.done))
         nap();
     ck_assert_int_eq(atomic_load(&a.r.done), FINISH_CANCELLED);
     ck_assert_int_eq(atomic_load(&b.r.done), FINISH_DEADLINE);
+    ck_assert_uint_ge(engine_now_us(), b.r.deadline_us);
     ck_assert_uint_eq(a.r.n_new, 8);
-    ck_assert_uint_eq(b.r.n_new, 4);
-    engine_stop();                                  /* which ends c */
+    ck_assert_uint_le(b.r.n_new, 8);
+    ck_assert_uint_eq(stats().n_parked, 1);
+    engine_close(engine, 0);
+    engine = NULL;
     ck_assert_int_eq(atomic_load(&c.r.done), FINISH_CANCELLED);
     ask_close(&a);
     ask_close(&b);
@@ -238,12 +259,12 @@ START_TEST(engine_parked_ones_lose_their_pages_first)
 {
     struct ask a, b, whole;
     house_close();
-    house_open(N_CTX, 96);
+    house_open_fast(N_CTX, 96);
     engine_start(1, 32, 32, 8);
     ask_open(&whole, "Once upon a time", 50);
     ask_submit(&whole);
     ck_assert_int_eq(ask_wait(&whole), FINISH_LENGTH);
-    ask_slow(&a, 50);
+    ask_slow(&a, 50, 0);
     while (stats().n_parked != 1)
         nap();
     ask_open(&b, "Once", 90);                       /* all six pages */
@@ -349,7 +370,7 @@ START_TEST(engine_pages_allocate_nothing)
 {
     struct ask a[3];
     house_close();
-    house_open(N_CTX, 96);
+    house_open_fast(N_CTX, 96);
     engine_start_conf(&with_cache);
     for (int i = 0; i < 3; i++)
         ask_open(&a[i], i < 2 ? "Once upon a time there was a bear" : "The", 40);
