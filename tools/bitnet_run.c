@@ -6,11 +6,12 @@
 
 #include "core/engine/engine.h"
 #include "core/engine/reply.h"
+#include "core/engine/session.h"
 #include "tools/bitnet.h"
 
 enum { ROWS = 256 };              /* rows in a step of prefill                 */
 
-static const char *prompt, *file;
+static const char *prompt, *file, *session_in, *session_out;
 static uint32_t n_new = 128, n_draft;
 static bool ignore_eog;
 static struct sample_params sample = SAMPLE_DEFAULT;
@@ -35,7 +36,12 @@ static const struct opt options[] = {
       "against tokens written so far, -2 to 2 (default 0)" },
     { "frequency-penalty", 0, OPT_F32, &sample.frequency_penalty, "R",
       "the same for each time that they were (default 0)" },
-    { "seed", 0, OPT_U64, &sample.seed, "S", "same seed, same text (default 0)" },
+    { "seed", 0, OPT_U64, &sample.seed, "S",
+      "same seed, same text (default 0: the session's, if there is one)" },
+    { "session", 0, OPT_TEXT, &session_in, "FILE",
+      "go on from this session; a prompt comes behind it" },
+    { "save-session", 0, OPT_TEXT, &session_out, "FILE",
+      "write prompt and answer to FILE, to go on from on any plugin" },
     { "stop", 0, OPT_TEXTS, &stop, "TEXT", "end before this text; up to 16 times" },
     { "draft", 0, OPT_U32, &n_draft, "N",
       "guess N tokens from the text so far, up to 16; the same text (default 0)" },
@@ -44,7 +50,7 @@ static const struct opt options[] = {
 };
 
 static const struct usage usage = {
-    "run", "[-m FILE] (-p TEXT | --file FILE) [OPTION]...",
+    "run", "[-m FILE] (-p TEXT | --file FILE | --session FILE) [OPTION]...",
     "Writes the continuation of a prompt to standard output as it comes, and how long\n"
     "it took to standard error.",
     { options, common_file, common_compute }
@@ -52,6 +58,8 @@ static const struct usage usage = {
 
 static int get_prompt(char **text, size_t *n, struct err *e)
 {
+    if (session_in && !prompt && !file)
+        return 0;
     if (!prompt == !file)
         return err_set(e, ERR_ARG, "run: %s, expected one of --prompt and --file",
                        prompt ? "two prompts" : "no prompt");
@@ -126,9 +134,29 @@ static int print_json(const struct request *r, const struct reply *y, const stru
                               (json_int_t)r->decode_us), e);
 }
 
-static int serve_one(struct engine *g, const struct vocab *v, const struct tokens *t,
+/* The prompt and the tokens of the text, as far as it was not cut. */
+static int save(const struct forward *f, const struct request *r, const struct reply *y,
+                struct err *e)
+{
+    struct session s = { .seed = r->sample.seed, .n = r->n_prompt };
+    const struct reply_tok *t = reply_tok(y);
+    s.id = calloc((size_t)r->n_prompt + y->n_tok, sizeof *s.id);
+    if (!s.id)
+        return err_set(e, ERR_NOMEM, "%s: no memory to write it", session_out);
+    memcpy(s.id, r->prompt, r->n_prompt * sizeof *s.id);
+    for (uint32_t i = 0; i < y->n_tok; i++)
+        s.id[s.n++] = t[i].id;
+    int rc = session_model(s.model, f->model, f->conf.kv_format, e);
+    if (!rc)
+        rc = session_save(session_out, &s, e);
+    session_free(&s);
+    return rc;
+}
+
+static int serve_one(struct engine *g, const struct forward *f, const struct tokens *t,
                      struct err *e)
 {
+    const struct vocab *v = f->model->vocab;
     struct request r;
     struct reply y = { 0 };
     struct str stops[REPLY_MAX_STOP];
@@ -148,6 +176,7 @@ static int serve_one(struct engine *g, const struct vocab *v, const struct token
     r.wake = wake;
     r.wake_ctx = &news;
     int rc = reply_open(&y, g, &r, v, stops, stop.n, e);
+    y.keep_tok = session_out != NULL;
     if (!rc)
         rc = engine_submit(g, &r, e);
     if (!rc) {
@@ -156,12 +185,35 @@ static int serve_one(struct engine *g, const struct vocab *v, const struct token
             rc = print_json(&r, &y, &text, e);
         else if (!rc)
             print_timing(&r, &y);
+        if (!rc && session_out)
+            rc = save(f, &r, &y, e);
     }
     reply_close(&y);
     request_close(&r);
     sem_destroy(&news);
     buf_free(&text);
     return rc;
+}
+
+/* The session's tokens, then the prompt's. */
+static int get_tokens(const struct model *m, const char *text, size_t n, struct tokens *t,
+                      struct err *e)
+{
+    unsigned flags = VOCAB_BOS | VOCAB_SPECIAL;
+    int rc = 0;
+    if (session_in) {
+        uint8_t model[SESSION_MODEL];
+        struct session s = { .n = 0 };
+        rc = session_model(model, m, BNP_KV_F16, e);
+        if (!rc)
+            rc = session_load(&s, session_in, model, vocab_n(m->vocab), e);
+        if (rc)
+            return rc;
+        *t = (struct tokens){ .id = s.id, .n = s.n, .cap = s.n };   /* its memory is t's now */
+        sample.seed = sample.seed ? sample.seed : s.seed;
+        flags = VOCAB_SPECIAL;
+    }
+    return vocab_encode(m->vocab, text, n, flags, m->hp.n_ctx, t, e);
 }
 
 static int run(struct loaded *l, const char *text, size_t n, struct err *e)
@@ -171,8 +223,7 @@ static int run(struct loaded *l, const char *text, size_t n, struct err *e)
     struct engine_conf c = { .max_seq = 1, .row_budget = ROWS, .prefill_chunk = ROWS };
     int rc = load_model(l, e);
     if (!rc)                      /* a model's context bounds the prompt */
-        rc = vocab_encode(l->model->vocab, text, n, VOCAB_BOS | VOCAB_SPECIAL,
-                          l->model->hp.n_ctx, &t, e);
+        rc = get_tokens(l->model, text, n, &t, e);
     uint64_t need = (uint64_t)t.n + n_new;
     if (!rc)
         rc = load_forward(l, need < UINT32_MAX ? (uint32_t)need : UINT32_MAX, ROWS, 1 + n_draft,
@@ -180,7 +231,7 @@ static int run(struct loaded *l, const char *text, size_t n, struct err *e)
     if (!rc)
         rc = engine_open(&g, l->forward, &c, e);
     if (!rc)
-        rc = serve_one(g, l->model->vocab, &t, e);
+        rc = serve_one(g, l->forward, &t, e);
     engine_close(g, 0);
     free(t.id);
     return rc;

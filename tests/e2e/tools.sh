@@ -51,6 +51,28 @@ same "special tokens only when asked" "$(printf '2040\n2040')" \
 
 # ---- run ----
 
+# A text in one go, and in two with another plugin each: the same tokens, drawn
+# from the same seed, so the same files.
+two="-p Once -n 12 --seed 7 --ignore-eog"
+"$bitnet" run -p Once -n 24 --seed 7 --ignore-eog --save-session "$top/whole" > /dev/null 2>&1
+# shellcheck disable=SC2086
+"$bitnet" run $two --save-session "$top/half" > /dev/null 2>&1
+"$bitnet" run --session "$top/half" -n 12 --ignore-eog --plugin $ref \
+    --save-session "$top/both" > /dev/null 2>&1
+if cmp -s "$top/whole" "$top/both"; then ok "session: goes on elsewhere"
+else not_ok "session: goes on elsewhere"; fi
+"$bitnet" run --session "$top/half" -p ' there' -n 1 --save-session "$top/more" > /dev/null 2>&1
+same "session: a prompt comes behind it" \
+    $(($(stat -c %s "$top/half") + 4 * (1 + $("$bitnet" tokenize --no-bos --ids ' there' | wc -w)))) \
+    "$(stat -c %s "$top/more")"
+printf x | dd of="$top/more" bs=1 seek=60 conv=notrunc 2> /dev/null
+refused "session: damaged" 1 "more: damaged" run --session "$top/more" -n 1
+refused "session: of another model" 1 "half: of another model" run --session "$top/half" \
+    --activation silu -n 1
+refused "session: not one" 1 "not a session" run --session models/story.gguf -n 1
+refused "session: cannot be written" 1 "/none/x.*cannot create" run -p x -n 1 --json \
+    --save-session "$top/none/x"
+
 # golden/logits measures how far this holds, and why it ends where it does.
 i=0
 while IFS= read -r prompt; do

@@ -113,6 +113,7 @@ int __wrap_forward_finish(struct forward *f, struct err *e)
 /* -------------------------------------------------------------------- a house */
 
 struct rig rig;
+uint32_t house_page_tok;
 struct engine *engine;
 
 /* A device of that plugin can serve. */
@@ -128,7 +129,7 @@ bool house_open_with(const char *plugin, uint32_t n_ctx, uint32_t kv_tok)
 {
     struct err e = { 0 };
     const struct rig_opts o = { .plugin = plugin, .n_threads = 1, .n_ctx = n_ctx, .max_tok = 32,
-                                .max_seq = N_REQ, .max_out = 32, .page_tok = 16 };
+                                .max_seq = N_REQ, .max_out = 32, .page_tok = house_page_tok };
     struct forward_conf c = rig_conf(&o);
     c.kv_tok = kv_tok;
     rig = (struct rig){ .plug = rig_plug(&o) };

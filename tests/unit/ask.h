@@ -33,6 +33,7 @@ extern _Atomic int bend_lose_in, bend_lose_family, bend_lose_times;
 extern _Atomic bool bend_lose_late;
 
 extern struct rig rig;
+extern uint32_t house_page_tok;        /* of houses opened from now on; 0: the rig's */
 extern struct engine *engine;
 
 void nap(void);                       /* a moment                              */

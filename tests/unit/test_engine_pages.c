@@ -14,6 +14,7 @@ static const struct engine_conf with_cache = { .max_seq = N_REQ, .row_budget = 3
 
 static void setup(void)
 {
+    house_page_tok = 16;
     house_open_fast(N_CTX, 0);
 }
 
