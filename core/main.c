@@ -71,7 +71,7 @@ static int start(struct bitnetd *d, struct err *e)
     if (!rc && d->conf.strict)
         rc = serve_listen(d->serve, e);
     if (!rc && d->conf.sandbox)
-        rc = sandbox_enter(&(struct sandbox_conf){ .connect = false }, e);
+        rc = sandbox_enter(&(struct sandbox_conf){ .connect = *d->conf.otlp_url }, e);
     if (rc)
         return rc;
     serving_ready(d);
