@@ -12,26 +12,30 @@
 #include <systemd/sd-daemon.h>
 
 #include "core/base/log.h"
+#include "core/daemon/check.h"
 #include "core/daemon/daemon.h"
 #include "core/daemon/sandbox.h"
 #include "core/daemon/signals.h"
 
 static const char usage[] =
-    "usage: bitnetd [--conf FILE] [--set section.key=value]... [--check]\n"
+    "usage: bitnetd [--conf FILE] [--set section.key=value]... [--check [--json]]\n"
     "       bitnetd --version | --help\n"
     "\n"
     "  --conf FILE   read the configuration from FILE (see bitnet.ini(5))\n"
     "  --set K=V     override one key; may be given many times\n"
-    "  --check       check configuration, model and plugins, print what would be\n"
-    "                used, and exit: 0 when bitnetd would start\n";
+    "  --check       look at configuration, machine, files, plugins and model, print\n"
+    "                what would be used and what to mend, and exit: 0 when bitnetd\n"
+    "                would start\n"
+    "  --json        the findings of --check as JSON\n";
 
 /* Returns -1 to go on, or the exit status. */
 static int read_args(struct daemon_args *a, int argc, char **argv)
 {
     static const struct option opts[] = {
         { "conf", required_argument, NULL, 'c' }, { "set", required_argument, NULL, 's' },
-        { "check", no_argument, NULL, 'k' },      { "version", no_argument, NULL, 'v' },
-        { "help", no_argument, NULL, 'h' },       { NULL, 0, NULL, 0 }
+        { "check", no_argument, NULL, 'k' },      { "json", no_argument, NULL, 'j' },
+        { "version", no_argument, NULL, 'v' },    { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 }
     };
     a->set = calloc((size_t)argc, sizeof *a->set);
     if (!a->set)
@@ -42,6 +46,7 @@ static int read_args(struct daemon_args *a, int argc, char **argv)
         case 'c': a->conf_path = optarg; break;
         case 's': a->set[a->n_set++] = optarg; break;
         case 'k': a->check = true; break;
+        case 'j': a->json = true; break;
         case 'v': puts("bitnetd " BITNET_VERSION); return 0;
         case 'h': fputs(usage, stdout); return 0;
         default:
@@ -49,6 +54,10 @@ static int read_args(struct daemon_args *a, int argc, char **argv)
                     o == ':' ? "needs an argument" : "unknown option");
             return 2;
         }
+    }
+    if (optind == argc && a->json && !a->check) {
+        fprintf(stderr, "bitnetd: --json: goes with --check; see bitnetd --help\n");
+        return 2;
     }
     if (optind == argc)
         return -1;
@@ -96,14 +105,6 @@ static int run(struct bitnetd *d, struct err *e)
     if (rc)
         return rc;
     log_setup((enum log_level)d->conf.log_level, d->conf.log_json);
-    if (d->args.check) {
-        rc = load_files(d, e);
-        if (!rc)
-            rc = load_weights(d, e);
-        if (!rc)
-            puts("ok");
-        return rc;
-    }
     rc = start(d, e);
     if (rc)
         return rc;
@@ -117,7 +118,10 @@ int main(int argc, char **argv)
     static struct bitnetd d;
     struct err e = { 0 };
     int status = read_args(&d.args, argc, argv);
-    if (status < 0) {
+    if (status < 0 && d.args.check) {
+        const int rc = load_conf(&d, &d.conf, &e);
+        status = check_command(&d, rc ? &e : NULL);
+    } else if (status < 0) {
         int rc = signals_start(&e);
         if (!rc)
             rc = run(&d, &e);

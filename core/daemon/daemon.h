@@ -19,7 +19,7 @@ struct daemon_args {
     const char *conf_path;        /* NULL: no file                             */
     const char **set;             /* [n_set] "section.key=value"               */
     unsigned n_set;
-    bool check;
+    bool check, json;             /* --check, and its findings as JSON         */
 };
 
 struct bitnetd {
@@ -36,19 +36,25 @@ struct bitnetd {
     struct gen_grammars *grammars;
     time_t progress_at;           /* of the last line about a long load        */
     bool stalled;                 /* the watchdog said so                      */
+    bool quiet;                   /* a check prints findings, and no tables    */
 };
 
 /* load.c. conf: the configuration of its four sources, checked for what one key
- * alone cannot tell. find_model and plugins look at files, and files at the model
- * beside them; weights go onto devices, which takes seconds to minutes. */
+ * alone cannot tell. find_model, plugins, model and chat look at files; files does
+ * all four, the model beside the plugins; weights go onto devices, which takes seconds to minutes. */
 int load_conf(const struct bitnetd *, struct conf *out, struct err *);
 int load_find_model(struct bitnetd *, struct err *);
 int load_plugins(struct bitnetd *, struct err *);
+int load_model(struct bitnetd *, struct err *);
+int load_chat(struct bitnetd *, struct err *);
 int load_files(struct bitnetd *, struct err *);
 int load_weights(struct bitnetd *, struct err *);
+/* Of these only the devices, without a proof; exclude: a plugin's id, or NULL. */
+int load_forward(struct bitnetd *, const char *exclude, struct err *);
 int load_engine(struct bitnetd *, struct err *);
 
 /* serving.c */
+enum { SERVING_OWN_FILES = 128 };   /* descriptors besides connections, at most */
 int serving_bind(struct bitnetd *, struct err *);
 /* Takes of fresh, which is only looked at, what serve_reload can take. */
 int serving_reload(struct bitnetd *, const struct conf *fresh, struct err *);

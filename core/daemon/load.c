@@ -95,7 +95,7 @@ int load_plugins(struct bitnetd *d, struct err *e)
 }
 
 /* The configured template, or the model's own. */
-static int find_chat(struct bitnetd *d, struct err *e)
+int load_chat(struct bitnetd *d, struct err *e)
 {
     const char *const name = d->conf.chat_template;
     char warn[256];
@@ -139,7 +139,15 @@ static int take_model(struct bitnetd *d, const struct model_job *j, struct err *
         return err_set(e, j->rc, "%s", j->e.text);
     for (unsigned i = 0; i < d->model->n_warning; i++)
         log_warn("%s", d->model->warning[i]);
-    return find_chat(d, e);
+    return 0;
+}
+
+int load_model(struct bitnetd *d, struct err *e)
+{
+    struct model_job j = { .d = d };
+    signals_watch_file(d->model_path);
+    read_model(&j);
+    return take_model(d, &j, e);
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t all)
@@ -168,7 +176,7 @@ static const char *weight_cache(struct bitnetd *d)
     return d->weight_cache;
 }
 
-static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
+int load_forward(struct bitnetd *d, const char *exclude, struct err *e)
 {
     const struct conf *c = &d->conf;
     struct buf missing = { 0 };
@@ -190,8 +198,8 @@ static int open_forward(struct bitnetd *d, const char *exclude, struct err *e)
     };
     d->progress_at = time(NULL);
     const int rc = forward_open(&d->forward, d->model, d->plug, &f, e);
-    if (missing.n)
-        fputs(missing.p, stderr);
+    if (missing.n && !d->quiet)
+        fputs(missing.p, d->args.check ? stdout : stderr);
     buf_free(&missing);
     return rc;
 }
@@ -219,12 +227,14 @@ static int check_parity(struct bitnetd *d, struct err *e)
         d->forward = NULL;
         buf_clear(&table);
         *e = (struct err){ 0 };
-        rc = open_forward(d, id, e);
+        rc = load_forward(d, id, e);
         if (!rc)
             rc = strict_check(d->forward, &table, e);
     }
-    if (d->args.check || rc)
-        fprintf(rc ? stderr : stdout, "%s", table.p ? table.p : "");
+    if (d->quiet)
+        ;                         /* the finding has the sentence */
+    else if (d->args.check || rc)
+        fprintf(d->args.check ? stdout : stderr, "%s", table.p ? table.p : "");
     else
         log_table(table.p);
     buf_free(&table);
@@ -248,9 +258,9 @@ static void explain(struct bitnetd *d)
     struct buf b = { 0 };
     forward_mem_table(d->forward, &b);
     route_explain(d->forward->route, &b);
-    if (d->args.check)
+    if (d->args.check && !d->quiet)
         fputs(b.p ? b.p : "", stdout);
-    else
+    else if (!d->args.check)
         log_table(b.p);
     buf_free(&b);
 }
@@ -268,13 +278,15 @@ int load_files(struct bitnetd *d, struct err *e)
     aside_start(&aside, read_model, &job);
     rc = load_plugins(d, e);
     aside_wait(&aside);
-    return rc ? rc : take_model(d, &job, e);
+    if (!rc)
+        rc = take_model(d, &job, e);
+    return rc ? rc : load_chat(d, e);
 }
 
 /* Weights onto devices: seconds to minutes. */
 int load_weights(struct bitnetd *d, struct err *e)
 {
-    int rc = open_forward(d, NULL, e);
+    int rc = load_forward(d, NULL, e);
     if (!rc && (d->conf.strict || d->conf.parity))
         rc = check_parity(d, e);
     if (!rc)

@@ -16,7 +16,7 @@ enum { LOOK_MS = 500 };           /* how often the engine is looked at         *
 static void raise_file_limit(uint32_t n)
 {
     struct rlimit r;
-    const rlim_t want = (rlim_t)n + 128;
+    const rlim_t want = (rlim_t)n + SERVING_OWN_FILES;
     if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= want)
         return;
     r.rlim_cur = want < r.rlim_max ? want : r.rlim_max;

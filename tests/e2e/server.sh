@@ -240,18 +240,4 @@ same "a wrong option: status 2" 2 $?
 same "a wrong option: one line" 'bitnetd: --bogus: unknown option; see bitnetd --help' \
     "$(cat "$top/bad.err")"
 
-# ---- --check ----
-
-"$bitnetd" --conf conf/bitnet.ini --check --set engine.parity=yes > "$top/check" 2> "$top/err"
-same "--check: status 0" 0 $?
-for word in '^weights ' '^KV cache ' '^linear .*org.bitnetd' '^attention' '^pointwise' '^ok$'; do
-    if grep -q "$word" "$top/check"; then
-        ok "--check prints $word"
-    else
-        not_ok "--check prints $word" "$(head -n 30 "$top/check")"
-    fi
-done
-"$bitnetd" --check --set "model.path=$top/cut.gguf" > "$top/check" 2> "$top/err"
-same "--check of a truncated model: status 1" 1 $?
-
 server_verdict
