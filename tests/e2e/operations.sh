@@ -28,7 +28,7 @@ lines() { grep -c "$1" "$top/err"; }
 
 # ---- health and metrics ----
 
-server_start || exit 1
+server_start --set engine.draft=4 || exit 1
 same "live and ready: 200" "200 200 200" \
     "$(status_of "$url/health/live") $(status_of "$url/health/ready") $(status_of "$url/health")"
 for _ in 1 2 3; do
@@ -41,6 +41,18 @@ same "metrics: their tokens" $((3 * tokens)) "$(metric bitnetd_generated_tokens_
 same "metrics: their first tokens" 3 "$(metric bitnetd_first_token_seconds_count)"
 same "metrics: what Prometheus expects to read" "text/plain; version=0.0.4; charset=utf-8" \
     "$(get -o /dev/null -w '%{content_type}' "$url/metrics")"
+long=$(printf 'The fox and the hen. %.0s' $(seq 20))
+for _ in 1 2; do
+    get "$url/v1/completions" -d "{\"prompt\":\"$long\",\"max_tokens\":40,\"temperature\":0}" > "$top/answer"
+done
+prompt=$(jq .usage.prompt_tokens "$top/answer")
+hit=$(metric bitnetd_prefix_cache_hit_tokens_total)
+same "metrics: a prompt that comes again is in the prefix cache" "1 1" \
+    "$((hit > prompt / 2)) $((hit < prompt))"
+same "metrics: the cache holds pages" 1 "$(($(metric 'bitnetd_kv_pages{state="cached"}') > 0))"
+drafted=$(metric bitnetd_draft_tokens_total)
+right=$(metric bitnetd_draft_accepted_tokens_total)
+same "metrics: guesses, and right ones" "1 1" "$((drafted > 0)) $((right > 0 && right <= drafted))"
 curl -sS -N "$url/v1/completions" -d '{"prompt":"Once","max_tokens":900,"stream":true}' \
     > "$top/killed" 2> /dev/null &
 victim=$!
