@@ -46,7 +46,7 @@ const struct conf_key conf_key[] = {
          "Address or name to listen on; :: or 0.0.0.0 for every interface; unix:/path."),
     NUMBER("server", "port", port, "8080", 0, 65535, "TCP port; 0 takes a free one and prints it."),
     NUMBER("server", "threads", http_threads, "2", 1, 64, "Threads that speak HTTP."),
-    NUMBER("server", "max_connections", max_connections, "256", 1, 10000,
+    NUMBER("server", "max_connections", max_connections, "256", 1, 100000,
            "Open connections; more wait in the kernel's queue."),
     NUMBER("server", "max_body_kib", max_body_kib, "1024", 1, 65536,
            "Largest request body, KiB; a larger one gets 413."),

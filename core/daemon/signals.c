@@ -43,6 +43,7 @@ int signals_start(struct err *e)
     sigaddset(&set, SIGHUP);
     pthread_t thread;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);     /* a file at its limit is an error of write(2) */
     signals.stop = eventfd(0, EFD_CLOEXEC);
     signals.reload = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int no = signals.stop < 0 || signals.reload < 0 ? errno : 0;

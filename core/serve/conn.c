@@ -22,6 +22,7 @@ enum {
 
 struct lingering {
     int fd;                       /* -1: free                                  */
+    bool deaf;                    /* shut down for reading: only time ends it  */
     uint64_t until_us;
 };
 
@@ -50,19 +51,6 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* While a request is not whole MHD writes nothing but "100 Continue", so this
- * is the connection's next answer, and after the shutdown its last. */
-static void cut(const struct conns *all, struct conn *c)
-{
-    c->deadline_us = 0;
-    if (!all->conf.tls) {
-        const ssize_t n = send(c->fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)n;                  /* the shutdown tells as well */
-    }
-    shutdown(c->fd, SHUT_RDWR);
-    c->fd = -1;
-}
-
 /* Whether the client is done, or has had its time. */
 static bool drained(const struct lingering *l, uint64_t now)
 {
@@ -71,7 +59,7 @@ static bool drained(const struct lingering *l, uint64_t now)
     for (int i = 0; i < 16; i++)
         if ((n = recv(l->fd, sink, sizeof sink, MSG_DONTWAIT)) <= 0)
             break;
-    return l->until_us <= now || !n || (n < 0 && errno != EAGAIN && errno != EINTR);
+    return l->until_us <= now || (!n && !l->deaf) || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 static void drain(struct conns *all, uint64_t now)
@@ -87,22 +75,39 @@ static void drain(struct conns *all, uint64_t now)
 }
 
 /* MHD closes its descriptor; ours keeps the connection. */
+static void hold(struct conns *all, int fd, bool deaf)
+{
+    for (unsigned i = 0; i < LINGER_MAX; i++)
+        if (all->linger[i].fd < 0) {
+            all->linger[i] = (struct lingering){ fcntl(fd, F_DUPFD_CLOEXEC, 0), deaf,
+                                                 now_us() + LINGER_US };
+            all->n_linger += all->linger[i].fd >= 0;
+            pthread_cond_signal(&all->some);
+            return;
+        }
+}
+
 static void keep_a_moment(struct conns *all, const struct conn *c)
 {
     int unread = 0;
     if (c->fd < 0 || (!c->begun && (ioctl(c->fd, FIONREAD, &unread) || !unread)))
         return;
-    for (unsigned i = 0; i < LINGER_MAX; i++)
-        if (all->linger[i].fd < 0) {
-            all->linger[i] = (struct lingering){ fcntl(c->fd, F_DUPFD_CLOEXEC, 0),
-                                                 now_us() + LINGER_US };
-            if (all->linger[i].fd >= 0) {
-                shutdown(c->fd, SHUT_WR);
-                all->n_linger++;
-                pthread_cond_signal(&all->some);
-            }
-            return;
-        }
+    hold(all, c->fd, false);
+    shutdown(c->fd, SHUT_WR);
+}
+
+/* While a request is not whole MHD writes nothing but "100 Continue", so this
+ * is the connection's next answer, and after the shutdown its last. */
+static void cut(struct conns *all, struct conn *c)
+{
+    c->deadline_us = 0;
+    if (!all->conf.tls) {
+        const ssize_t n = send(c->fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)n;                  /* the shutdown tells as well */
+    }
+    hold(all, c->fd, true);
+    shutdown(c->fd, SHUT_RDWR);
+    c->fd = -1;
 }
 
 static void *watch(void *arg)

@@ -11,10 +11,12 @@
  *   open-fails                device_open says BNP_E_DEVICE
  *   device-lost-at-step-N     step N, from 1, and everything after it says
  *                             BNP_E_DEVICE
+ *   stall-at-step-N           step N, from 1, takes two seconds
  *   scribble                  mul writes one float behind the last row of y
  *   crash, hang               rmsnorm does not come back */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "plugins/scalar-ref/ref.h"
 
@@ -25,7 +27,7 @@ BNP_NOTE(FAULTY_ID, FAULTY_VERSION, 0, BNP_DEV_CPU, BNP_FAM_LINEAR | BNP_FAM_ATT
 
 /* One host opens one device at a time in every test; nothing else is shared. */
 static const char *fault = "";
-static unsigned long lose_at, n_step;
+static unsigned long lose_at, stall_at, n_step;
 
 static bool is(const char *name)
 {
@@ -43,14 +45,20 @@ static void flip_last_bit(const bnp_rows *y)
     memcpy(at, &u, sizeof u);
 }
 
+/* The N of a fault that begins like that; 0: it is another. */
+static unsigned long step_of(const char *mark)
+{
+    const size_t n = strlen(mark);
+    return strncmp(fault, mark, n) ? 0 : strtoul(fault + n, NULL, 10);
+}
+
 static int device_open(const bnp_host *host, uint32_t index, bnp_device **out)
 {
-    static const char lost[] = "device-lost-at-step-";
     const char *option = host->option(host->ctx, "fault");
     fault = option ? option : "";
     n_step = 0;
-    const size_t n = sizeof lost - 1;
-    lose_at = strncmp(fault, lost, n) ? 0 : strtoul(fault + n, NULL, 10);
+    lose_at = step_of("device-lost-at-step-");
+    stall_at = step_of("stall-at-step-");
     if (is("open-fails")) {
         *out = NULL;
         host->report(host->ctx, BNP_E_DEVICE, "fault open-fails: no device today");
@@ -79,7 +87,10 @@ static void stream_close(bnp_stream *s)
 
 static int step_begin(bnp_stream *s, const bnp_step *step)
 {
-    if (lose_at && ++n_step >= lose_at)
+    n_step++;
+    if (stall_at && n_step == stall_at)
+        nanosleep(&(struct timespec){ .tv_sec = 2 }, NULL);
+    if (lose_at && n_step >= lose_at)
         return kit_fail(s->dev, BNP_E_DEVICE, "fault %s: the device is gone", fault);
     return kit_device_ops.step_begin(s, step);
 }
