@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 2
 
 # The slowest plugin, and one thread: a request is to last longer than a fault.
 slow=(--set plugins.only=org.bitnetd.scalar-ref)
-long='{"prompt":"Once upon a time","max_tokens":120,"stream":true,"seed":3}'
+long='{"prompt":"Once upon a time","max_tokens":80,"stream":true,"seed":3}'
 code() { curl -s -o "$top/body" -w '%{http_code}' -m 60 "$@"; }
 error() { jq -r .error.code "$top/body" 2> /dev/null; }
 
@@ -89,7 +89,7 @@ printf 'POST /v1/completions HTTP/1.1\r\nHost: x\r\nX-Request-Id: half\r\nConten
 close_raw
 unhurt "a half-closed connection"
 same "a half-closed connection has left: 499, cut short" '[499,true]' \
-    "$(grep '"id":"half"' "$top/access" | jq -c '[.status, .completion_tokens < 120]')"
+    "$(grep '"id":"half"' "$top/access" | jq -c '[.status, .completion_tokens < 80]')"
 
 # ---- many connections ----
 
