@@ -45,7 +45,7 @@ struct grammar_vocab *grammar_vocab_ref(struct grammar_vocab *);
 void grammar_vocab_unref(struct grammar_vocab *);
 
 /* Immutable to its users, shared between threads, reference counted. What was
- * worked out for one state is kept for all (24 MiB of address space, used as
+ * worked out for one state is kept for all (16 MiB of address space, used as
  * needed, never more), behind a lock. */
 struct grammar;
 

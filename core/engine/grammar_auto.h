@@ -23,7 +23,7 @@
 #include "core/engine/grammar_prog.h"
 
 enum {
-    AUTO_MEMORY = 24 << 20,      /* bytes; touched as needed                     */
+    AUTO_MEMORY = 16 << 20,      /* bytes; touched as needed                     */
     AUTO_MAX_PLACE = 2048,       /* of a front; a byte that led to more is not
                                     allowed                                      */
     AUTO_MAX_FRAME = 2048,       /* returns in which places of a front differ    */
