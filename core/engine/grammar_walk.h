@@ -10,7 +10,7 @@
 
 enum {
     WALK_MAX_RETURN = 1 << 14,      /* on a stack and its forks, on one way down the tree */
-    WALK_MAX_WORK = 1 << 24,        /* places looked at for one mask                      */
+    WALK_MAX_WORK = 1 << 27,        /* places looked at for one mask                      */
     WALK_MAX_ROOM = 64,             /* returns a token may add in a mask that is kept     */
     WALK_MAX_RESUME = 1 << 15       /* of one kept mask                                   */
 };
