@@ -54,6 +54,7 @@ struct bnp_weight_src weights_src(const struct wsrc *src)
 /* ------------------------------------------------------------------- plan */
 
 #define MAX_ALIGN   (UINT64_C(2) << 20)       /* the ABI's bound                */
+#define BLOCK_MIN   (UINT64_C(32) << 20)      /* bytes that are worth a block   */
 #define MAX_STORAGE (UINT64_C(1) << 48)       /* bytes; keeps sums from wrapping */
 
 /* "blk.7.attn_q.weight" is "blk.7.attn_q" to the plugin. */
@@ -204,13 +205,18 @@ int weights_ask(struct weights *ws, struct route *route, struct err *err)
     return rc;
 }
 
+static uint64_t room_of(const struct weight *w)
+{
+    return round_up(w->layout.size + BNP_SLACK, w->layout.align);
+}
+
 uint64_t weights_size(const struct weights *ws, const struct dev *d)
 {
     uint64_t size = 0;
     for (uint32_t i = 0; i < ws->n; i++) {
         const struct weight *w = &ws->w[i];
         if (d ? w->dev == d : !workmem_private(w->dev))
-            size += round_up(w->layout.size + BNP_SLACK, w->layout.align);
+            size += room_of(w);
     }
     return size;
 }
@@ -260,10 +266,46 @@ static bool adopt(struct weights *ws, struct weight *w)
     return false;
 }
 
+static bool wants_memory(const struct weight *w)
+{
+    return !w->handle && !w->found && !workmem_private(w->dev);
+}
+
+/* One block for all that is to be prepared in the host's memory: huge pages hold
+ * matrices that alone would be too small for one. The block is freed as a whole,
+ * so a second load, after a device was lost, takes memory piece by piece. */
+static int open_block(struct weights *ws, struct err *err)
+{
+    uint64_t size = 0, align = BNP_ALIGN;
+    for (uint32_t i = 0; i < ws->n; i++) {
+        const struct weight *w = &ws->w[i];
+        if (!wants_memory(w))
+            continue;
+        size = round_up(size, w->layout.align) + room_of(w);
+        align = w->layout.align > align ? w->layout.align : align;
+    }
+    if (ws->block.base || size < BLOCK_MIN)
+        return 0;
+    const int rc = workmem_get(ws->plug, NULL, BNP_MEM_WEIGHT, size, align, "weights", &ws->block,
+                               err);
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < ws->n && !rc; i++) {
+        struct weight *w = &ws->w[i];
+        if (!wants_memory(w))
+            continue;
+        at = round_up(at, w->layout.align);
+        w->storage = (bnp_span){ (char *)ws->block.base + at, 0, w->layout.size };
+        w->in_block = true;
+        at += room_of(w);
+    }
+    return rc;
+}
+
 static int prepare(struct weights *ws, struct weight *w, struct err *err)
 {
-    int rc = workmem_get(ws->plug, w->dev, BNP_MEM_WEIGHT, w->layout.size, w->layout.align,
-                         w->name, &w->storage, err);
+    int rc = w->in_block ? 0
+                         : workmem_get(ws->plug, w->dev, BNP_MEM_WEIGHT, w->layout.size,
+                                       w->layout.align, w->name, &w->storage, err);
     if (rc)
         return rc;
     const struct bnp_weight_src src = weights_src(w->src);
@@ -292,6 +334,8 @@ int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t
     int rc = ws->norm_mem.base ? 0 : load_norms(ws, err);
     if (!rc && ws->cache)
         wcache_find(ws->cache, ws->w, ws->n);
+    if (!rc)
+        rc = open_block(ws, err);
     for (uint32_t i = 0; i < ws->n && !rc; i++) {
         struct weight *w = &ws->w[i];
         if (w->handle)
@@ -312,8 +356,9 @@ static void release(struct weights *ws, struct weight *w)
         w->dev->linear->release(w->handle);
     w->handle = NULL;
     w->found = false;
-    if (w->kept.p)
+    if (w->kept.p || w->in_block)
         w->storage = (bnp_span){ 0 };
+    w->in_block = false;
     file_unmap(&w->kept);
     workmem_put(ws->plug, w->dev, &w->storage);
 }
@@ -332,6 +377,7 @@ void weights_free(struct weights *ws)
 {
     for (uint32_t i = 0; i < ws->n; i++)
         release(ws, &ws->w[i]);
+    workmem_put(ws->plug, NULL, &ws->block);
     workmem_put(ws->plug, NULL, &ws->norm_mem);
     free(ws->w);
     free(ws->norm);

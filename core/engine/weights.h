@@ -36,6 +36,7 @@ struct weight {                   /* one matrix on its device                  *
     bnp_span storage;             /* the device's memory, or kept              */
     struct file_map kept;         /* p NULL: no file is the storage            */
     bool found;                   /* the storage is filled, as it was kept     */
+    bool in_block;                /* the storage is part of weights.block      */
     bnp_weight *handle;
 };
 
@@ -52,6 +53,7 @@ struct weights {
     bnp_span norm_mem;            /* all norms, in the host's memory           */
     uint64_t norm_size;           /* bytes                                     */
     struct dev *failed;           /* the device that weights_load failed on    */
+    bnp_span block;               /* most of what the first load prepared      */
 };
 
 int weights_open(struct weights *, const struct model *, struct plug *, const struct bnp_limits *,
