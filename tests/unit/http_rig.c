@@ -13,7 +13,8 @@ struct http_rig http_rig;
 void http_rig_engine(void)
 {
     struct err e = { 0 };
-    rig_open(&http_rig.rig, &(struct rig_opts){ .n_ctx = HTTP_RIG_CTX, .max_seq = HTTP_RIG_SEQ,
+    const uint32_t n_ctx = http_rig.n_ctx ? http_rig.n_ctx : HTTP_RIG_CTX;
+    rig_open(&http_rig.rig, &(struct rig_opts){ .n_ctx = n_ctx, .max_seq = HTTP_RIG_SEQ,
                                                 .max_out = HTTP_RIG_SEQ, .max_tok = 64 });
     const struct engine_conf c = { .max_seq = HTTP_RIG_SEQ, .row_budget = 64, .prefill_chunk = 16,
                                    .prefix_cache = http_rig.prefix_cache,

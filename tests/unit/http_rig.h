@@ -24,7 +24,8 @@ extern struct http_rig {
     struct serve *serve;
     struct gen_grammars *grammars;
     const struct chat_template *chat;      /* set before http_rig_ready        */
-    uint32_t max_queue;                    /* 0: HTTP_RIG_QUEUE; before setup  */
+    uint32_t n_ctx;                        /* 0: HTTP_RIG_CTX; before setup    */
+    uint32_t max_queue;                    /* 0: HTTP_RIG_QUEUE                */
     size_t max_body;                       /* 0: HTTP_RIG_BODY                 */
     bool prefix_cache;
     const char *url;
