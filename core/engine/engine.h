@@ -52,6 +52,10 @@ enum { REQUEST_MAX_TOP = LOGPROB_MAX_TOP, REQUEST_MAX_DRAFT = 16 };
  * tokens of prompts whose probability is wanted. */
 enum { ENGINE_MORE_OUT = 32 };
 
+/* Bytes that logprobs and embeddings of all requests together may take: one
+ * more gets ERR_LIMIT. */
+#define ENGINE_OUTPUT_SIZE (UINT64_C(64) << 20)
+
 struct grammar;
 
 struct request {
@@ -101,6 +105,7 @@ struct request {
                                   /*   popped, or done; nothing foretells      */
                                   /*   token 0: its logprob is 0, n_top 0      */
     float *embedding;             /* [n_embd] once done; not normalised        */
+    uint64_t output_size;         /* bytes of these; the engine's              */
     uint64_t queue_us, prefill_us, decode_us;   /* once done                   */
     _Atomic bool held;            /* the engine may still call wake            */
     _Atomic uint32_t parked;      /* 1: the ring was full, it stands still     */

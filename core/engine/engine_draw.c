@@ -23,11 +23,10 @@ void engine_guess(struct engine *g)
     for (struct seq *s = g->sched.running.head; s; s = s->next) {
         const uint32_t room = s->n_max - s->n_id - 1, space = ring_space(&s->req->out);
         uint32_t n = s->max_draft < room ? s->max_draft : room;
-        if (s->all_logits)
-            n = 0;
         n = space <= n ? (space ? space - 1 : 0) : n;
-        s->n_guess = n && seq_pending(s) == 1 ? lookup_guess(s->id, s->n_id, n, s->id + s->n_id)
-                                              : 0;
+        s->n_guess = 0;
+        if (n && !s->all_logits && seq_pending(s) == 1 && (n = lookup_bet(&s->lookup, n)))
+            s->n_guess = lookup_guess(s->id, s->n_id, n, s->id + s->n_id);
     }
 }
 
@@ -143,8 +142,9 @@ static void draw_all(struct engine *g, struct seq *s, uint32_t first)
 {
     struct request *r = s->req;
     const uint32_t n = s->n_draft;
+    uint32_t i;
     count_draft(g, r, n, 0);
-    for (uint32_t i = 0; i <= n; i++) {
+    for (i = 0; i <= n; i++) {
         const int32_t guess = i < n ? s->id[s->n_id] : -1;
         const enum next next = draw(g, s, forward_out(g->forward, first + i), guess);
         if (next == NEXT_GONE)
@@ -152,6 +152,8 @@ static void draw_all(struct engine *g, struct seq *s, uint32_t first)
         if (next == NEXT_AGAIN || s->id[s->n_id - 1] != guess)
             break;
     }
+    if (n)
+        lookup_learn(&s->lookup, n, i < n ? i : n);
     kv_trim(g->sched.kv, &s->kv, s->n_id);   /* pages of wrong guesses */
     if (!ring_space(&r->out))
         park(g, s);

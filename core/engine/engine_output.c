@@ -23,6 +23,17 @@ int engine_check_output(const struct request *r, struct err *e)
     return 0;
 }
 
+/* Of all requests in the process: a request may outlive its engine. */
+static _Atomic uint64_t output_size;
+
+static uint64_t size_of(const struct seq *s, const struct request *r, uint32_t n_embd)
+{
+    const uint64_t n_told = (r->want_logprob ? s->n_max - s->n_prompt : 0) +
+                            (s->want_prompt ? s->n_prompt : 0);
+    return s->embed ? n_embd * (sizeof *r->embedding + (r->embed_mean ? sizeof *s->sum : 0))
+                    : n_told * sizeof *r->logprob;
+}
+
 void engine_close_output(struct request *r)
 {
     free(r->logprob);
@@ -30,6 +41,8 @@ void engine_close_output(struct request *r)
     free(r->embedding);
     r->logprob = r->prompt_logprob_out = NULL;
     r->embedding = NULL;
+    atomic_fetch_sub(&output_size, r->output_size);
+    r->output_size = 0;
 }
 
 static int open_grammar(const struct engine *g, struct seq *s, const struct request *r,
@@ -41,16 +54,12 @@ static int open_grammar(const struct engine *g, struct seq *s, const struct requ
     return rc;
 }
 
-int engine_open_output(const struct engine *g, struct request *r, struct err *e)
+/* False: no memory. */
+static bool open_arrays(struct seq *s, struct request *r, uint32_t n_embd)
 {
-    struct seq *s = r->seq;
-    const uint32_t n_new = s->n_max - s->n_prompt, n_embd = g->forward->model->hp.n_embd;
     bool ok = true;
-    engine_close_output(r);                 /* of an attempt that was refused */
-    s->embed = r->kind == REQUEST_EMBED;
-    s->want_prompt = r->prompt_logprob && !s->embed;
     if (r->want_logprob && !s->embed)
-        ok = (r->logprob = calloc(n_new, sizeof *r->logprob));
+        ok = (r->logprob = calloc(s->n_max - s->n_prompt, sizeof *r->logprob));
     if (ok && s->want_prompt)
         ok = (r->prompt_logprob_out = calloc(s->n_prompt, sizeof *r->prompt_logprob_out));
     if (ok && s->want_prompt)
@@ -59,12 +68,29 @@ int engine_open_output(const struct engine *g, struct request *r, struct err *e)
         ok = (r->embedding = calloc(n_embd, sizeof *r->embedding));
     if (ok && s->embed && r->embed_mean)
         ok = (s->sum = calloc(n_embd, sizeof *s->sum));
-    if (ok && r->grammar && !s->embed)
-        return open_grammar(g, s, r, e);
-    if (ok)
-        return 0;
-    engine_close_output(r);
-    return err_set(e, ERR_NOMEM, "request: no memory for what it wants besides tokens");
+    return ok;
+}
+
+int engine_open_output(const struct engine *g, struct request *r, struct err *e)
+{
+    struct seq *s = r->seq;
+    const uint32_t n_embd = g->forward->model->hp.n_embd;
+    int rc = 0;
+    engine_close_output(r);                 /* of an attempt that was refused */
+    s->embed = r->kind == REQUEST_EMBED;
+    s->want_prompt = r->prompt_logprob && !s->embed;
+    r->output_size = size_of(s, r, n_embd);
+    if (atomic_fetch_add(&output_size, r->output_size) + r->output_size > ENGINE_OUTPUT_SIZE)
+        rc = err_set(e, ERR_LIMIT, "logprobs: those of all requests would take more than %u MiB: "
+                     "try again later, or with a shorter prompt or fewer tokens",
+                     (unsigned)(ENGINE_OUTPUT_SIZE >> 20));
+    else if (!open_arrays(s, r, n_embd))
+        rc = err_set(e, ERR_NOMEM, "request: no memory for what it wants besides tokens");
+    else if (r->grammar && !s->embed)
+        rc = open_grammar(g, s, r, e);
+    if (rc)
+        engine_close_output(r);
+    return rc;
 }
 
 static int take_logprobs(struct engine *g, struct seq *s, struct err *e)

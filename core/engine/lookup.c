@@ -1,4 +1,4 @@
-/* lookup.c - one look back over the ids. */
+/* lookup.c - one look back over the ids, and when to believe it. */
 #include "core/engine/lookup.h"
 
 /* Tokens before `at` that equal those before n, at most LOOKUP_MAX. */
@@ -25,4 +25,26 @@ uint32_t lookup_guess(const int32_t *id, uint32_t n, uint32_t max, int32_t *out)
     for (uint32_t i = 0; i < max; i++)
         out[i] = from + i < n ? id[from + i] : out[from + i - n];
     return max;
+}
+
+uint32_t lookup_bet(struct lookup *l, uint32_t max)
+{
+    const uint32_t bet = l->bet ? l->bet : LOOKUP_FIRST;
+    if (l->wait) {
+        l->wait--;
+        return 0;
+    }
+    return bet < max ? bet : max;
+}
+
+void lookup_learn(struct lookup *l, uint32_t n, uint32_t n_ok)
+{
+    if (n_ok) {
+        l->bet = n_ok == n ? 2 * n : n_ok + 1;
+        l->rest = 0;
+        return;
+    }
+    l->bet = 1;
+    l->rest = 2 * l->rest + 1 < LOOKUP_WAIT ? 2 * l->rest + 1 : LOOKUP_WAIT;
+    l->wait = l->rest;
 }

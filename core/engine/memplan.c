@@ -28,6 +28,8 @@ uint64_t memplan_serve(const struct forward_conf *c, const struct bnp_limits *l)
     uint64_t all = add(kv_table_size(n_page), batch);
     if (c->prefix_cache)
         all = add(all, prefix_size(n_page, c->page_tok));
+    if (c->n_request)
+        all = add(all, ENGINE_OUTPUT_SIZE);
     return add(all, c->n_request * request_size(c));
 }
 

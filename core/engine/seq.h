@@ -13,6 +13,7 @@
 
 #include "core/base/err.h"
 #include "core/engine/kv.h"
+#include "core/engine/lookup.h"
 
 struct grammar_state;
 
@@ -39,6 +40,7 @@ struct seq {
     double *sum;                  /* [n_embd] of hidden states so far, of      */
     uint32_t n_sum;               /*   n_sum tokens; or NULL. seq_close frees  */
     uint32_t max_draft;           /* guesses at once, at most                  */
+    struct lookup lookup;         /* how much it bets on its guesses           */
     uint32_t n_guess;             /* ids behind n_id which may follow          */
     /* the step: */
     uint32_t max_row;             /* when its rows want logits                 */

@@ -255,6 +255,15 @@ static void put_kv(struct buf *b, const struct engine_stats *s, const struct for
                 "Pages that left the prefix cache for others.", s->n_prefix_evict, METRICS_ONE);
 }
 
+static void put_draft(struct buf *b, const struct engine_stats *s)
+{
+    metrics_one(b, "draft_tokens_total", "counter",
+                "Tokens guessed from the text so far, and checked in a step.", s->n_draft_all,
+                METRICS_ONE);
+    metrics_one(b, "draft_accepted_tokens_total", "counter",
+                "Guessed tokens that were drawn.", s->n_draft_ok, METRICS_ONE);
+}
+
 static void put_head(struct buf *b, const struct head_count *h)
 {
     const struct metrics_label all = { "logits", "all" }, top = { "logits", "largest" };
@@ -319,6 +328,7 @@ static enum answer get_metrics(struct exchange *x)
             put_requests(b, &s);
             put_hists(b, engine_hists(m->engine));
             put_kv(b, &s, engine_forward(m->engine));
+            put_draft(b, &s);
             put_head(b, &s.head);
             put_devices(b, &s, engine_forward(m->engine)->plug);
         }

@@ -294,27 +294,35 @@ END_TEST
 
 START_TEST(engine_steps_allocate_nothing)
 {
-    struct ask a, b;
-    engine_start(2, 32, 32, 8);
+    struct ask a, b, c;
+    engine_start(3, 32, 32, 8);
     ask_open(&a, "Once upon a time there was a bear", 40);
     ask_open(&b, "The", 30);
+    ask_open(&c, "The bear and the fox went to the house.", 1);
     a.r.sample = (struct sample_params)SAMPLE_DEFAULT;
+    a.r.want_logprob = a.r.prompt_logprob = true;
+    a.r.n_top_logprob = REQUEST_MAX_TOP;
+    b.r.n_draft = REQUEST_MAX_DRAFT;
+    c.r.kind = REQUEST_EMBED;
+    c.r.embed_mean = true;
     b.r.sample = (struct sample_params){ .temperature = 1, .top_p = 1, .typical_p = 1,
                                              .repeat_penalty = 1.1f, .repeat_last_n = 64,
                                              .seed = 1 };
     atomic_store(&bend_hold, true);
     ask_submit(&a);
     ask_submit(&b);
+    ask_submit(&c);
     while (!atomic_load(&bend_held))                     /* its thread has made itself ready */
         nap();
     unsigned long before = alloc_count();
     atomic_store(&bend_hold, false);
-    while (!ask_drain(&a) || !ask_drain(&b))
+    while (!ask_drain(&a) || !ask_drain(&b) || !ask_drain(&c))
         nap();
     ck_assert_uint_eq(alloc_count(), before);
     ck_assert_uint_eq(a.n_got + b.n_got, 70);
     ask_close(&a);
     ask_close(&b);
+    ask_close(&c);
     free(malloc(1));
     ck_assert_uint_gt(alloc_count(), before);       /* the count counts */
 }

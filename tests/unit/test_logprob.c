@@ -247,6 +247,40 @@ START_TEST(engine_refuses_more_than_it_tells)
     ck_assert_int_eq(engine_submit(engine, &a.r, &e), ERR_ARG);
     ck_assert_ptr_nonnull(strstr(e.text, "top_logprobs"));
     ask_close(&a);
+    /* Memory: the first takes it all but for a little, and gives it back. */
+    struct ask many[2];
+    engine_stop();
+    engine_start(1, 32, 32, 4000);
+    static struct request r[4000];
+    uint32_t n = 0;
+    ask_open(&many[0], "Once", 1);
+    for (; n < 4000; n++) {
+        ck_assert_int_eq(request_open(&r[n], CTX), 0);
+        r[n].prompt = many[0].prompt.id;
+        r[n].n_prompt = many[0].r.n_prompt;
+        r[n].sample = (struct sample_params)SAMPLE_GREEDY;
+        r[n].want_logprob = true;
+        if (engine_submit(engine, &r[n], &e))
+            break;
+    }
+    ck_assert_uint_gt(n, 1000);
+    ck_assert_uint_lt(n, 4000);
+    ck_assert_int_eq(e.code, ERR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(e.text, "logprobs"));
+    request_close(&r[n]);
+    for (uint32_t i = 0; i < n; i++)
+        engine_cancel(engine, &r[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        while (!atomic_load(&r[i].done))
+            nap();
+        request_close(&r[i]);
+    }
+    ask_open(&many[1], "Once", 2);
+    many[1].r.want_logprob = true;
+    ask_submit(&many[1]);
+    ck_assert_int_eq(ask_wait(&many[1]), FINISH_LENGTH);
+    ask_close(&many[0]);
+    ask_close(&many[1]);
 }
 END_TEST
 

@@ -53,6 +53,46 @@ START_TEST(lookup_needs_two_tokens_that_agree)
 }
 END_TEST
 
+START_TEST(lookup_bets_more_on_what_was_right)
+{
+    struct lookup l = { 0 };
+    ck_assert_uint_eq(lookup_bet(&l, 16), 2);
+    lookup_learn(&l, 2, 2);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 4);
+    ck_assert_uint_eq(lookup_bet(&l, 3), 3);
+    lookup_learn(&l, 3, 3);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 6);
+    lookup_learn(&l, 6, 2);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 3);
+    for (int i = 0; i < 40; i++)
+        lookup_learn(&l, 16, 16);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 16);
+}
+END_TEST
+
+/* Never right: a row in every LOOKUP_WAIT tokens or so; right once: at once again. */
+START_TEST(lookup_waits_when_it_was_wrong)
+{
+    struct lookup l = { 0 };
+    uint32_t rows = 0;
+    for (int i = 0; i < 1000; i++) {
+        const uint32_t n = lookup_bet(&l, 16);
+        rows += n;
+        if (n)
+            lookup_learn(&l, n, 0);
+    }
+    ck_assert_uint_gt(rows, 1000 / (LOOKUP_WAIT + 1) - 1);
+    ck_assert_uint_lt(rows, 1000 / LOOKUP_WAIT + 8);
+    while (!lookup_bet(&l, 16))
+        ;
+    lookup_learn(&l, 1, 1);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 2);
+    lookup_learn(&l, 2, 0);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 0);
+    ck_assert_uint_eq(lookup_bet(&l, 16), 1);
+}
+END_TEST
+
 /* ------------------------------------------------------------- in the engine */
 
 static void setup(void)
@@ -254,6 +294,8 @@ int main(void)
     tcase_add_test(t, lookup_takes_what_stood_behind_the_same_tokens);
     tcase_add_test(t, lookup_goes_on_with_what_repeats_at_a_short_distance);
     tcase_add_test(t, lookup_needs_two_tokens_that_agree);
+    tcase_add_test(t, lookup_bets_more_on_what_was_right);
+    tcase_add_test(t, lookup_waits_when_it_was_wrong);
     suite_add_tcase(s, t);
     t = tcase_create("engine");
     tcase_set_timeout(t, 300);
