@@ -29,41 +29,40 @@ fi
 
 run() { node "$clients/$1.mjs" "${@:2}" || n_failed=$((n_failed + 1)); }
 
-# ---- OpenAI's ----
+# ---- all of them, with a key ----
 
-server_start --set server.timeout_s=120 --set chat.template=plain || exit 1
+"$bitnet" key --scopes read,infer client > "$top/key" || exit 1
+KEY=$(head -n 1 "$top/key")
+export KEY
+tail -n 1 "$top/key" > "$top/keys"
+chmod 600 "$top/keys"
+server_start --set server.timeout_s=120 --set chat.template=plain --set server.keys="$top/keys" ||
+    exit 1
 prompt='Once upon a time'
 want=$("$bitnet" run -p "$prompt" -n 32 --seed 11 --json 2> /dev/null | jq -j .text; echo .)
 run openai "$url" "$prompt" 32 11 "${want%.}"
 run chat "$url"
 run responses "$url"
+run messages "$url"
 run sse "$url"
 
 # ---- curl ----
 
+ask() { curl -sS -H "Authorization: Bearer $KEY" "$@"; }
 messages='"messages":[{"role":"user","content":"A fox."}]'
-same "curl: chat" "assistant stop" "$(curl -sS "$url/v1/chat/completions" \
+same "curl: chat" "assistant stop" "$(ask "$url/v1/chat/completions" \
     -d "{$messages,\"stop\":\"o\"}" | jq -r '"\(.choices[0].message.role) \(.choices[0].finish_reason)"')"
 same "curl: messages without max_tokens" "error invalid_request_error 400" \
-    "$(curl -sS -w '%{http_code}' "$url/v1/messages" -d "{$messages}" |
+    "$(ask -w '%{http_code}' "$url/v1/messages" -d "{$messages}" |
         jq -rj 'if type == "object" then "\(.type) \(.error.type) " else . end')"
 same "curl: the prompt of a conversation" "User: A fox.
-Assistant:" "$(curl -sS "$url/apply-template" -d "{$messages}" | jq -r .prompt)"
+Assistant:" "$(ask "$url/apply-template" -d "{$messages}" | jq -r .prompt)"
 server_stop
 
 # ---- a full queue ----
 
 server_start --set chat.template=plain --set engine.max_seq=1 --set engine.max_queue=1 || exit 1
 run retry "$url"
-server_stop
-
-# ---- Anthropic's, with a key ----
-
-"$bitnet" key --scopes read,infer client > "$top/key" || exit 1
-tail -n 1 "$top/key" > "$top/keys"
-chmod 600 "$top/keys"
-server_start --set chat.template=chatml --set server.keys="$top/keys" || exit 1
-run messages "$url" "$(head -n 1 "$top/key")"
 server_stop
 
 # ---- templates by name, or none ----

@@ -1,10 +1,10 @@
 // chat.mjs - conversations, tools, structured output and vectors by OpenAI's own client.
 //
-//   node chat.mjs URL
+//   KEY=... node chat.mjs URL
 import OpenAI, { APIUserAbortError, BadRequestError, NotFoundError } from 'openai';
 import { same, thrown, verdict } from './check.mjs';
 
-const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: 'none', maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: process.env.KEY, maxRetries: 0 });
 const model = (await client.models.list()).data[0].id;
 const messages = [{ role: 'system', content: 'Tell a story.' }, { role: 'user', content: 'A fox.' }];
 const request = { model, messages, max_tokens: 24, temperature: 0 };
@@ -52,6 +52,47 @@ same('chat: a logprob for each token', 24, each.length);
 same('chat: tokens make the text', text, each.map((t) => t.token).join(''));
 same('chat: temperature 0 takes the likeliest', true,
   each.every((t) => t.top_logprobs.length === 3 && t.top_logprobs[0].token === t.token));
+
+// ---- tools, and texts of a given form ----
+
+const parameters = { type: 'object', properties: { city: { enum: ['Rome', 'Oslo'] },
+  sunny: { type: 'boolean' } }, required: ['city', 'sunny'], additionalProperties: false };
+const tools = [{ type: 'function', function: { name: 'note_weather', parameters } }];
+const fits = (text) => {
+  const { city, sunny, ...rest } = JSON.parse(text);
+  return ['Rome', 'Oslo'].includes(city) && typeof sunny === 'boolean' && !Object.keys(rest).length;
+};
+const asking = { ...request, max_tokens: 120, tools, tool_choice: 'required',
+  parallel_tool_calls: false };
+const called = (await client.chat.completions.create(asking)).choices[0];
+const [call] = called.message.tool_calls;
+same('tools: a demanded call', ['tool_calls', null, 1, 'note_weather', true],
+  [called.finish_reason, called.message.content, called.message.tool_calls.length,
+    call.function.name, fits(call.function.arguments)]);
+const streamedCall = (await client.chat.completions.stream(asking).finalChatCompletion()).choices[0];
+same('tools: streamed', [call.function, 'tool_calls'],
+  [(({ name, arguments: a }) => ({ name, arguments: a }))(streamedCall.message.tool_calls[0].function),
+    streamedCall.finish_reason]);
+const answered = await client.chat.completions.create({ ...request, tools, messages: [...messages,
+  called.message, { role: 'tool', tool_call_id: call.id, content: 'noted' }] });
+same('tools: the conversation goes on behind a result', 'string',
+  typeof answered.choices[0].message.content);
+const free = (await client.chat.completions.create({ ...request, tools })).choices[0];
+same('tools: a model that calls none', [undefined, true],
+  [free.message.tool_calls, free.message.content.length > 0]);
+const none = await thrown(() => client.chat.completions.create({ ...asking,
+  tool_choice: { type: 'function', function: { name: 'other' } } }));
+same('tools: one that is not there', true, none instanceof BadRequestError);
+
+const formed = await client.chat.completions.create({ ...request, max_tokens: 120,
+  response_format: { type: 'json_schema', json_schema: { name: 'w', strict: true, schema: parameters } } });
+same('format: a text of the schema', true, fits(formed.choices[0].message.content));
+const object = await client.chat.completions.create({ ...request, max_tokens: 120, n: 2, seed: 1,
+  response_format: { type: 'json_object' }, stop: ['}'] });
+same('format: JSON objects', true, object.choices.every((c) => c.message.content.startsWith('{')));
+const odd = await thrown(() => client.chat.completions.create({ ...request, response_format:
+  { type: 'json_schema', json_schema: { name: 'w', schema: { type: 'nothing' } } } }));
+same('format: a wrong schema is refused', true, odd instanceof BadRequestError);
 
 // ---- errors ----
 

@@ -1,10 +1,11 @@
 // messages.mjs - /v1/messages by Anthropic's own client.
 //
-//   node messages.mjs URL KEY
+//   KEY=... node messages.mjs URL
 import Anthropic, { AuthenticationError, BadRequestError, NotFoundError } from '@anthropic-ai/sdk';
 import { same, thrown, verdict } from './check.mjs';
 
-const [baseURL, apiKey] = process.argv.slice(2);
+const baseURL = process.argv[2];
+const apiKey = process.env.KEY;
 const client = new Anthropic({ baseURL, apiKey, maxRetries: 0 });
 const model = (await client.models.list()).data[0].id;
 const request = { model, system: 'Tell a story.', max_tokens: 24, temperature: 0,
@@ -49,6 +50,23 @@ const begun = text.slice(0, text.indexOf(word)).trim();
 const on = await client.messages.create({ ...request,
   messages: [...request.messages, { role: 'assistant', content: begun }] });
 same('messages: an answer that was begun goes on', true, on.content[0].text.length > 0);
+
+const tools = [{ name: 'note', description: 'Notes a city.', input_schema: { type: 'object',
+  properties: { city: { enum: ['Rome', 'Oslo'] } }, required: ['city'], additionalProperties: false } }];
+const asking = { ...request, max_tokens: 120, tools,
+  tool_choice: { type: 'any', disable_parallel_tool_use: true } };
+const called = await client.messages.create(asking);
+const [use] = called.content;
+same('messages: a demanded use of a tool', ['tool_use', 1, 'tool_use', 'note', true],
+  [called.stop_reason, called.content.length, use.type, use.name,
+    ['Rome', 'Oslo'].includes(use.input.city)]);
+const streamedUse = await client.messages.stream(asking).finalMessage();
+same('messages: streamed', [use.input, 'tool_use'],
+  [streamedUse.content[0].input, streamedUse.stop_reason]);
+const answered = await client.messages.create({ ...request, tools, messages: [...request.messages,
+  { role: 'assistant', content: called.content },
+  { role: 'user', content: [{ type: 'tool_result', tool_use_id: use.id, content: 'noted' }] }] });
+same('messages: the conversation goes on behind a result', 'text', answered.content[0].type);
 
 const bad = await thrown(() => client.messages.create({ ...request, max_tokens: undefined }));
 same('messages: max_tokens is required', [true, 'invalid_request_error'],

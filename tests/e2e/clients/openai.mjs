@@ -1,13 +1,13 @@
 // openai.mjs - completions by OpenAI's own client.
 //
-//   node openai.mjs URL PROMPT MAX_TOKENS SEED WANT
+//   KEY=... node openai.mjs URL PROMPT MAX_TOKENS SEED WANT
 //
 // WANT is what `bitnet run` wrote for the same request.
 import OpenAI, { APIError, BadRequestError, NotFoundError } from 'openai';
 import { same, verdict } from './check.mjs';
 
 const [url, prompt, maxTokens, seed, want] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: process.env.KEY, maxRetries: 0 });
 const models = await client.models.list();
 same('openai client: lists one model', 1, models.data.length);
 const model = models.data[0].id;

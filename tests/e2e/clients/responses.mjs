@@ -1,10 +1,10 @@
 // responses.mjs - /v1/responses by OpenAI's own client.
 //
-//   node responses.mjs URL
+//   KEY=... node responses.mjs URL
 import OpenAI, { BadRequestError } from 'openai';
 import { same, thrown, verdict } from './check.mjs';
 
-const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: 'none', maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: process.env.KEY, maxRetries: 0 });
 const model = (await client.models.list()).data[0].id;
 const request = { model, instructions: 'Tell a story.', input: 'A fox.', max_output_tokens: 24,
   temperature: 0 };
@@ -40,6 +40,25 @@ same('responses: the last event', 'response.incomplete', last.type);
 same('responses: it has the whole text', text, last.response.output[0].content[0].text);
 const final = await client.responses.stream(request).finalResponse();
 same('responses: the helper puts the stream together', text, final.output[0].content[0].text);
+
+const parameters = { type: 'object', properties: { city: { enum: ['Rome', 'Oslo'] } },
+  required: ['city'], additionalProperties: false };
+const fits = (json) => ['Rome', 'Oslo'].includes(JSON.parse(json).city);
+const asking = { ...request, max_output_tokens: 120, tool_choice: 'required',
+  parallel_tool_calls: false, tools: [{ type: 'function', name: 'note', parameters }] };
+const called = await client.responses.create(asking);
+same('responses: a demanded call', ['completed', 1, 'function_call', 'note', true],
+  [called.status, called.output.length, called.output[0].type, called.output[0].name,
+    fits(called.output[0].arguments)]);
+const streamedCall = await client.responses.stream(asking).finalResponse();
+same('responses: streamed', called.output[0].arguments, streamedCall.output[0].arguments);
+const answered = await client.responses.create({ ...request, input: [
+  { role: 'user', content: 'A fox.' }, called.output[0],
+  { type: 'function_call_output', call_id: called.output[0].call_id, output: 'noted' }] });
+same('responses: the conversation goes on behind a result', 'message', answered.output[0].type);
+const formed = await client.responses.create({ ...request, max_output_tokens: 120,
+  text: { format: { type: 'json_schema', name: 'w', schema: parameters, strict: true } } });
+same('responses: a text of the schema', true, fits(formed.output_text));
 
 const kept = await thrown(() => client.responses.create({ ...request, store: true }));
 same('responses: not kept', [true, 'store'], [kept instanceof BadRequestError, kept?.param]);

@@ -10,7 +10,7 @@ import { same, verdict } from './check.mjs';
 const url = process.argv[2];
 const open = (maxRetries) => ({ maxRetries, apiKey: 'none', timeout: 60000 });
 const chat = (client) => client.chat.completions.create({
-  model: '', messages: [{ role: 'user', content: 'A fox.' }], max_tokens: 200, temperature: 0,
+  model: '', messages: [{ role: 'user', content: 'A fox.' }], max_tokens: 100, temperature: 0,
 });
 const hasty = new OpenAI({ baseURL: `${url}/v1`, ...open(0) });
 const patient = new OpenAI({ baseURL: `${url}/v1`, ...open(20) });
@@ -29,7 +29,7 @@ same('retry: who comes again is served', [5, 1], [texts.length, new Set(texts).s
 
 const other = new Anthropic({ baseURL: url, ...open(20) });
 const [first, second, third, fourth] = await Promise.all(Array.from({ length: 4 }, () =>
-  other.messages.create({ model: 'story', max_tokens: 200, temperature: 0,
+  other.messages.create({ model: 'story', max_tokens: 100, temperature: 0,
     messages: [{ role: 'user', content: 'A fox.' }] })));
 same('retry: the other client too', [texts[0], texts[0], texts[0], texts[0]],
   [first, second, third, fourth].map((m) => m.content[0].text));

@@ -1,6 +1,6 @@
 // sse.mjs - the streams, read by a parser that is not ours and knows no API.
 //
-//   node sse.mjs URL
+//   KEY=... node sse.mjs URL
 import { createParser } from 'eventsource-parser';
 import { same, verdict } from './check.mjs';
 
@@ -10,7 +10,8 @@ async function events(path, body) {
   const list = [];
   const errors = [];
   const parser = createParser({ onEvent: (e) => list.push(e), onError: (e) => errors.push(e.type) });
-  const answer = await fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body) });
+  const answer = await fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body),
+    headers: { 'x-api-key': process.env.KEY } });
   const type = answer.headers.get('content-type');
   for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) parser.feed(chunk);
   same(`sse: ${path} is an event stream`, [true, []], [type.startsWith('text/event-stream'), errors]);
