@@ -15,6 +15,7 @@ static const struct {
     { "inspect", verb_inspect, "what is in a model file" },
     { "bench", verb_bench, "how fast a model runs, beside what the machine can do" },
     { "synth", verb_synth, "a model of a published shape, with random weights" },
+    { "load", verb_load, "many clients at once against a server, and what they got" },
     { "key", verb_key, "an API key for bitnetd, and its line for server.keys" },
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs };

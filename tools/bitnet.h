@@ -27,6 +27,7 @@ int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_synth(int argc, char **argv);
+int verb_load(int argc, char **argv);
 int verb_key(int argc, char **argv);
 
 /* ---------------------------------------------------------------- options */
