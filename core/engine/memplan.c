@@ -14,11 +14,12 @@ static uint64_t add(uint64_t a, uint64_t b)              /* sticks at the top */
 }
 
 /* A request is at its largest when it has the whole context: its ids twice, the
- * submitter's and the engine's, and its ring. */
+ * submitter's and the engine's, its ring, and logprobs of every token. */
 static uint64_t request_size(const struct forward_conf *c)
 {
     return sizeof(struct request) + REQUEST_AHEAD * sizeof(uint32_t) +
-           c->n_ctx * sizeof(int32_t) + seq_size(c->n_ctx, c->page_tok);
+           c->n_ctx * (sizeof(int32_t) + sizeof(struct token_logprob)) +
+           seq_size(c->n_ctx, c->page_tok);
 }
 
 uint64_t memplan_serve(const struct forward_conf *c, const struct bnp_limits *l)

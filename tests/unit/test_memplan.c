@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/engine/engine.h"
 #include "core/engine/forward.h"
 #include "core/engine/memplan.h"
+#include "core/engine/prefix.h"
 #include "core/engine/rope.h"
 #include "core/plug/cgroup.h"
 
@@ -137,6 +139,26 @@ START_TEST(memory_plan_of_a_device_names_it_and_its_room)
 }
 END_TEST
 
+/* What may be open at once, and the tables over all pages. */
+START_TEST(memory_of_serving_is_planned_for_the_largest_requests)
+{
+    const struct bnp_limits l = { .max_seq = 8, .max_pages = 256 };
+    struct forward_conf c = { .n_ctx = 4096, .kv_tok = 32768, .page_tok = 16 };
+    const uint64_t none = memplan_serve(&c, &l);
+    ck_assert_uint_ge(none, 2048 * 9 + 8 * 256 * 4);
+    c.n_request = 1;
+    const uint64_t one = memplan_serve(&c, &l) - none;
+    ck_assert_uint_ge(one, 4096 * (2 * 4 + sizeof(struct token_logprob)) + 4096);
+    ck_assert_uint_le(one, 2 * 4096 * sizeof(struct token_logprob));
+    c.n_request = 72;
+    ck_assert_uint_eq(memplan_serve(&c, &l), none + 72 * one);
+    c.n_request = 0;
+    c.prefix_cache = true;
+    ck_assert_uint_eq(memplan_serve(&c, &l), none + prefix_size(2048, 16));
+    ck_assert_uint_ge(prefix_size(2048, 16), 4 * 32768);
+}
+END_TEST
+
 START_TEST(memory_table_has_a_line_for_each_part)
 {
     const struct mem_plan m = { .weights = 5 * MIB, .kv = 4 * MIB, .work = 3 * MIB, .rope = 2 * MIB,
@@ -224,6 +246,7 @@ int main(void)
     tcase_add_test(c, memory_group_v1_limits);
     tcase_add_test(c, memory_plan_over_the_limit_names_need_room_and_key);
     tcase_add_test(c, memory_plan_of_a_device_names_it_and_its_room);
+    tcase_add_test(c, memory_of_serving_is_planned_for_the_largest_requests);
     tcase_add_test(c, memory_table_has_a_line_for_each_part);
     tcase_add_test(c, memory_of_devices_has_a_line_each);
     tcase_add_test(c, rope_table_is_cosines_then_sines);
