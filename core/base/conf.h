@@ -24,6 +24,7 @@ struct conf {
     uint32_t read_timeout_s;      /* a request has so long to arrive           */
     uint32_t max_per_address;     /* connections of one client; 0: any         */
     uint32_t max_header_kib;
+    uint32_t max_prompt_tok, max_new_tok;   /* 0: as much as fits              */
     char *keys;                   /* file of API keys; empty: none needed      */
     bool server_open;             /* without keys, beyond loopback: meant      */
     char *tls_cert, *tls_key;     /* PEM files; empty: no TLS                  */

@@ -68,8 +68,13 @@ static int refuse_prompt(const struct gen *g, int rc, const char *code, const ch
 static int refuse_length(const struct gen *g, struct api_error *e)
 {
     char text[128];
-    snprintf(text, sizeof text, "too long; prompt and answer share %u tokens, and the answer needs one",
-             engine_n_ctx(g->model->engine));
+    const uint32_t max = g->model->max_prompt;
+    if (max && max < engine_n_ctx(g->model->engine))
+        snprintf(text, sizeof text, "too long; this server takes %u tokens, server.max_prompt_tok",
+                 max);
+    else
+        snprintf(text, sizeof text, "too long; prompt and answer share %u tokens, and the answer needs "
+                 "one", engine_n_ctx(g->model->engine));
     return refuse_prompt(g, ERR_ARG, "context_length_exceeded", text, e);
 }
 
@@ -77,7 +82,7 @@ int gen_add(struct gen *g, const int32_t *id, size_t n, struct api_error *e)
 {
     if (!n)
         return refuse_prompt(g, ERR_ARG, "invalid_value", "holds no token", e);
-    if (n >= engine_n_ctx(g->model->engine))
+    if (n >= engine_n_ctx(g->model->engine) || (g->model->max_prompt && n > g->model->max_prompt))
         return refuse_length(g, e);
     struct gen_prompt *p = realloc(g->prompt, (g->n_prompt + 1) * sizeof *p);
     if (!p)
@@ -144,7 +149,10 @@ static int open_choice(struct gen *g, struct gen_choice *c, struct api_error *e)
     const uint32_t n_ctx = engine_n_ctx(g->model->engine);
     const struct gen_params *p = &g->params;
     const bool one = p->prompt_only || g->kind == REQUEST_EMBED;
-    const uint32_t max_new = one ? 1 : p->max_new ? p->max_new : g->model->max_new_default;
+    const uint32_t limit = g->model->max_new;
+    uint32_t max_new = one ? 1 : p->max_new ? p->max_new : g->model->max_new_default;
+    if (limit && max_new > limit)
+        max_new = limit;
     int rc = request_open(&c->req, max_new < n_ctx ? max_new : n_ctx);
     if (rc)
         return refuse_memory(e);

@@ -47,6 +47,7 @@ struct serve_model {              /* what is served; borrowed                  *
     struct engine *engine;
     const struct vocab *vocab;
     uint32_t max_new_default;     /* when a request has no max_tokens          */
+    uint32_t max_prompt, max_new; /* tokens of one request, at most; 0: what fits */
     uint64_t seed;                /* when a request has no seed                */
     bool seed_random;             /* then a fresh one each                     */
     uint32_t deadline_s;          /* of a request without timeout_ms; 0: none  */

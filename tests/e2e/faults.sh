@@ -167,6 +167,7 @@ companion
 unhurt "a full disk under the access log"
 same "a full disk under the access log: one line says so" 1 "$(grep -c 'log.access: /dev/full: No space' "$top/err")"
 server_stop
+: > "$top/out"
 (
     ulimit -f 0                     # no file may grow at all: timings, weights, log
     exec "$bitnetd" --set server.port=0 --set "plugins.timings=$top/full/timings" \
@@ -183,6 +184,8 @@ companion
 unhurt "a disk that takes nothing"
 server_stop
 same "a disk that takes nothing: status 0" 0 "$status"
+url=
+: > "$top/out"
 "$bitnetd" --set server.port=0 > "$top/out" 2> /dev/full < /dev/null &
 pid=$!
 for _ in $(seq 400); do

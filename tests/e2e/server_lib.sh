@@ -42,6 +42,7 @@ same()                              # NAME WANT GOT
 # Starts bitnetd on a free port and waits until it serves. Sets pid and url.
 server_start()                      # ARGUMENT...
 {
+    : > "$top/out"                  # else the last server's url may be read here
     "$bitnetd" --set server.port=0 "$@" > "$top/out" 2> "$top/err" < /dev/null &
     pid=$!
     url=

@@ -127,6 +127,16 @@ same "log.prompts: the body is in the access log" "$body" \
 refuses "an origin with a path" 'server.cors_origin: "https://a/b" is no origin' \
     --set server.cors_origin=https://a/b
 
+# ---- how much one request may ask for ----
+
+server_start --set server.max_prompt_tok=8 --set server.max_new_tok=5 || exit 1
+same "max_prompt_tok: a longer prompt is 400" "400 context_length_exceeded" \
+    "$(code "$url/v1/completions" -d '{"prompt":[1,2,3,4,5,6,7,8,9]}') $(error)"
+same "max_new_tok: the answer ends there" '[5,"length"]' \
+    "$(curl -sS "$url/v1/completions" -d '{"prompt":[1,2,3,4,5,6,7,8],"max_tokens":100,"seed":1}' |
+        jq -c '[.usage.completion_tokens, .choices[0].finish_reason]')"
+server_stop
+
 # ---- TLS ----
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
