@@ -269,10 +269,35 @@ START_TEST(grammar_depth_has_an_end_and_the_way_back_stays_open)
 }
 END_TEST
 
+START_TEST(grammar_dead_end_is_said_and_no_wrong_text_given)
+{
+    struct buf b = { 0 };
+    buf_addf(&b, "root ::= \"(\" r1 \")\"\n");
+    for (int i = 1; i < GRAMMAR_MAX_DEPTH + 20; i++)
+        buf_addf(&b, "r%d ::= \"(\" r%d \")\"\n", i, i + 1);
+    buf_addf(&b, "r%d ::= \"x\"\n", GRAMMAR_MAX_DEPTH + 20);
+    struct grammar *const g = rig_compile(&rig, b.p, &e);
+    struct grammar_state *s;
+    ck_assert_msg(g != NULL, "%s", e.text);
+    ck_assert_int_eq(grammar_state_open(&s, g, &e), 0);
+    while (grammar_mask(s)) {
+        ck_assert_str_eq(grammar_trouble(s), "");
+        ck_assert_int_eq(grammar_accept(s, '(', &e), 0);
+    }
+    ck_assert_msg(strstr(grammar_trouble(s), "no token may follow"), "%s", grammar_trouble(s));
+    ck_assert(!grammar_allows(s, rig.end) && !grammar_allows(s, '(') && !grammar_is_done(s));
+    grammar_state_reset(s, false);
+    ck_assert_ptr_nonnull(grammar_mask(s));
+    grammar_state_close(s);
+    grammar_unref(g);
+    buf_free(&b);
+}
+END_TEST
+
 /* Deterministic, this grammar has 2^18 fronts: more than the memory holds. */
 START_TEST(grammar_forgets_when_its_memory_is_full_and_nobody_sees)
 {
-    enum { BACK = 17, N = 400000 };
+    enum { BACK = 17, N = 200000 };
     struct grammar *const g = rig_compile(&rig, "root ::= [ab]* \"a\" [ab]{17}", &e);
     struct grammar_state *s, *still;
     static char text[N];
@@ -387,6 +412,7 @@ int main(void)
     tcase_add_test(t, grammar_end_is_offered_where_a_text_is_whole);
     tcase_add_test(t, grammar_caller_may_name_more_ends);
     tcase_add_test(t, grammar_depth_has_an_end_and_the_way_back_stays_open);
+    tcase_add_test(t, grammar_dead_end_is_said_and_no_wrong_text_given);
     tcase_add_test(t, grammar_forgets_when_its_memory_is_full_and_nobody_sees);
     tcase_add_test(t, grammar_first_space_counts_only_if_it_will_show);
     tcase_add_test(t, grammar_answers_the_same_to_all_threads);
