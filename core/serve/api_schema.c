@@ -91,6 +91,12 @@ void schema_common(struct schema *s, enum schema_common c, struct buf *out)
     s->used |= (uint32_t)1 << c;
 }
 
+void schema_char(struct schema *s, struct buf *out)
+{
+    buf_addf(out, "(%s)", CHAR_GBNF);
+    s->used |= USE(HEX);
+}
+
 static void write_commons(struct schema *s)
 {
     for (uint32_t before = 0; before != s->used;) {

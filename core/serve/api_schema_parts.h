@@ -46,6 +46,9 @@ int schema_fail(struct schema *, int code, const char *keyword, const char *fmt,
 /* Adds the common rule's name, and sees to it that it is written. */
 void schema_common(struct schema *, enum schema_common, struct buf *);
 
+/* COMMON_CHAR without a call. */
+void schema_char(struct schema *, struct buf *);
+
 /* A GBNF literal of these bytes; a JSON text of a value as one. */
 void schema_literal(const char *p, size_t n, struct buf *);
 int schema_value(struct schema *, const json_t *, struct buf *);

@@ -3,7 +3,10 @@
 
 #include "core/serve/api_schema_parts.h"
 
-enum { MAX_LENGTH = 65536 };     /* GRAMMAR_MAX_REPEAT */
+enum {
+    MAX_LENGTH = 65536,          /* GRAMMAR_MAX_REPEAT */
+    MAX_INLINE = 16              /* characters without a call */
+};
 
 #define USE(name) ((uint32_t)1 << COMMON_##name)
 
@@ -59,11 +62,18 @@ int schema_string(struct schema *s, const json_t *j, struct buf *out)
     }
     if (has_max && max < min)
         return schema_fail(s, ERR_ARG, "maxLength", "%u is less than minLength, %u", max, min);
+    /* Where a character must come, a call would end with it, and every token
+     * would have to go on from its return: see grammar_walk.c. */
+    const uint32_t inlined = min < MAX_INLINE ? min : MAX_INLINE;
     buf_addf(out, "\"\\\"\" ");
+    if (inlined) {
+        schema_char(s, out);
+        buf_addf(out, "{%u} ", inlined);
+    }
     schema_common(s, COMMON_CHAR, out);
-    buf_addf(out, "{%u,", min);
+    buf_addf(out, "{%u,", min - inlined);
     if (has_max)
-        buf_addf(out, "%u", max);
+        buf_addf(out, "%u", max - inlined);
     buf_addf(out, "} \"\\\"\"");
     return 0;
 }
