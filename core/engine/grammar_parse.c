@@ -277,7 +277,8 @@ static int by_lo(const void *a, const void *b)
  * result in the node. */
 static int range_store(struct parse *p, struct node *n, bool negate)
 {
-    qsort(p->range, p->n_range, sizeof *p->range, by_lo);
+    if (p->n_range)
+        qsort(p->range, p->n_range, sizeof *p->range, by_lo);
     const size_t most = p->n_range + 2;
     struct range *const r = arena_alloc(&p->t->arena, most, sizeof *r);
     struct range *const cut = arena_alloc(&p->t->arena, most + 1, sizeof *cut);
