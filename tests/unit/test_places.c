@@ -3,6 +3,7 @@
  * under way, and a model that is served by what has room for it. */
 #include <check.h>
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,38 @@ START_TEST(largest_logits_come_from_the_device)
         }
     }
     ck_assert_uint_eq(place_rig.f->head.n_exact, 4 * n_vocab);
+}
+END_TEST
+
+/* Hidden states reach the host from wherever they are: times the head they are
+ * the logits, the sum as docs/numerics.md defines it. */
+START_TEST(hidden_states_come_from_every_mix)
+{
+    struct err err = { 0 };
+    enum { N = 5 };
+    place_rig_option("delay", "random");
+    place_rig_option("seed", "5");
+    place_rig_option("busy-every", _i % 2 ? "3" : "0");
+    place_rig_open(&mix[_i].o);
+    place_rig_seq();
+    place_rig_fill(0, N, _i % 3);
+    place_rig.batch.hidden = true;
+    ck_assert_msg(!forward_run(place_rig.f, &place_rig.batch, &err), "%s", err.text);
+    const struct hparams *hp = &place_rig.model->hp;
+    float *w = malloc(hp->n_embd * sizeof *w);
+    ck_assert_ptr_nonnull(w);
+    for (uint32_t id = 0; id < hp->n_vocab; id += 211) {
+        ck_assert_int_eq(wsrc_read_f32(place_rig.f->state->weights.head->src, id, w), 0);
+        for (uint32_t i = 0; i < N; i++) {
+            const float *h = forward_hidden(place_rig.f, i);
+            float y = 0;
+            for (uint32_t d = 0; d < hp->n_embd; d++)
+                y = fmaf(w[d], h[d], y);
+            ck_assert_msg(y == place_want[(size_t)i * hp->n_vocab + id], "%s: row %u token %u",
+                          mix[_i].how, i, id);
+        }
+    }
+    free(w);
 }
 END_TEST
 
@@ -426,6 +459,7 @@ int main(void)
     tcase_add_loop_test(c, late_work_on_host_memory_is_waited_for, 0,
                         2 * (int)(sizeof tardy / sizeof tardy[0]));
     tcase_add_test(c, largest_logits_come_from_the_device);
+    tcase_add_loop_test(c, hidden_states_come_from_every_mix, 0, n_mix);
     tcase_add_test(c, one_device_is_asked_for_its_outputs_only);
     tcase_add_test(c, only_the_rows_of_a_step_cross);
     tcase_add_test(c, nothing_is_allocated_in_a_step_over_places);
