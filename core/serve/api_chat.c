@@ -3,28 +3,27 @@
 
 #include <string.h>
 
+#include "core/serve/api_answer.h"
 #include "core/serve/api_logprob.h"
 #include "core/serve/api_said.h"
 #include "core/serve/gen.h"
 
-static json_t *chat_json(const struct gen *g, const char *object, json_t *choices, json_t *usage)
+/* A choice of an answer ("message") or an event ("delta"). what: taken over.
+ * with_logprobs: of the tokens that came with this. */
+static void put_choice(struct buf *out, const struct gen *g, const struct gen_choice *c,
+                       const char *name, json_t *what, bool with_logprobs, const char *finish)
 {
-    json_t *j = json_pack("{s:s,s:s,s:I,s:o,s:o}", "id", g->id, "object", object, "created",
-                          (json_int_t)g->created, "model", api_text_or_null(g->model->id), "choices",
-                          choices);
-    if (usage && json_object_set_new(j, "usage", usage)) {
-        json_decref(j);
-        j = NULL;
-    }
-    return j;
-}
-
-static json_t *logprobs_json(const struct gen *g, const struct gen_choice *c)
-{
-    if (!g->params.logprob)
-        return json_null();
-    return logprob_content_json(g->model->vocab, c->req.logprob + c->tok_from,
-                                c->tok_to - c->tok_from);
+    buf_addf(out, "{\"index\":%u,\"%s\":", c->index, name);
+    api_put(out, what);
+    buf_addf(out, ",\"logprobs\":");
+    if (with_logprobs && g->params.logprob)
+        logprob_put_content(out, g->model->vocab, c->req.logprob + c->tok_from,
+                            c->tok_to - c->tok_from);
+    else
+        buf_addf(out, "null");
+    buf_addf(out, ",\"finish_reason\":");
+    api_put(out, api_text_or_null(finish));
+    buf_addf(out, "}");
 }
 
 static json_t *call_json(const struct chat_call *c, int index)
@@ -79,27 +78,32 @@ static const char *finish_name(const struct gen_choice *c)
 
 /* ---- a stream ---- */
 
-static void put_chunk(const struct gen *g, struct buf *out, json_t *choices, json_t *usage)
+static void begin_chunk(const struct gen *g, struct buf *out)
+{
+    buf_addf(out, "data: ");
+    api_put_head(out, g, "chat.completion.chunk");
+}
+
+static void end_chunk(const struct gen *g, const struct api_usage *u, struct buf *out)
 {
     const struct api_chat *q = g->own;
-    if (!usage && q->common.include_usage)
-        usage = json_null();
-    api_put_event(out, NULL, chat_json(g, "chat.completion.chunk", choices, usage));
+    api_put_tail(out, u, q->common.include_usage);
+    buf_addf(out, "\n\n");
 }
 
 static void put_delta(const struct gen *g, const struct gen_choice *c, struct buf *out,
-                      json_t *delta, json_t *logprobs, const char *finish)
+                      json_t *delta, bool with_logprobs, const char *finish)
 {
-    put_chunk(g, out, json_pack("[{s:I,s:o,s:o,s:o}]", "index", (json_int_t)c->index, "delta", delta,
-                                "logprobs", logprobs, "finish_reason", api_text_or_null(finish)),
-              NULL);
+    begin_chunk(g, out);
+    put_choice(out, g, c, "delta", delta, with_logprobs, finish);
+    end_chunk(g, NULL, out);
 }
 
 static void begin(struct gen *g, struct buf *out)
 {
     for (unsigned i = 0; i < g->n_choice; i++)
         put_delta(g, &g->choice[i], out, json_pack("{s:s,s:s}", "role", "assistant", "content", ""),
-                  json_null(), NULL);
+                  false, NULL);
 }
 
 /* What the text brought: content, with the tokens that came, and whole calls. */
@@ -108,10 +112,10 @@ static void put_new(struct gen *g, struct gen_choice *c, struct buf *out)
     struct said *s = c->own;
     if (s->text.n > s->told || c->tok_to > c->tok_from)
         put_delta(g, c, out, json_pack("{s:o}", "content", content_json(s, &out->failed)),
-                  logprobs_json(g, c), NULL);
+                  true, NULL);
     json_t *calls = calls_json(s, true, &out->failed);
     if (calls)
-        put_delta(g, c, out, json_pack("{s:o}", "tool_calls", calls), json_null(), NULL);
+        put_delta(g, c, out, json_pack("{s:o}", "tool_calls", calls), false, NULL);
     out->failed = out->failed || s->text.failed;
 }
 
@@ -125,15 +129,17 @@ static void end_choice(struct gen *g, struct gen_choice *c, struct buf *out)
 {
     take_text(g, c, true);
     put_new(g, c, out);
-    put_delta(g, c, out, json_object(), json_null(), finish_name(c));
+    put_delta(g, c, out, json_object(), false, finish_name(c));
 }
 
 static void end(struct gen *g, struct buf *out)
 {
     const struct api_chat *q = g->own;
     const struct api_usage u = gen_usage(g);
-    if (q->common.include_usage)
-        put_chunk(g, out, json_array(), api_usage_json(&u));
+    if (q->common.include_usage) {
+        begin_chunk(g, out);
+        end_chunk(g, &u, out);
+    }
     buf_addf(out, "data: [DONE]\n\n");
 }
 
@@ -154,16 +160,14 @@ static json_t *message_json(struct gen *g, struct gen_choice *c, bool *failed)
 static void whole(struct gen *g, struct buf *out)
 {
     const struct api_usage u = gen_usage(g);
-    json_t *list = json_array();
+    api_put_head(out, g, "chat.completion");
     for (unsigned i = 0; i < g->n_choice; i++) {
         struct gen_choice *c = &g->choice[i];
         json_t *message = message_json(g, c, &out->failed);
-        json_t *j = json_pack("{s:I,s:o,s:o,s:s}", "index", (json_int_t)i, "message", message,
-                              "logprobs", logprobs_json(g, c), "finish_reason", finish_name(c));
-        if (json_array_append_new(list, j))
-            out->failed = true;
+        buf_addf(out, "%s", i ? "," : "");
+        put_choice(out, g, c, "message", message, true, finish_name(c));
     }
-    api_put(out, chat_json(g, "chat.completion", list, api_usage_json(&u)));
+    api_put_tail(out, &u, false);
 }
 
 static void close_choices(struct gen *g)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/serve/api_answer.h"
 #include "core/serve/api_logprob.h"
 
 /* ---- reading ---- */
@@ -87,27 +88,20 @@ struct told {                     /* of one choice, for the next event         *
     size_t n_char;                /* characters of its text so far             */
 };
 
-/* An answer or an event of one. choices, usage: taken over; usage NULL: no
- * such field. */
-static json_t *completion_json(const struct gen *g, json_t *choices, json_t *usage)
+/* A choice of an answer or an event. list NULL: logprobs null; closed here. */
+static void put_choice(struct buf *out, unsigned index, const struct buf *text,
+                       struct logprob_list *list, const char *finish)
 {
-    json_t *j = json_pack("{s:s,s:s,s:I,s:o,s:o}", "id", g->id, "object", "text_completion",
-                          "created", (json_int_t)g->created, "model",
-                          api_text_or_null(g->model->id), "choices", choices);
-    if (usage && json_object_set_new(j, "usage", usage)) {
-        json_decref(j);
-        j = NULL;
-    }
-    return j;
-}
-
-static json_t *choice_json(unsigned index, const struct buf *text, json_t *logprobs,
-                           const char *finish)
-{
-    return text->failed ? NULL
-                        : json_pack("{s:I,s:o,s:o,s:o}", "index", (json_int_t)index, "text",
-                                    api_text(text->n ? text->p : "", text->n), "logprobs", logprobs,
-                                    "finish_reason", api_text_or_null(finish));
+    buf_addf(out, "{\"index\":%u,\"text\":", index);
+    api_put(out, text->failed ? NULL : api_text(text->n ? text->p : "", text->n));
+    buf_addf(out, ",\"logprobs\":");
+    if (list)
+        logprob_list_put(list, out);
+    else
+        buf_addf(out, "null");
+    buf_addf(out, ",\"finish_reason\":");
+    api_put(out, api_text_or_null(finish));
+    buf_addf(out, "}");
 }
 
 static const char *finish_name(enum finish f)
@@ -115,12 +109,17 @@ static const char *finish_name(enum finish f)
     return f == FINISH_LENGTH ? "length" : "stop";
 }
 
-static void put_event(const struct gen *g, struct buf *out, json_t *choices, json_t *usage)
+static void begin_event(const struct gen *g, struct buf *out)
+{
+    buf_addf(out, "data: ");
+    api_put_head(out, g, "text_completion");
+}
+
+static void end_event(const struct gen *g, const struct api_usage *u, struct buf *out)
 {
     const struct api_completion *c = g->own;
-    if (!usage && c->common.include_usage)
-        usage = json_null();
-    api_put_event(out, NULL, completion_json(g, choices, usage));
+    api_put_tail(out, u, c->common.include_usage);
+    buf_addf(out, "\n\n");
 }
 
 /* The prompt's own text, and its tokens. The BOS that was put in front of a
@@ -163,17 +162,15 @@ static void add_tokens(const struct gen *g, const struct gen_choice *c, size_t n
 }
 
 /* One choice with what is new of it: the prompt, the first time, and text. */
-static json_t *new_of_choice(struct gen *g, struct gen_choice *c, const char *finish)
+static void put_new(struct gen *g, struct gen_choice *c, const char *finish, struct buf *out)
 {
     const struct api_completion *q = g->own;
     struct told *told = c->own;
-    struct logprob_list list, *l = g->params.logprob ? &list : NULL;
+    struct logprob_list list = { 0 }, *l = g->params.logprob ? &list : NULL;
     struct buf text = { 0 };
-    if (l)
-        logprob_list_open(l);
     if (q->echo && !told->echoed) {
-        add_prompt(g, c, &text, l);
         size_t end = 0;
+        add_prompt(g, c, &text, l);
         told->n_char = logprob_skip_char(text.p, text.n, text.n, &end);
     }
     told->echoed = true;
@@ -182,9 +179,15 @@ static json_t *new_of_choice(struct gen *g, struct gen_choice *c, const char *fi
         add_tokens(g, c, told->n_char, l);
     told->n_char += logprob_skip_char(c->text.p, c->text.n, c->text.n, &at);
     buf_add(&text, c->text.p, c->text.n);
-    json_t *j = choice_json(c->index, &text, l ? logprob_list_json(l) : json_null(), finish);
+    put_choice(out, c->index, &text, l, finish);
     buf_free(&text);
-    return j;
+}
+
+static void piece(struct gen *g, struct gen_choice *c, struct buf *out)
+{
+    begin_event(g, out);
+    put_new(g, c, NULL, out);
+    end_event(g, NULL, out);
 }
 
 /* The prompt's logprobs are there with the first token; its text is at once. */
@@ -192,12 +195,7 @@ static void begin(struct gen *g, struct buf *out)
 {
     const struct api_completion *q = g->own;
     for (unsigned i = 0; q->echo && !g->params.logprob && i < g->n_choice; i++)
-        put_event(g, out, json_pack("[o]", new_of_choice(g, &g->choice[i], NULL)), NULL);
-}
-
-static void piece(struct gen *g, struct gen_choice *c, struct buf *out)
-{
-    put_event(g, out, json_pack("[o]", new_of_choice(g, c, NULL)), NULL);
+        piece(g, &g->choice[i], out);
 }
 
 static void end_choice(struct gen *g, struct gen_choice *c, struct buf *out)
@@ -206,29 +204,31 @@ static void end_choice(struct gen *g, struct gen_choice *c, struct buf *out)
     const struct buf none = { 0 };
     if (!told->echoed)
         piece(g, c, out);
-    put_event(g, out, json_pack("[o]", choice_json(c->index, &none, json_null(),
-                                                   finish_name(c->finish))), NULL);
+    begin_event(g, out);
+    put_choice(out, c->index, &none, NULL, finish_name(c->finish));
+    end_event(g, NULL, out);
 }
 
 static void end(struct gen *g, struct buf *out)
 {
     const struct api_completion *c = g->own;
     const struct api_usage u = gen_usage(g);
-    if (c->common.include_usage)
-        put_event(g, out, json_array(), api_usage_json(&u));
+    if (c->common.include_usage) {
+        begin_event(g, out);
+        end_event(g, &u, out);
+    }
     buf_addf(out, "data: [DONE]\n\n");
 }
 
 static void whole(struct gen *g, struct buf *out)
 {
     const struct api_usage u = gen_usage(g);
-    json_t *list = json_array();
+    api_put_head(out, g, "text_completion");
     for (unsigned i = 0; i < g->n_choice; i++) {
-        struct gen_choice *c = &g->choice[i];
-        if (json_array_append_new(list, new_of_choice(g, c, finish_name(c->finish))))
-            out->failed = true;
+        buf_addf(out, "%s", i ? "," : "");
+        put_new(g, &g->choice[i], finish_name(g->choice[i].finish), out);
     }
-    api_put(out, completion_json(g, list, api_usage_json(&u)));
+    api_put_tail(out, &u, false);
 }
 
 static const struct dialect completions = {

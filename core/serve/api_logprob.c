@@ -46,108 +46,112 @@ static void add_name(const struct vocab *v, int32_t id, struct buf *out)
     buf_free(&piece);
 }
 
-static json_t *name_json(const struct vocab *v, int32_t id)
+static void put_name(struct buf *out, const struct vocab *v, int32_t id)
 {
     struct buf name = { 0 };
     add_name(v, id, &name);
-    json_t *j = name.failed ? NULL : api_text(name.p, name.n);
+    api_put(out, name.failed ? NULL : api_text(name.n ? name.p : "", name.n));
     buf_free(&name);
-    return j;
+}
+
+/* JSON has no infinity; OpenAI writes this number for what cannot be. */
+static double told(float logprob)
+{
+    return logprob > -9999.0f ? (double)logprob : -9999.0;
 }
 
 /* ---- the older shape ---- */
 
-void logprob_list_open(struct logprob_list *l)
+/* Tokens of the same bytes give a map the same name twice. */
+static void put_top(struct buf *out, const struct vocab *v, const struct token_logprob *p)
 {
-    *l = (struct logprob_list){ json_array(), json_array(), json_array(), json_array(), false };
-}
-
-/* A token with a NUL in its text cannot be a key, and is left out. */
-static bool put_top(json_t *map, const struct vocab *v, int32_t id, float logprob)
-{
-    struct buf name = { 0 };
-    add_name(v, id, &name);
-    const bool ok = !name.failed && (!name.n || !json_object_set_new(map, name.p,
-                                                                     json_real((double)logprob)));
-    buf_free(&name);
-    return ok;
-}
-
-static json_t *top_map(const struct vocab *v, int32_t id, const struct token_logprob *p)
-{
-    json_t *map = json_object();
-    bool ok = map;
-    for (uint32_t i = 0; ok && i < p->n_top; i++)
-        ok = put_top(map, v, p->top[i].id, p->top[i].logprob);
-    ok = ok && put_top(map, v, id, p->logprob);
-    if (ok)
-        return map;
-    json_decref(map);
-    return NULL;
+    bool has_own = false;
+    buf_addf(out, "{");
+    for (uint32_t i = 0; i < p->n_top; i++) {
+        buf_addf(out, "%s", i ? "," : "");
+        put_name(out, v, p->top[i].id);
+        buf_addf(out, ":%.9g", told(p->top[i].logprob));
+        has_own = has_own || p->top[i].id == p->id;
+    }
+    if (!has_own) {
+        buf_addf(out, ",");
+        put_name(out, v, p->id);
+        buf_addf(out, ":%.9g", told(p->logprob));
+    }
+    buf_addf(out, "}");
 }
 
 void logprob_list_add(struct logprob_list *l, const struct vocab *v, int32_t id,
                       const struct token_logprob *p, size_t offset)
 {
-    json_t *top = p && p->n_top ? top_map(v, id, p) : json_null();
-    if (json_array_append_new(l->tokens, name_json(v, id)) ||
-        json_array_append_new(l->logprobs, p ? json_real((double)p->logprob) : json_null()) ||
-        json_array_append_new(l->top, top) ||
-        json_array_append_new(l->offsets, json_integer((json_int_t)offset)))
-        l->failed = true;
+    const char *comma = l->tokens.n ? "," : "";
+    buf_addf(&l->tokens, "%s", comma);
+    put_name(&l->tokens, v, id);
+    if (p)
+        buf_addf(&l->logprobs, "%s%.9g", comma, told(p->logprob));
+    else
+        buf_addf(&l->logprobs, "%snull", comma);
+    buf_addf(&l->top, "%s", comma);
+    if (p && p->n_top)
+        put_top(&l->top, v, p);
+    else
+        buf_addf(&l->top, "null");
+    buf_addf(&l->offsets, "%s%zu", comma, offset);
 }
 
-json_t *logprob_list_json(struct logprob_list *l)
+static void put_list(struct buf *out, const char *name, struct buf *list)
 {
-    json_t *j = json_pack("{s:o,s:o,s:o,s:o}", "tokens", l->tokens, "token_logprobs", l->logprobs,
-                          "top_logprobs", l->top, "text_offset", l->offsets);
-    if (!l->failed)
-        return j;
-    json_decref(j);
-    return NULL;
+    buf_addf(out, "\"%s\":[", name);
+    if (list->n)
+        buf_add(out, list->p, list->n);
+    buf_addf(out, "]");
+    out->failed = out->failed || list->failed;
+    buf_free(list);
+}
+
+void logprob_list_put(struct logprob_list *l, struct buf *out)
+{
+    buf_addf(out, "{");
+    put_list(out, "tokens", &l->tokens);
+    buf_addf(out, ",");
+    put_list(out, "token_logprobs", &l->logprobs);
+    buf_addf(out, ",");
+    put_list(out, "top_logprobs", &l->top);
+    buf_addf(out, ",");
+    put_list(out, "text_offset", &l->offsets);
+    buf_addf(out, "}");
 }
 
 /* ---- the newer shape ---- */
 
-/* {"token", "logprob", "bytes"} */
-static json_t *token_json(const struct vocab *v, int32_t id, float logprob)
+/* "token", "logprob", "bytes" */
+static void put_token(struct buf *out, const struct vocab *v, int32_t id, float logprob)
 {
     struct buf piece = { 0 };
     vocab_piece(v, id, true, &piece);
-    json_t *bytes = json_array();
+    buf_addf(out, "\"token\":");
+    api_put(out, piece.failed ? NULL : api_text(piece.n ? piece.p : "", piece.n));
+    buf_addf(out, ",\"logprob\":%.9g,\"bytes\":[", told(logprob));
     for (size_t i = 0; i < piece.n; i++)
-        if (json_array_append_new(bytes, json_integer((unsigned char)piece.p[i])))
-            piece.failed = true;
-    json_t *j = json_pack("{s:o,s:f,s:o}", "token", api_text(piece.n ? piece.p : "", piece.n),
-                          "logprob", (double)logprob, "bytes", bytes);
-    const bool ok = !piece.failed;
+        buf_addf(out, "%s%u", i ? "," : "", (unsigned char)piece.p[i]);
+    buf_addf(out, "]");
     buf_free(&piece);
-    if (ok)
-        return j;
-    json_decref(j);
-    return NULL;
 }
 
-static json_t *content_json(const struct vocab *v, const struct token_logprob *p)
+void logprob_put_content(struct buf *out, const struct vocab *v, const struct token_logprob *p,
+                         uint32_t n)
 {
-    json_t *top = json_array(), *j = token_json(v, p->id, p->logprob);
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < p->n_top; i++)
-        ok = !json_array_append_new(top, token_json(v, p->top[i].id, p->top[i].logprob));
-    if (!json_object_set_new(j, "top_logprobs", top) && ok)
-        return j;
-    json_decref(j);
-    return NULL;
-}
-
-json_t *logprob_content_json(const struct vocab *v, const struct token_logprob *p, uint32_t n)
-{
-    json_t *list = json_array();
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < n; i++)
-        ok = !json_array_append_new(list, content_json(v, &p[i]));
-    if (ok)
-        return json_pack("{s:o,s:n}", "content", list, "refusal");
-    json_decref(list);
-    return NULL;
+    buf_addf(out, "{\"content\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        buf_addf(out, "%s{", i ? "," : "");
+        put_token(out, v, p[i].id, p[i].logprob);
+        buf_addf(out, ",\"top_logprobs\":[");
+        for (uint32_t k = 0; k < p[i].n_top; k++) {
+            buf_addf(out, "%s{", k ? "," : "");
+            put_token(out, v, p[i].top[k].id, p[i].top[k].logprob);
+            buf_addf(out, "}");
+        }
+        buf_addf(out, "]}");
+    }
+    buf_addf(out, "],\"refusal\":null}");
 }

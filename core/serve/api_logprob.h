@@ -1,33 +1,32 @@
 /* api_logprob.h - log probabilities in the two shapes that OpenAI has.
  *
  * Numbers are the engine's: what the model says of a token before bias,
- * penalties and temperature. [any thread] */
+ * penalties and temperature. Nine digits give every one back. [any thread] */
 #ifndef BITNET_SERVE_API_LOGPROB_H
 #define BITNET_SERVE_API_LOGPROB_H
 
-#include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/buf.h"
 #include "core/engine/engine.h"
 #include "core/model/vocab.h"
 
-/* Completions: four lists, an element per token. */
+/* Completions: four lists, an element per token, as text. Zero at first. */
 struct logprob_list {
-    json_t *tokens, *logprobs, *top, *offsets;
-    bool failed;
+    struct buf tokens, logprobs, top, offsets;
 };
 
-void logprob_list_open(struct logprob_list *);
 /* p NULL: nothing foretells the token, null stands there. offset: in the text,
  * in characters. */
 void logprob_list_add(struct logprob_list *, const struct vocab *, int32_t id,
                       const struct token_logprob *p, size_t offset);
-/* The object; NULL when memory failed on the way. Closes the list. */
-json_t *logprob_list_json(struct logprob_list *);
+/* Appends the object, and closes the list. */
+void logprob_list_put(struct logprob_list *, struct buf *out);
 
-/* Chat: {"content": [...], "refusal": null} of tokens [n]. NULL: no memory. */
-json_t *logprob_content_json(const struct vocab *, const struct token_logprob *, uint32_t n);
+/* Chat: {"content": [...], "refusal": null} of tokens [n]. */
+void logprob_put_content(struct buf *out, const struct vocab *, const struct token_logprob *,
+                         uint32_t n);
 
 /* Moves *at over the characters of p[0..n) that end at or before byte to, and
  * says how many. A byte that is in no code point is one. */

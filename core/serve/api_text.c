@@ -31,11 +31,10 @@ static int read_text(struct exchange *x, const struct api_field *f, unsigned n, 
     return rc;
 }
 
-static enum answer answer(struct exchange *x, struct arena *arena, json_t *j)
+static enum answer answer(struct exchange *x, struct arena *arena)
 {
     arena_free(arena);
     x->status = 200;
-    api_put(&x->out, j);
     return x->out.failed ? api_refuse_memory(x) : ANSWER_DONE;
 }
 
@@ -48,7 +47,7 @@ static enum answer refuse(struct exchange *x, struct arena *arena, const struct 
 /* ---- /tokenize ---- */
 
 /* A text, or the bytes of a token that is none. */
-static json_t *piece_json(const struct vocab *v, int32_t id)
+static void put_piece(struct buf *out, const struct vocab *v, int32_t id)
 {
     struct buf b = { 0 };
     vocab_piece(v, id, true, &b);
@@ -58,32 +57,28 @@ static json_t *piece_json(const struct vocab *v, int32_t id)
         k = utf8_decode(b.p + at, b.n - at, &cp);
         whole = k;
     }
-    json_t *j = whole ? api_text(b.n ? b.p : "", b.n) : json_array();
-    for (size_t i = 0; j && !whole && i < b.n; i++)
-        if (json_array_append_new(j, json_integer((unsigned char)b.p[i])))
-            b.failed = true;
-    if (b.failed) {
-        json_decref(j);
-        j = NULL;
-    }
+    if (whole)
+        api_put(out, b.failed ? NULL : api_text(b.n ? b.p : "", b.n));
+    for (size_t i = 0; !whole && i < b.n; i++)
+        buf_addf(out, "%c%u", i ? ',' : '[', (unsigned char)b.p[i]);
+    if (!whole)
+        buf_addf(out, "]");
     buf_free(&b);
-    return j;
 }
 
-static json_t *tokens_json(const struct vocab *v, const struct tokens *t, bool pieces)
+/* Written token by token: as one JSON value a long list would take many times
+ * its length. */
+static void put_tokens(struct buf *out, const struct vocab *v, const struct tokens *t, bool pieces)
 {
-    json_t *list = json_array();
-    bool ok = list;
-    for (size_t i = 0; ok && i < t->n; i++) {
-        json_t *id = json_integer(t->id[i]);
-        if (pieces)
-            id = json_pack("{s:o,s:o}", "id", id, "piece", piece_json(v, t->id[i]));
-        ok = !json_array_append_new(list, id);
+    buf_addf(out, "{\"tokens\":[");
+    for (size_t i = 0; i < t->n; i++) {
+        buf_addf(out, pieces ? "%s{\"id\":%d,\"piece\":" : "%s%d", i ? "," : "", t->id[i]);
+        if (!pieces)
+            continue;
+        put_piece(out, v, t->id[i]);
+        buf_addf(out, "}");
     }
-    if (ok)
-        return json_pack("{s:o,s:I}", "tokens", list, "count", (json_int_t)t->n);
-    json_decref(list);
-    return NULL;
+    buf_addf(out, "],\"count\":%zu}", t->n);
 }
 
 static enum answer tokenize(struct exchange *x)
@@ -104,11 +99,11 @@ static enum answer tokenize(struct exchange *x)
                            (q.parse_special ? (unsigned)VOCAB_SPECIAL : 0);
     struct tokens t = { 0 };
     struct err err = { 0 };
-    json_t *j = NULL;
-    if (!vocab_encode(v, q.content.p, q.content.n, flags, 0, &t, &err))
-        j = tokens_json(v, &t, q.with_pieces);
+    if (vocab_encode(v, q.content.p, q.content.n, flags, 0, &t, &err))
+        x->out.failed = true;
+    put_tokens(&x->out, v, &t, q.with_pieces);
     free(t.id);
-    return answer(x, &arena, j);
+    return answer(x, &arena);
 }
 
 /* ---- /detokenize ---- */
@@ -138,10 +133,10 @@ static enum answer detokenize(struct exchange *x)
         detok_feed(v, &d, q.tokens.id[i], !q.skip_special, &text);
     }
     detok_finish(&d, &text);
-    json_t *j = text.failed ? NULL : json_pack("{s:o}", "content", api_text(text.n ? text.p : "",
-                                                                            text.n));
+    api_put(&x->out, text.failed ? NULL : json_pack("{s:o}", "content", api_text(text.n ? text.p : "",
+                                                                                 text.n)));
     buf_free(&text);
-    return answer(x, &arena, j);
+    return answer(x, &arena);
 }
 
 /* ---- /apply-template ---- */
@@ -175,10 +170,12 @@ static enum answer apply_template(struct exchange *x)
     struct buf text = { 0 };
     struct err err = { 0 };
     const int rc = chat_text(m->chat, &in, &text, &err);
-    json_t *j = rc || text.failed ? NULL : json_pack("{s:o}", "prompt", api_text(text.p, text.n));
+    if (!rc || rc == ERR_NOMEM)
+        api_put(&x->out, rc || text.failed ? NULL : json_pack("{s:o}", "prompt",
+                                                              api_text(text.n ? text.p : "", text.n)));
     buf_free(&text);
     if (!rc || rc == ERR_NOMEM)
-        return answer(x, &arena, j);
+        return answer(x, &arena);
     e = (struct api_error){ .status = 400, .code = "invalid_value", .param = "messages" };
     snprintf(e.message, sizeof e.message, "%s", err.text);
     return refuse(x, &arena, &e);
