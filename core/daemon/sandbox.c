@@ -82,7 +82,7 @@ static int allow_some(scmp_filter_ctx f, const struct sandbox_conf *c)
     /* Typing into a terminal that others use is no device driver's business. */
     if (!rc)
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                              SCMP_A1_32(SCMP_CMP_NE, TIOCSTI));
+                              SCMP_A1_32(SCMP_CMP_NE, TIOCSTI, 0));
     if (rc || !c->connect)
         return rc;
     rc = allow_names(f, outward, sizeof outward / sizeof *outward);

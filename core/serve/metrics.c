@@ -211,10 +211,6 @@ static void put_requests(struct buf *b, const struct engine_stats *s)
                 METRICS_ONE);
     metrics_one(b, "generated_tokens_total", "counter", "Tokens generated.", s->n_new_tok,
                 METRICS_ONE);
-    metrics_one(b, "draft_tokens_total", "counter", "Tokens guessed ahead.", s->n_draft_all,
-                METRICS_ONE);
-    metrics_one(b, "draft_accepted_tokens_total", "counter", "Of these, right ones.",
-                s->n_draft_ok, METRICS_ONE);
 }
 
 static void put_hists(struct buf *b, const struct engine_hists *h)
