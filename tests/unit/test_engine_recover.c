@@ -95,12 +95,18 @@ static const struct {
     { 8, 1, ROUTE_ATTN, true },  { 2, 2, ROUTE_ATTN, false },  { 6, 2, ROUTE_ATTN, true },
 };
 
+enum { N_LOSS = sizeof loss / sizeof loss[0] };
+
+/* The last two with a prefix cache, full of what is lost. */
 START_TEST(engine_a_lost_device_costs_nothing_but_time)
 {
     struct ask a[N_REQ];
     struct engine_stats before, after;
     uint64_t n = 0;
-    engine_start(3, 16, 8, N_REQ);
+    const bool cache = _i >= (int)N_LOSS;
+    const unsigned at = (unsigned)_i % N_LOSS;
+    engine_start_conf(&(struct engine_conf){ .max_seq = 3, .row_budget = 16, .prefill_chunk = 8,
+                                             .max_queue = N_REQ, .prefix_cache = cache });
     alone_run();
     engine_stats(engine, &before);
     atomic_store(&bend_hold, true);         /* they gather, and three of them wait */
@@ -108,7 +114,7 @@ START_TEST(engine_a_lost_device_costs_nothing_but_time)
         ask_kind(&a[i], i);
         ask_submit(&a[i]);
     }
-    lose(loss[_i].in, loss[_i].family, loss[_i].late, loss[_i].times);
+    lose(loss[at].in, loss[at].family, loss[at].late, loss[at].times);
     atomic_store(&bend_hold, false);
     for (int i = 0; i < N_REQ; i++) {
         ck_assert_int_eq(ask_wait(&a[i]), FINISH_LENGTH);
@@ -117,7 +123,7 @@ START_TEST(engine_a_lost_device_costs_nothing_but_time)
         ask_close(&a[i]);
     }
     engine_stats(engine, &after);
-    ck_assert_uint_eq(after.n_recover, (unsigned)loss[_i].times);
+    ck_assert_uint_eq(after.n_recover, (unsigned)loss[at].times);
     ck_assert_uint_eq(after.n_new_tok - before.n_new_tok, n);    /* each drawn once */
     ck_assert_uint_eq(after.n_error, 0);
     ck_assert_uint_eq(after.kv_page_used, 0);
@@ -308,7 +314,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, engine_a_lost_device_costs_nothing_but_time, 0,
-                        sizeof loss / sizeof loss[0]);
+                        N_LOSS + 2);
     tcase_add_loop_test(t, engine_reads_again_only_what_was_lost, 0, 2);
     tcase_add_test(t, engine_with_nobody_left_is_lost);
     tcase_add_test(t, engine_strict_goes_on_with_nobody_unproven);
