@@ -3,9 +3,10 @@
  *
  * Under a grammar a draw is what it would be in a vocabulary of the allowed
  * tokens alone. Of the largest logits, those that are allowed are the largest
- * allowed ones: enough of them decide as all logits would. When there are not
- * enough, the row is computed once more with all its logits. Which way was taken
- * never shows in the text. Engine thread. */
+ * allowed ones: enough of them decide as all logits would, and fewer often do,
+ * since no other is larger than the least. When that is not sure the row is
+ * computed once more with all its logits. Which way was taken never shows in the
+ * text. Engine thread. */
 #include "core/engine/engine_parts.h"
 #include "core/engine/grammar.h"
 #include "core/engine/work.h"
@@ -29,29 +30,13 @@ static uint32_t count_allowed(const struct engine *g, const uint32_t *mask)
     return n;
 }
 
-/* The k largest allowed ones are probably among the largest that a step gives;
- * it costs as much to get a few of these as to get all that it can give. */
-enum { FEW = 8 };
-
-static uint32_t needs_allowed(const struct engine *g, struct seq *s, uint32_t k)
-{
-    const uint32_t top = WORK_TOP > n_no_token(g) ? WORK_TOP - n_no_token(g) : 0;
-    if (s->all_logits || k > top)
-        return 0;
-    if (k <= FEW)
-        return WORK_TOP;
-    const uint32_t *mask = grammar_mask(s->grammar);
-    const uint32_t n = mask ? count_allowed(g, mask) : 0;
-    return n == 1 || n > g->n_vocab / 2 ? WORK_TOP : 0;
-}
-
 uint32_t engine_needs(struct engine *g, struct seq *s, uint32_t n)
 {
     if (s->req->want_logprob)
         return 0;
     const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s, n));
-    if (k && s->grammar)
-        return needs_allowed(g, s, k);
+    if (k && s->grammar)          /* how many of them are allowed shows later */
+        return s->all_logits || n_no_token(g) >= WORK_TOP ? 0 : WORK_TOP;
     return k && k <= UINT32_MAX - n_no_token(g) ? k + n_no_token(g) : 0;
 }
 
@@ -90,15 +75,21 @@ static int32_t from_top(struct engine *g, struct seq *s, struct forward_out out)
         id[n] = out.id[i];
         logit[n++] = out.top[i];
     }
-    if (n < need) {
-        const uint32_t *mask = grammar_mask(s->grammar);
-        const int32_t only = mask ? forced(mask, g->n_vocab) : -1;
-        if (!mask || only >= 0)
-            return mask ? only : CHOOSE_STUCK;
-        if (n < count_allowed(g, mask))
-            return CHOOSE_MORE;
-    }
-    return sample_top(g->sampler, &s->req->sample, id, logit, n, p, s->n_id);
+    const struct sample_params *q = &s->req->sample;
+    if (n == need || !out.k)
+        return sample_top(g->sampler, q, id, logit, n, p, s->n_id);
+    const int32_t sure = sample_some(g->sampler, q, id, logit, n, g->n_vocab, out.top[out.k - 1],
+                                     p, s->n_id);
+    if (sure != SAMPLE_UNSURE)
+        return sure;
+    const uint32_t *mask = grammar_mask(s->grammar);
+    if (!mask)
+        return CHOOSE_STUCK;
+    const int32_t only = forced(mask, g->n_vocab);
+    if (only >= 0)
+        return only;
+    return n == count_allowed(g, mask) ? sample_top(g->sampler, q, id, logit, n, p, s->n_id)
+                                       : CHOOSE_MORE;
 }
 
 int32_t engine_choose(struct engine *g, struct seq *s, struct forward_out out)

@@ -302,8 +302,6 @@ static uint32_t cut_top_p(const struct sampler *s, uint32_t n, double top_p)
 static int32_t draw(const struct sampler *s, const struct sample_params *p, uint32_t n,
                     uint32_t pos)
 {
-    if (p->top_p < 1)
-        n = cut_top_p(s, n, (double)p->top_p);
     const double least = (double)p->min_p * s->value[s->cand[0]];
     while (n > 1 && s->value[s->cand[n - 1]] < least)
         n--;
@@ -319,26 +317,91 @@ static int32_t draw(const struct sampler *s, const struct sample_params *p, uint
     return s->cand[n - 1];
 }
 
+/* The shortest prefix of cand[0..n) that holds so much; UINT32_MAX: none. */
+static uint32_t prefix_of(const struct sampler *s, uint32_t n, double weight)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += s->value[s->cand[i]];
+        if (sum >= weight)
+            return i + 1;
+    }
+    return UINT32_MAX;
+}
+
+/* cand[0..n) are surely the first in order, of weight `all`; at most `more`
+ * follow, of weight at most `most` each. How many of the n are left by top-p and
+ * min-p; 0: that depends on those who follow. Margins cover sums in another
+ * order. */
+static uint32_t surely_left(const struct sampler *s, const struct sample_params *p, uint32_t n,
+                            uint32_t more, double most)
+{
+    const double min_p = (double)p->min_p, top_p = (double)p->top_p;
+    double all = 0;
+    uint32_t low = UINT32_MAX, high = UINT32_MAX, m = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all += s->value[s->cand[i]];
+    if (p->top_p < 1) {
+        low = prefix_of(s, n, top_p * all * (1 - 1e-9));
+        high = prefix_of(s, n, top_p * (all + more * most) * (1 + 1e-9));
+    }
+    while (m < n && s->value[s->cand[m]] >= min_p)
+        m++;                      /* the first weighs 1 */
+    low = low < m ? low : m;
+    if (m < n || most * (1 + 1e-9) < min_p)
+        high = high < m ? high : m;
+    return low == high ? low : 0;
+}
+
 /* ------------------------------------------------------------------ doors */
 
-/* Among cand[0..n), which have their logits in value[]. */
+/* What is not among the candidates: at most n of them, logits at most bound. */
+struct unseen {
+    uint32_t n;
+    double bound;
+};
+
+/* cand[0..n) are in order; some may be missing behind the first, and among the
+ * others. */
+static int32_t choose_some(struct sampler *s, const struct sample_params *p, uint32_t n,
+                           struct unseen u, double max, uint32_t pos)
+{
+    const double t = (double)p->temperature;
+    uint32_t sure = 0, more = n + u.n;
+    while (sure < n && s->value[s->cand[sure]] > u.bound)
+        sure++;
+    if (!sure || p->typical_p < 1)
+        return SAMPLE_UNSURE;
+    more = p->top_k && p->top_k < more ? p->top_k - sure : more - sure;
+    to_weights(s, sure, max, t);
+    const uint32_t left = surely_left(s, p, sure, more, exact_exp((u.bound - max) / t));
+    return left ? draw(s, p, left, pos) : SAMPLE_UNSURE;
+}
+
+/* Among cand[0..n), which have their logits in value[], and the unseen. */
 static int32_t choose(struct sampler *s, const struct sample_params *p, uint32_t n,
-                      struct sample_past past, uint32_t pos)
+                      struct unseen u, struct sample_past past, uint32_t pos)
 {
     adjust(s, p, past);
     int32_t best = n ? s->cand[0] : -1;
     for (uint32_t i = 1; i < n; i++)
         if (after(s, best, s->cand[i]))
             best = s->cand[i];
+    if (u.n && (best < 0 || !(s->value[best] > u.bound)))
+        return SAMPLE_UNSURE;
     if (best < 0 || !isfinite(s->value[best]))
         return -1;
     if (p->temperature == 0)
         return best;
     const double max = s->value[best];
     n = narrow(s, p, n, max);
+    if (u.n && !(n == p->top_k && s->value[s->cand[n - 1]] > u.bound))
+        return choose_some(s, p, n, u, max, pos);
     if (p->typical_p < 1)
         n = cut_typical(s, p, n, max);
     to_weights(s, n, max, (double)p->temperature);
+    if (p->top_p < 1)
+        n = cut_top_p(s, n, (double)p->top_p);
     return draw(s, p, n, pos);
 }
 
@@ -358,7 +421,7 @@ int32_t sample_token(struct sampler *s, const struct sample_params *p, const flo
         if (allowed(past, i))
             s->cand[n++] = (int32_t)i;
     }
-    return choose(s, p, n, past, pos);
+    return choose(s, p, n, (struct unseen){ 0 }, past, pos);
 }
 
 /* Of the largest k + m logits at least k are not lowered when m tokens are, and
@@ -390,8 +453,9 @@ uint32_t sample_needs(struct sampler *s, const struct sample_params *p, struct s
     return k <= UINT32_MAX - lowered ? k + lowered : 0;
 }
 
-int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32_t *id,
-                   const float *logit, uint32_t n_top, struct sample_past past, uint32_t pos)
+static int32_t choose_top(struct sampler *s, const struct sample_params *p, const int32_t *id,
+                          const float *logit, uint32_t n_top, struct unseen u,
+                          struct sample_past past, uint32_t pos)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < n_top && n < s->n_vocab; i++) {
@@ -403,5 +467,18 @@ int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32
         if (allowed(past, (uint32_t)id[i]))
             s->cand[n++] = id[i];
     }
-    return choose(s, p, n, past, pos);
+    return choose(s, p, n, u, past, pos);
+}
+
+int32_t sample_top(struct sampler *s, const struct sample_params *p, const int32_t *id,
+                   const float *logit, uint32_t n_top, struct sample_past past, uint32_t pos)
+{
+    return choose_top(s, p, id, logit, n_top, (struct unseen){ 0 }, past, pos);
+}
+
+int32_t sample_some(struct sampler *s, const struct sample_params *p, const int32_t *id,
+                    const float *logit, uint32_t n_top, uint32_t rest, float bound,
+                    struct sample_past past, uint32_t pos)
+{
+    return choose_top(s, p, id, logit, n_top, (struct unseen){ rest, (double)bound }, past, pos);
 }

@@ -74,4 +74,12 @@ uint32_t sample_needs(struct sampler *, const struct sample_params *, struct sam
 int32_t sample_top(struct sampler *, const struct sample_params *, const int32_t *id,
                    const float *logit, uint32_t n, struct sample_past, uint32_t pos);
 
+/* The same from fewer than sample_needs, which is not 0: candidates that are not
+ * there, at most `rest`, have logits of at most `bound`. SAMPLE_UNSURE: they
+ * could matter. Any other answer is sample_token's. */
+enum { SAMPLE_UNSURE = -2 };
+int32_t sample_some(struct sampler *, const struct sample_params *, const int32_t *id,
+                    const float *logit, uint32_t n, uint32_t rest, float bound,
+                    struct sample_past, uint32_t pos);
+
 #endif

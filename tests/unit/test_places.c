@@ -378,7 +378,7 @@ START_TEST(every_place_has_its_memory_in_the_plan)
         ck_assert_uint_eq(p->total, p->weights + p->kv + p->work + p->rope);
         ck_assert_uint_eq(p->limit, UINT64_C(1) << 30);
     }
-    ck_assert_uint_eq(m->total, m->weights + m->kv + m->work + m->rope);
+    ck_assert_uint_eq(m->total, m->weights + m->kv + m->work + m->rope + m->serve);
     ck_assert_uint_lt(attn->work, linear->work);      /* no logits where no head is */
 }
 END_TEST

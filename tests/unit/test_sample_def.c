@@ -289,6 +289,50 @@ START_TEST(sample_top_gives_what_all_logits_give)
 }
 END_TEST
 
+/* Whatever part of the largest is there: it is not sure, or right; and it is sure
+ * often enough to be worth it. */
+START_TEST(sample_some_is_right_when_it_is_sure)
+{
+    static const float temps[] = { 0, 0.1f, 0.8f, 1, 2 }, top_ps[] = { 0.1f, 0.5f, 0.95f, 1 };
+    static const float min_ps[] = { 0, 0.05f, 0.5f }, typ_ps[] = { 1, 1, 1, 0.9f };
+    static const uint32_t ks[] = { 1, 2, 7, 40, 64, 1000 };
+    static float l[MAX_VOCAB], top[MAX_VOCAB];
+    static struct ref r[MAX_VOCAB];
+    static int32_t id[MAX_VOCAB];
+    uint32_t n_sure = 0, n_unsure = 0;
+    for (int round = 0; round < 8000; round++) {
+        const uint32_t n = 2 + below(round % 3 ? 60 : MAX_VOCAB - 2), pos = below(1u << 30);
+        struct sampler *s = open_sampler(n);
+        struct world w;
+        struct sample_params p = {
+            .temperature = pick(temps, 5), .top_k = ks[below(6)], .top_p = pick(top_ps, 4),
+            .min_p = pick(min_ps, 3), .typical_p = pick(typ_ps, 4), .seed = below(1u << 31)
+        };
+        random_logits(l, n, round % 2 ? 4 : round % 5);
+        random_world(&w, &p, n, false);
+        for (uint32_t i = 0; i < n; i++)
+            r[i] = (struct ref){ (double)l[i], (int32_t)i };
+        qsort(r, n, sizeof *r, in_order);
+        const uint32_t some = 1 + below(round % 2 ? 4 : n - 1), n_top = some < n ? some : n - 1;
+        for (uint32_t i = 0; i < n_top && i < n; i++) {
+            id[i] = r[i].id;
+            top[i] = (float)r[i].l;
+        }
+        const int32_t want = sample_token(s, &p, l, w.past, pos);
+        const int32_t got = sample_some(s, &p, id, top, n_top, n - n_top, top[n_top - 1], w.past,
+                                        pos);
+        ck_assert_msg(got == want || got == SAMPLE_UNSURE, "round %d: n %u of %u t %g k %u top_p "
+                      "%g min_p %g typ %g: %d, expected %d", round, n_top, n,
+                      (double)p.temperature, p.top_k, (double)p.top_p, (double)p.min_p,
+                      (double)p.typical_p, got, want);
+        n_sure += got != SAMPLE_UNSURE;
+        n_unsure += got == SAMPLE_UNSURE;
+        sampler_close(s);
+    }
+    ck_assert_msg(n_sure > 1000 && n_unsure > 1000, "%u sure, %u not", n_sure, n_unsure);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("sample_def");
@@ -296,6 +340,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, sample_equals_the_definition);
     tcase_add_test(t, sample_top_gives_what_all_logits_give);
+    tcase_add_test(t, sample_some_is_right_when_it_is_sure);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
