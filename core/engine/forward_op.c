@@ -45,17 +45,19 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* Two looks at the clock a call, 50 ns where the kernel maps it; only this
- * thread writes, so plain stores do for what others read. */
+/* One look at the clock a call: it begins when the one before ended, and what
+ * little lies between is its own. Only this thread writes, so plain stores do
+ * for what others read. */
 static uint64_t call_begins(const struct run *r, struct dev *d, enum dev_call call)
 {
     struct forward_state *s = r->s;
     atomic_store_explicit(&s->at_layer, r->layer, memory_order_relaxed);
     atomic_store_explicit(&s->at_call, (uint32_t)call, memory_order_relaxed);
     atomic_store_explicit(&s->at_dev, d, memory_order_relaxed);
-    const uint64_t now = now_ns();
-    atomic_store_explicit(&s->at_us, now / 1000, memory_order_relaxed);
-    return now;
+    if (!s->clock_ns)
+        s->clock_ns = now_ns();
+    atomic_store_explicit(&s->at_us, s->clock_ns / 1000, memory_order_relaxed);
+    return s->clock_ns;
 }
 
 static void more(_Atomic uint64_t *count, uint64_t n)
@@ -67,7 +69,7 @@ static void more(_Atomic uint64_t *count, uint64_t n)
 static void call_ended(const struct run *r, enum dev_call call, uint64_t since)
 {
     struct dev *d = atomic_load_explicit(&r->s->at_dev, memory_order_relaxed);
-    const uint64_t now = now_ns();
+    const uint64_t now = r->s->clock_ns = now_ns();
     atomic_store_explicit(&r->s->at_us, now / 1000, memory_order_relaxed);
     more(&d->n_call[call], 1);
     more(&d->call_ns[call], now - since);
@@ -258,6 +260,7 @@ int op_begin(struct run *r)
 {
     struct forward_state *s = r->s;
     s->host_busy = NULL;
+    s->clock_ns = 0;
     for (uint32_t p = 0; p < s->n_place; p++)
         s->place[p].valid = 0;
     for (uint32_t i = 0; i < s->n_lane; i++) {
@@ -297,6 +300,7 @@ int op_end(struct run *r, int rc)
 int op_wait(struct run *r, int rc)
 {
     r->s->host_busy = NULL;
+    r->s->clock_ns = 0;           /* who knows what its caller did since op_end */
     return each_lane(r, rc, lane_wait, "step_end");
 }
 

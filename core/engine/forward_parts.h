@@ -71,6 +71,7 @@ struct forward_state {
     bool submitted;               /* forward_finish has to come                */
     bool ready;                   /* weights are prepared: steps may run       */
 
+    uint64_t clock_ns;            /* when the last call of the step ended; 0: look */
     /* The call that is under way, for other threads to read when it never ends: */
     _Atomic(struct dev *) at_dev; /* NULL: none                                */
     _Atomic uint32_t at_call;     /* enum dev_call                             */

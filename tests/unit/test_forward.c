@@ -458,7 +458,7 @@ START_TEST(forward_dry_plans_and_prepares_nothing)
     ck_assert_msg(rc == 0, "%s", err.text);
     const struct mem_plan *m = &rig.f->mem;
     ck_assert(m->weights > 0 && m->kv > 0 && m->work > 0 && m->rope > 0);
-    ck_assert_uint_eq(m->total, m->weights + m->kv + m->work + m->rope);
+    ck_assert_uint_eq(m->total, m->weights + m->kv + m->work + m->rope + m->serve);
     ck_assert_uint_ge(m->limit, m->total);
     ck_assert_uint_eq(rig.f->conf.n_ctx, rig.model->hp.n_ctx);
     ck_assert_uint_eq(rig.f->conf.kv_tok, rig.f->conf.n_ctx * rig.f->conf.max_seq);
