@@ -28,6 +28,12 @@ int api_read_conversation(struct api_in *, const json_t *root, struct api_chat *
 /* A text, or an array of parts of type text, put together. */
 int api_read_content(struct api_in *, const json_t *, const struct api_field *, void *to_str);
 
+/* The tool of this name becomes the only one, and a call of it a demand. */
+int api_choose_tool(struct api_in *, const json_t *name, struct api_chat *);
+/* A tool's answer says which call it answers, one in msg[0..n); the template
+ * wants the tool's name. */
+void api_name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *answer);
+
 /* [http] The conversation becomes gen's prompt, and its format or the calls that
  * it demands gen's grammar. begun: the last message is the answer's start.
  * format: the field that a complaint about the format names. */

@@ -131,13 +131,13 @@ static int read_role(struct api_in *in, const json_t *j, const struct api_field 
              : api_wrong_type(in, "system, developer, user, assistant or tool");
 }
 
-/* A tool's answer says which call it answers; the template wants the name. */
-static void name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *m)
+void api_name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *m)
 {
     for (size_t i = n; i-- && !m->name.n;)
         for (unsigned k = 0; k < msg[i].n_call; k++) {
             const struct chat_call *c = &msg[i].call[k];
-            if (c->id.n == m->tool_call_id.n && !memcmp(c->id.p, m->tool_call_id.p, c->id.n))
+            if (c->id.n && c->id.n == m->tool_call_id.n &&
+                !memcmp(c->id.p, m->tool_call_id.p, c->id.n))
                 m->name = c->name;
         }
 }
@@ -183,7 +183,7 @@ static int read_messages(struct api_in *in, const json_t *j, const struct api_fi
         rc = read_message(in, json_array_get(j, i), &m[i]);
         api_leave(in, at);
         if (!rc && m[i].role == CHAT_TOOL)
-            name_tool(m, i, &m[i]);
+            api_name_tool(m, i, &m[i]);
     }
     c->msg = m;
     c->n_msg = (unsigned)n;
@@ -241,23 +241,25 @@ static int read_tools(struct api_in *in, const json_t *j, const struct api_field
     return rc;
 }
 
-static int choose_named(struct api_in *in, const json_t *j, struct api_chat *c)
+int api_choose_tool(struct api_in *in, const json_t *name, struct api_chat *c)
 {
-    const size_t at = api_enter(in, "function.name");
-    const json_t *name = json_object_get(json_object_get(j, "function"), "name");
     const char *s = json_string_value(name);
-    const size_t n = json_string_length(name);
-    int rc = s ? api_bad_value(in, "\"%.64s\" is none of the tools", s) : api_wrong_type(in, "a string");
-    for (unsigned i = 0; s && rc && i < c->n_tool; i++)
-        if (c->tool[i].name.n == n && !memcmp(c->tool[i].name.p, s, n)) {
+    for (unsigned i = 0; s && i < c->n_tool; i++)
+        if (c->tool[i].name.n == json_string_length(name) &&
+            !memcmp(c->tool[i].name.p, s, c->tool[i].name.n)) {
             c->tool = &c->tool[i];
             c->n_tool = 1;
             c->tool_name = c->tool->name;
             c->choice = API_TOOL_REQUIRED;
-            rc = 0;
+            return 0;
         }
-    if (!rc)
-        *in->error = (struct api_error){ 0 };
+    return s ? api_bad_value(in, "\"%.64s\" is none of the tools", s) : api_wrong_type(in, "a string");
+}
+
+static int choose_named(struct api_in *in, const json_t *j, struct api_chat *c)
+{
+    const size_t at = api_enter(in, "function.name");
+    const int rc = api_choose_tool(in, json_object_get(json_object_get(j, "function"), "name"), c);
     api_leave(in, at);
     return rc;
 }

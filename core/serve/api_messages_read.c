@@ -74,17 +74,6 @@ static struct chat_msg *add(struct reading *r, enum chat_role role)
     return m;
 }
 
-/* The name of the tool that a result is of, from the call it answers. */
-static void name_result(const struct reading *r, struct chat_msg *m)
-{
-    for (unsigned i = 0; i < r->n; i++)
-        for (unsigned k = 0; k < r->msg[i].n_call; k++) {
-            const struct chat_call *const c = &r->msg[i].call[k];
-            if (c->id.n == m->tool_call_id.n && !memcmp(c->id.p, m->tool_call_id.p, c->id.n))
-                m->name = c->name;
-        }
-}
-
 /* j: an array of blocks. */
 static int read_blocks(struct api_in *in, const json_t *j, struct reading *r, enum chat_role role)
 {
@@ -102,7 +91,7 @@ static int read_blocks(struct api_in *in, const json_t *j, struct reading *r, en
             struct chat_msg *const m = add(r, CHAT_TOOL);
             m->tool_call_id = b.tool_use_id;
             m->text = b.text.p ? b.text : m->text;
-            name_result(r, m);
+            api_name_tool(r->msg, r->n - 1, m);
         } else if (!rc && is(b.type, "tool_use")) {
             call[n_call++] = b.call;
         } else if (!rc) {
@@ -223,18 +212,10 @@ static int read_tools(struct api_in *in, const json_t *j, const struct api_field
 
 static int choose(struct api_in *in, const json_t *name, struct api_chat *c)
 {
-    const char *const s = json_string_value(name);
-    for (unsigned i = 0; s && i < c->n_tool; i++)
-        if (c->tool[i].name.n == json_string_length(name) &&
-            !memcmp(c->tool[i].name.p, s, c->tool[i].name.n)) {
-            c->tool = &c->tool[i];
-            c->n_tool = 1;
-            c->tool_name = c->tool->name;
-            c->choice = API_TOOL_REQUIRED;
-            return 0;
-        }
-    api_enter(in, "name");
-    return s ? api_bad_value(in, "\"%.64s\" is none of the tools", s) : api_wrong_type(in, "a string");
+    const size_t at = api_enter(in, "name");
+    const int rc = api_choose_tool(in, name, c);
+    api_leave(in, at);
+    return rc;
 }
 
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)

@@ -75,11 +75,7 @@ static int add_output(struct api_in *in, struct reading *r, const struct item *i
     if (!it->call_id.p || !it->output.p)
         return api_missing(in, it->call_id.p ? "output" : "call_id");
     struct chat_msg m = { .role = CHAT_TOOL, .text = it->output, .tool_call_id = it->call_id };
-    for (unsigned i = 0; i < r->n; i++)
-        for (unsigned k = 0; k < r->msg[i].n_call; k++)
-            if (r->msg[i].call[k].id.n == it->call_id.n &&
-                !memcmp(r->msg[i].call[k].id.p, it->call_id.p, it->call_id.n))
-                m.name = r->msg[i].call[k].name;
+    api_name_tool(r->msg, r->n, &m);
     r->msg[r->n++] = m;
     return 0;
 }
@@ -201,18 +197,10 @@ static int read_tools(struct api_in *in, const json_t *j, const struct api_field
 
 static int choose(struct api_in *in, const json_t *name, struct api_chat *c)
 {
-    const char *const s = json_string_value(name);
-    for (unsigned i = 0; s && i < c->n_tool; i++)
-        if (c->tool[i].name.n == json_string_length(name) &&
-            !memcmp(c->tool[i].name.p, s, c->tool[i].name.n)) {
-            c->tool = &c->tool[i];
-            c->n_tool = 1;
-            c->tool_name = c->tool->name;
-            c->choice = API_TOOL_REQUIRED;
-            return 0;
-        }
-    api_enter(in, "name");
-    return s ? api_bad_value(in, "\"%.64s\" is none of the tools", s) : api_wrong_type(in, "a string");
+    const size_t at = api_enter(in, "name");
+    const int rc = api_choose_tool(in, name, c);
+    api_leave(in, at);
+    return rc;
 }
 
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
