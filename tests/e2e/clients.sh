@@ -73,6 +73,6 @@ same "no template: 400, and the names" "400 no_chat_template true" \
        jq -r '" \(.error.code) \(.error.message | contains("zephyr"))"' "$top/answer")"
 server_stop
 same "unknown template: no start" "1 yes" "$("$bitnetd" --check --set chat.template=jinja \
-    > /dev/null 2> "$top/err"; echo "$? $(grep -q 'chat.template.*llama3' "$top/err" && echo yes)")"
+    > "$top/out" 2>&1; echo "$? $(grep -q '^fail .*chat.template.*llama3' "$top/out" && echo yes)")"
 
 server_verdict
