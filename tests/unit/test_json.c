@@ -35,7 +35,8 @@ START_TEST(json_least_request_has_the_defaults)
     ck_assert(GEN.sample.temperature == d.temperature && GEN.sample.top_k == d.top_k &&
               GEN.sample.top_p == d.top_p && GEN.sample.min_p == d.min_p &&
               GEN.sample.typical_p == 1 && !GEN.sample.n_bias && GEN.n == 1);
-    ck_assert(GEN.priority == PRIORITY_NORMAL && !GEN.no_cache && !GEN.n_draft && !GEN.timeout_ms);
+    ck_assert(GEN.priority == PRIORITY_NORMAL && !GEN.no_cache && GEN.n_draft == REQUEST_DRAFT_CONF &&
+              !GEN.timeout_ms);
     ck_assert(!GEN.has_seed && !q.common.stream && !q.common.include_usage && !q.echo && !GEN.n_stop);
 }
 END_TEST

@@ -331,6 +331,53 @@ START_TEST(reply_refuses_bad_stop_strings)
 }
 END_TEST
 
+/* Where each token's text begins, and that a token is shown with its first
+ * byte, however the tokens come. */
+START_TEST(reply_shows_tokens_with_their_text)
+{
+    static const char text[] = "A \xf0\x9f\x98\x80 fox, a d\xc3\xb6g and a wolf; the w\xc3\xb6rd.";
+    const struct str stop[] = { { "wolf", 4 } };
+    for (int round = 0; round < 60; round++) {
+        struct game g;
+        struct tokens t = { 0 };
+        struct buf out = { 0 };
+        const unsigned n_stop = round % 2 ? 1 : 0;
+        uint32_t shown = 0;
+        size_t fed = 0, at = 0;
+        encode_pieces(text, sizeof text - 1, &t);
+        game_open(&g, stop, n_stop, (uint32_t)t.n);
+        g.reply.keep_tok = true;
+        enum reply_state st = REPLY_WAIT;
+        while (st != REPLY_END) {
+            for (uint32_t k = 1 + below(3); k && fed < t.n && !atomic_load(&g.req.cancel); k--)
+                ck_assert(ring_push(&g.req.out, (uint32_t)t.id[fed++]));
+            if (fed == t.n || atomic_load(&g.req.cancel))
+                atomic_store(&g.req.done, FINISH_LENGTH);
+            st = reply_next(&g.reply, &out);
+            const uint32_t now = reply_n_shown(&g.reply, shown);
+            ck_assert_uint_ge(now, shown);
+            for (uint32_t i = shown; i < now; i++)
+                ck_assert(reply_tok(&g.reply)[i].at < out.n || st == REPLY_END);
+            shown = now;
+        }
+        ck_assert_uint_eq(out.n, n_stop ? (size_t)(strstr(text, "wolf") - text) : sizeof text - 1);
+        for (uint32_t i = 0; i < shown; i++) {
+            struct buf piece = { 0 };
+            ck_assert_int_eq(reply_tok(&g.reply)[i].id, t.id[i]);
+            ck_assert_uint_eq(reply_tok(&g.reply)[i].at, at);
+            vocab_piece(vocab, t.id[i], false, &piece);
+            at += piece.n;
+            buf_free(&piece);
+        }
+        ck_assert(at >= out.n && (n_stop || shown == t.n));
+        ck_assert(n_stop ? reply_stop(&g.reply)->p == stop[0].p : !reply_stop(&g.reply));
+        game_close(&g);
+        buf_free(&out);
+        free(t.id);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("reply");
@@ -344,6 +391,7 @@ int main(void)
     tcase_add_test(t, reply_never_emits_half_a_code_point);
     tcase_add_test(t, reply_gives_the_bytes_of_an_unfinished_code_point_at_the_end);
     tcase_add_test(t, reply_refuses_bad_stop_strings);
+    tcase_add_test(t, reply_shows_tokens_with_their_text);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
