@@ -65,15 +65,15 @@ static struct buf joined(const json_t *list, json_int_t index, const char *path)
 
 START_TEST(api_choices_are_those_of_the_next_seeds)
 {
-    static const char body[] = "{\"prompt\":[\"The fox\",\"A bear\"],\"n\":3,\"max_tokens\":8,\"seed\":11%s}";
+    static const char body[] = "{\"prompt\":[\"The fox\",\"A bear\"],\"n\":2,\"max_tokens\":6,\"seed\":11%s}";
     static const char *const prompt[] = { "The fox", "A bear" };
     char whole[256], stream[256], path[32];
     snprintf(whole, sizeof whole, body, "");
     snprintf(stream, sizeof stream, body, ",\"stream\":true");
     json_t *j = http_rig_post("/v1/completions", whole), *s = events("/v1/completions", stream);
-    ck_assert_uint_eq(json_array_size(json_object_get(j, "choices")), 6);
-    for (unsigned i = 0; i < 6; i++) {
-        struct buf want = http_rig_direct(prompt[i / 3], 8, 11 + i % 3), got = joined(s, i, "text");
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "choices")), 4);
+    for (unsigned i = 0; i < 4; i++) {
+        struct buf want = http_rig_direct(prompt[i / 2], 6, 11 + i % 2), got = joined(s, i, "text");
         snprintf(path, sizeof path, "choices.%u.text", i);
         ck_assert_str_eq(text_at(j, path), want.p);
         ck_assert_str_eq(got.p, want.p);
@@ -82,7 +82,7 @@ START_TEST(api_choices_are_those_of_the_next_seeds)
         buf_free(&want);
         buf_free(&got);
     }
-    ck_assert(number_at(j, "usage.completion_tokens") == 48);
+    ck_assert(number_at(j, "usage.completion_tokens") == 24);
     json_decref(j);
     json_decref(s);
     http_rig_expect("POST", "/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"n\":9}", 400, "\"param\":\"n\"");
@@ -92,7 +92,7 @@ END_TEST
 /* What was generated is scored to the same bits when it is a prompt. */
 START_TEST(api_logprobs_of_an_answer_are_those_of_it_as_a_prompt)
 {
-    json_t *a = http_rig_post("/v1/completions", "{\"prompt\":\"Once upon\",\"max_tokens\":12,"
+    json_t *a = http_rig_post("/v1/completions", "{\"prompt\":\"Once upon\",\"max_tokens\":8,"
                               "\"temperature\":0,\"logprobs\":3,\"echo\":true}");
     char body[512];
     snprintf(body, sizeof body, "{\"prompt\":\"%s\",\"max_tokens\":0,\"logprobs\":3,\"echo\":true}",
@@ -125,11 +125,10 @@ END_TEST
 START_TEST(api_logprobs_of_a_stream_are_those_of_the_whole)
 {
     static const char *const list[] = { "tokens", "token_logprobs", "top_logprobs", "text_offset" };
-    static const char *const more[] = { "\"echo\":false", "\"echo\":true", "\"stop\":\"ime\"",
-                                        "\"stop\":[\"zz\",\", t\"]" };
+    static const char *const more[] = { "\"echo\":true", "\"stop\":[\"zz\",\"ime\"]" };
     for (size_t k = 0; k < sizeof more / sizeof *more; k++) {
         char body[256];
-        snprintf(body, sizeof body, "{\"prompt\":\"Once upon\",\"max_tokens\":12,\"temperature\":0,"
+        snprintf(body, sizeof body, "{\"prompt\":\"Once upon\",\"max_tokens\":8,\"temperature\":0,"
                  "\"logprobs\":2,%s}", more[k]);
         json_t *w = http_rig_post("/v1/completions", body);
         snprintf(strrchr(body, '}'), 20, ",\"stream\":true}");
@@ -219,11 +218,11 @@ END_TEST
 START_TEST(api_chat_continues_what_its_template_makes)
 {
     json_t *p = http_rig_post("/apply-template", "{" TALK "}");
-    json_t *q = json_pack("{s:O,s:i,s:i}", "prompt", json_object_get(p, "prompt"), "max_tokens", 10,
+    json_t *q = json_pack("{s:O,s:i,s:i}", "prompt", json_object_get(p, "prompt"), "max_tokens", 6,
                           "seed", 3);
     char *body = json_dumps(q, 0);
     json_t *want = http_rig_post("/v1/completions", body);
-    json_t *j = http_rig_post("/v1/chat/completions", "{" TALK ",\"max_tokens\":10,\"seed\":3}");
+    json_t *j = http_rig_post("/v1/chat/completions", "{" TALK ",\"max_tokens\":6,\"seed\":3}");
     ck_assert_str_eq(text_at(j, "choices.0.message.content"), text_at(want, "choices.0.text"));
     ck_assert(number_at(j, "usage.prompt_tokens") == number_at(want, "usage.prompt_tokens"));
     ck_assert_str_eq(text_at(j, "object"), "chat.completion");
@@ -240,9 +239,9 @@ END_TEST
 
 START_TEST(api_chat_stream_is_the_whole_answer)
 {
-    json_t *w = http_rig_post("/v1/chat/completions", "{" TALK ",\"max_completion_tokens\":10,\"n\":2,"
+    json_t *w = http_rig_post("/v1/chat/completions", "{" TALK ",\"max_completion_tokens\":6,\"n\":2,"
                               "\"logprobs\":true,\"top_logprobs\":2}");
-    json_t *s = events("/v1/chat/completions", "{" TALK ",\"max_completion_tokens\":10,\"n\":2,"
+    json_t *s = events("/v1/chat/completions", "{" TALK ",\"max_completion_tokens\":6,\"n\":2,"
                        "\"logprobs\":true,\"top_logprobs\":2,\"stream\":true,"
                        "\"stream_options\":{\"include_usage\":true}}");
     ck_assert_str_eq(text_at(s, "0.choices.0.delta.role"), "assistant");
@@ -260,13 +259,13 @@ START_TEST(api_chat_stream_is_the_whole_answer)
             if (part && number_at(c, "index") == i)
                 json_array_extend(all, (json_t *)(uintptr_t)part);
         }
-        ck_assert(json_array_size(all) == 10);
+        ck_assert(json_array_size(all) == 6);
         ck_assert(json_equal(all, (json_t *)(uintptr_t)http_rig_at(w, path)));
         json_decref(all);
     }
     const json_t *last = json_array_get(s, json_array_size(s) - 1);
     ck_assert(json_equal(json_object_get(last, "usage"), json_object_get(w, "usage")) ||
-              number_at(last, "usage.completion_tokens") == 20);
+              number_at(last, "usage.completion_tokens") == 12);
     ck_assert_uint_eq(json_array_size(json_object_get(last, "choices")), 0);
     json_decref(w);
     json_decref(s);
@@ -371,12 +370,12 @@ START_TEST(api_embedding_of_many_texts_waits_for_its_turn)
 {
     struct buf b = { 0 };
     buf_addf(&b, "{\"dimensions\":2,\"input\":[");
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 40; i++)
         buf_addf(&b, "%s[%d]", i ? "," : "", 300 + i);
     buf_addf(&b, "]}");
     json_t *j = http_rig_post("/v1/embeddings", b.p);
-    ck_assert_uint_eq(json_array_size(json_object_get(j, "data")), 100);
-    ck_assert(number_at(j, "data.99.index") == 99);
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "data")), 40);
+    ck_assert(number_at(j, "data.39.index") == 39);
     json_decref(j);
     buf_free(&b);
     http_rig_wait(0);
@@ -427,7 +426,7 @@ int main(void)
     TCase *t = tcase_create("api"), *u = tcase_create("bare");
     tcase_set_timeout(t, 120);
     tcase_set_timeout(u, 120);
-    tcase_add_checked_fixture(t, setup, http_rig_teardown);
+    tcase_add_unchecked_fixture(t, setup, http_rig_teardown);   /* one server for all */
     tcase_add_test(t, api_choices_are_those_of_the_next_seeds);
     tcase_add_test(t, api_logprobs_of_an_answer_are_those_of_it_as_a_prompt);
     tcase_add_test(t, api_logprobs_of_a_stream_are_those_of_the_whole);
@@ -445,6 +444,7 @@ int main(void)
     suite_add_tcase(s, t);
     suite_add_tcase(s, u);
     SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);      /* threads do not survive a fork */
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);
