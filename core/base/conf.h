@@ -56,7 +56,7 @@ struct conf {
     char *plugin_only, *pin_linear, *pin_attn, *pin_point;   /* empty: none    */
     char *pin_layers;             /* "0-14:id#0 15:id": as route.h reads it    */
     uint32_t n_threads;           /* 0: one per physical core                  */
-    bool bind;
+    uint32_t bind;                /* enum topo_bind: 0 auto, 1 yes, 2 no        */
     char *weight_cache;           /* "auto", "off", or a folder                */
     uint32_t weight_cache_mib;
     char *isa;                    /* "all", or a list of what may be used      */

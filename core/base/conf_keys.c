@@ -14,6 +14,9 @@ static const struct conf_word yes_no[] = {
     { "yes", 1 }, { "no", 0 }, { "true", 1 }, { "false", 0 }, { "on", 1 }, { "off", 0 },
     { "1", 1 }, { "0", 0 }, { NULL, 0 }
 };
+static const struct conf_word bindings[] = {
+    { "auto", 0 }, { "yes", 1 }, { "no", 2 }, { NULL, 0 }
+};
 static const struct conf_word layouts[] = { { "a", 0 }, { "b", 1 }, { "c", 2 }, { NULL, 0 } };
 static const struct conf_word activations[] = {
     { "auto", 0 }, { "relu2", 0 }, { "silu", 0 }, { NULL, 0 }
@@ -139,8 +142,8 @@ const struct conf_key conf_key[] = {
          "Layers on devices of their own, as in 0-14:org.bitnetd.opencl#0 15:other.id; empty: none."),
     NUMBER("plugins", "threads", n_threads, "0", 0, 1024,
            "Compute threads; 0: one per physical core."),
-    WORDS("plugins", "bind", CONF_BOOL, bind, "yes", yes_no,
-          "Bind each compute thread to its core."),
+    WORDS("plugins", "bind", CONF_CHOICE, bind, "auto", bindings,
+          "Bind compute threads to cores: yes, no, or auto: where cores or memory are not all alike."),
     TEXT("plugins", "isa", isa, "all",
          "Instruction sets that may be used, as bitnet-plugins names them; all, or baseline."),
     TEXT("plugins", "timings", timings, "",

@@ -80,7 +80,7 @@ int load_plugins(struct bitnetd *d, struct err *e)
     else if ((rc = plug_default_dir(d->plugin_dir, sizeof d->plugin_dir)))
         return err_set(e, rc, "plugins.dir: is empty, and there is no folder %s", d->plugin_dir);
     struct plug_opts o = {
-        .dir = d->plugin_dir, .n_threads = c->n_threads, .bind = c->bind, .isa_mask = UINT64_MAX,
+        .dir = d->plugin_dir, .n_threads = c->n_threads, .bind = (enum topo_bind)c->bind, .isa_mask = UINT64_MAX,
         .only = or_null(c->plugin_only, ""), .need_ref = true, .option = plugin_option,
         .option_ctx = &d->conf,
     };

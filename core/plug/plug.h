@@ -73,7 +73,7 @@ struct dev {                      /* one open device                           *
 struct plug_opts {
     const char *dir;
     uint32_t n_threads;           /* 0: one per physical core                  */
-    bool bind;
+    enum topo_bind bind;
     uint64_t isa_mask;            /* UINT64_MAX: all the processor has         */
     const char *only;             /* load this id (and scalar-ref), or NULL    */
     bool need_ref;                /* fail when scalar-ref is not usable        */

@@ -153,7 +153,16 @@ static void count_cores(struct topo *t, hwloc_const_bitmap_t fast)
         t->n_cores = TOPO_MAX_WORKERS;
 }
 
-int topo_open(struct topo *t, uint32_t n_threads, bool bind, uint64_t isa_mask, struct err *e)
+/* One core is as good as another: the system may move workers as it likes. */
+static bool is_uniform(struct topo *t, hwloc_const_bitmap_t fast)
+{
+    return !fast && hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_NUMANODE) <= 1 &&
+           hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_PU) ==
+           hwloc_get_nbobjs_by_type(t->hw, HWLOC_OBJ_CORE);
+}
+
+int topo_open(struct topo *t, uint32_t n_threads, enum topo_bind bind, uint64_t isa_mask,
+              struct err *e)
 {
     *t = (struct topo){ .abi.struct_size = sizeof(bnp_topo) };
     if (n_threads > TOPO_MAX_WORKERS)
@@ -176,10 +185,11 @@ int topo_open(struct topo *t, uint32_t n_threads, bool bind, uint64_t isa_mask, 
         return err_set(e, ERR_NOMEM, "hardware topology: no memory for %u workers", n);
     }
     place(t, fast, t->worker_cpu, n);
+    const bool roam = bind == TOPO_BIND_NO || (bind == TOPO_BIND_AUTO && is_uniform(t, fast));
     hwloc_bitmap_free(fast);
     for (uint32_t w = 0; w < n; w++) {
         numa[w] = node_of(t, t->worker_cpu[w]);
-        if (!bind)
+        if (roam)
             t->worker_cpu[w] = -1;
     }
     describe(t);

@@ -76,7 +76,7 @@ static void start(void)
 {
     struct err e = { 0 };
     log_setup(LOG_LEVEL_ERROR, false);
-    require(mkdtemp(dir) != NULL && !topo_open(&topo, 1, false, 0, &e));
+    require(mkdtemp(dir) != NULL && !topo_open(&topo, 1, TOPO_BIND_NO, 0, &e));
     require(!workers_open(&plug.workers, &topo, &e));
     dev.info.flags = BNP_DEV_HOST_MEM;
     linear.adopt = adopt;

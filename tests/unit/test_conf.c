@@ -27,7 +27,7 @@ START_TEST(conf_without_a_source_is_the_table)
     ck_assert_uint_eq(c.page_tok, 16);
     ck_assert_uint_eq(c.kv_format, BNP_KV_F16);
     ck_assert_uint_eq(c.seed, 0);
-    ck_assert(!c.seed_random && !c.parity && c.bind && !c.strict && !c.log_json);
+    ck_assert(!c.seed_random && !c.parity && !c.bind && !c.strict && !c.log_json);
     ck_assert_uint_eq(c.determinism, BNP_DET_EXACT);
     ck_assert_uint_eq(c.log_level, LOG_LEVEL_INFO);
     ck_assert_ptr_null(c.option);

@@ -19,7 +19,7 @@ static struct err err;
 
 START_TEST(topo_gives_one_worker_to_each_core)
 {
-    ck_assert_int_eq(topo_open(&topo, 0, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 0, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     ck_assert_uint_ge(topo.n_cores, 1);
     ck_assert_uint_eq(topo.abi.n_workers, topo.n_cores);
     ck_assert_uint_eq(topo.abi.struct_size, sizeof(bnp_topo));
@@ -38,14 +38,14 @@ END_TEST
 
 START_TEST(topo_gives_as_many_workers_as_asked)
 {
-    ck_assert_int_eq(topo_open(&topo, 37, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 37, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     ck_assert_uint_eq(topo.abi.n_workers, 37);
     topo_close(&topo);
-    ck_assert_int_eq(topo_open(&topo, 3, false, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 3, TOPO_BIND_NO, UINT64_MAX, &err), 0);
     for (uint32_t w = 0; w < 3; w++)
         ck_assert_int_eq(topo.worker_cpu[w], -1);
     topo_close(&topo);
-    ck_assert_int_eq(topo_open(&topo, TOPO_MAX_WORKERS + 1, true, UINT64_MAX, &err), ERR_ARG);
+    ck_assert_int_eq(topo_open(&topo, TOPO_MAX_WORKERS + 1, TOPO_BIND_YES, UINT64_MAX, &err), ERR_ARG);
 }
 END_TEST
 
@@ -75,7 +75,7 @@ static void pretend(const char *synthetic, const char *slow)
  * fewer cores than are described, and never more. */
 static void places(uint32_t n_threads, uint32_t max_cores, const int *want)
 {
-    ck_assert_int_eq(topo_open(&topo, n_threads, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, n_threads, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     ck_assert_uint_le(topo.n_cores, max_cores);
     for (uint32_t w = 0; w < n_threads; w++)
         ck_assert_msg(topo.worker_cpu[w] == want[w], "worker %u on %d, expected %d", w,
@@ -113,12 +113,32 @@ START_TEST(topo_fills_one_node_after_the_other)
 }
 END_TEST
 
+START_TEST(topo_auto_binds_only_where_cores_or_memory_differ)
+{
+    static const struct { const char *machine, *slow; bool bound; } at[] = {
+        { "pack:1 core:4 pu:1", "", false },
+        { "pack:1 core:4 pu:1", "0-1", true },
+        { "pack:1 core:4 pu:2", "", true },
+        { "numa:2 core:2 pu:1", "", true },
+    };
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        pretend(at[i].machine, at[i].slow);
+        ck_assert_int_eq(topo_open(&topo, 2, TOPO_BIND_AUTO, UINT64_MAX, &err), 0);
+        for (uint32_t w = 0; w < 2; w++)
+            ck_assert_msg((topo.worker_cpu[w] >= 0) == at[i].bound, "%s: worker %u on %d",
+                          at[i].machine, w, topo.worker_cpu[w]);
+        topo_close(&topo);
+        unsetenv("HWLOC_XMLFILE");
+    }
+}
+END_TEST
+
 START_TEST(topo_isa_mask_removes_bits_and_adds_none)
 {
-    ck_assert_int_eq(topo_open(&topo, 1, true, 0, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 1, TOPO_BIND_YES, 0, &err), 0);
     ck_assert_uint_eq(topo.abi.isa, 0);
     topo_close(&topo);
-    ck_assert_int_eq(topo_open(&topo, 1, true, ~BNP_ISA(X86_AVX2), &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 1, TOPO_BIND_YES, ~BNP_ISA(X86_AVX2), &err), 0);
     ck_assert_uint_eq(topo.abi.isa, isa_probe() & ~BNP_ISA(X86_AVX2));
     topo_close(&topo);
 }
@@ -135,7 +155,7 @@ START_TEST(topo_stays_within_the_affinity_of_the_process)
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
-    ck_assert_int_eq(topo_open(&topo, 0, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 0, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     ck_assert_uint_eq(topo.n_cores, 1);
     ck_assert_uint_eq(topo.abi.n_workers, 1);
     ck_assert_int_eq(topo.worker_cpu[0], (int)cpu);
@@ -149,7 +169,7 @@ START_TEST(topo_places_workers_on_cores_then_threads_then_nowhere)
 {
     ck_assert_int_eq(setenv("HWLOC_SYNTHETIC",
                             "node:2 l3:1(size=8388608) core:4 l2:1(size=524288) pu:2", 1), 0);
-    ck_assert_int_eq(topo_open(&topo, 18, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 18, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     ck_assert_uint_eq(topo.abi.n_numa, 2);
     ck_assert_uint_eq(topo.abi.l3_size, 8388608);
     for (uint32_t w = 0; w < 18; w++) {
@@ -245,7 +265,7 @@ START_TEST(mem_is_aligned_zero_and_counted)
     struct mem m = { 0 };
     void *p[64];
     unsigned n = 0;
-    ck_assert_int_eq(topo_open(&topo, 1, true, UINT64_MAX, &err), 0);
+    ck_assert_int_eq(topo_open(&topo, 1, TOPO_BIND_YES, UINT64_MAX, &err), 0);
     m.topo = &topo;
     for (size_t i = 0; i < sizeof size / sizeof size[0]; i++) {
         for (size_t k = 0; k < sizeof align / sizeof align[0]; k++) {
@@ -289,6 +309,7 @@ int main(void)
     tcase_add_test(t, topo_counts_the_fastest_kind_of_cores_only);
     tcase_add_test(t, topo_takes_slow_cores_that_stand_first_last);
     tcase_add_test(t, topo_fills_one_node_after_the_other);
+    tcase_add_test(t, topo_auto_binds_only_where_cores_or_memory_differ);
     tcase_add_test(t, topo_isa_mask_removes_bits_and_adds_none);
     tcase_add_test(t, topo_stays_within_the_affinity_of_the_process);
     tcase_add_test(t, topo_places_workers_on_cores_then_threads_then_nowhere);

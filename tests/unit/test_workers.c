@@ -21,7 +21,7 @@ static struct workers *pool;
 static void open_pool(uint32_t n)
 {
     struct err e = { 0 };
-    ck_assert_int_eq(topo_open(&topo, n, true, UINT64_MAX, &e), 0);
+    ck_assert_int_eq(topo_open(&topo, n, TOPO_BIND_YES, UINT64_MAX, &e), 0);
     ck_assert_int_eq(workers_open(&pool, &topo, &e), 0);
 }
 
