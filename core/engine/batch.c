@@ -21,8 +21,9 @@ int batch_open(struct batch *b, const struct bnp_limits *l, struct err *err)
     b->page = calloc((size_t)l->max_seq * l->max_pages, sizeof *b->page);
     b->out_row = calloc(l->max_out, sizeof *b->out_row);
     b->out_k = calloc(l->max_out, sizeof *b->out_k);
+    b->copy = calloc(l->max_seq, sizeof *b->copy);
     if (!b->id || !b->pos || !b->seq_start || !b->kv_len || !b->page || !b->out_row ||
-        !b->out_k) {
+        !b->out_k || !b->copy) {
         batch_close(b);
         return err_set(err, ERR_NOMEM, "batch: no memory for a step of %u rows, %u sequences of "
                        "%u pages: lower engine.row_budget or engine.max_seq",
@@ -44,12 +45,13 @@ void batch_close(struct batch *b)
     free(b->page);
     free(b->out_row);
     free(b->out_k);
+    free(b->copy);
     *b = (struct batch){ 0 };
 }
 
 void batch_clear(struct batch *b)
 {
-    b->step.n_tok = b->step.n_seq = b->step.n_out = 0;
+    b->step.n_tok = b->step.n_seq = b->step.n_out = b->n_copy = 0;
     b->seq_start[0] = 0;
     b->hidden = false;
 }

@@ -10,12 +10,18 @@
 #include "bitnet_plugin.h"
 #include "core/base/err.h"
 
+struct batch_copy {               /* page dst gets the first n_tok tokens' keys */
+    uint32_t dst, src, n_tok;     /* and values of page src                    */
+};
+
 struct batch {
     struct bnp_step step;         /* points into the arrays below              */
     struct bnp_limits limits;
     int32_t *id, *pos, *seq_start, *kv_len, *page, *out_row;
     uint32_t *out_k;              /* [max_out] the output's k largest logits   */
                                   /* are enough; 0: all are wanted             */
+    struct batch_copy *copy;      /* [n_copy] before all else, in every layer  */
+    uint32_t n_copy;              /* at most one for each sequence             */
     bool hidden;                  /* the hidden state of every row is wanted   */
 };
 

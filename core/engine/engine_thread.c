@@ -151,6 +151,7 @@ static bool step_submit(struct engine *g)
     struct err e = { 0 };
     batch_clear(&g->batch);
     engine_guess(g);
+    g->sched.can_copy = forward_can_copy(g->forward);
     const uint32_t n_row = sched_fill(&g->sched, &g->batch);
     show(g);                            /* it may have preempted */
     if (!n_row)

@@ -210,6 +210,16 @@ static void count_outputs(struct forward *f)
         f->head.n_exact += exact[i];
 }
 
+bool forward_can_copy(const struct forward *f)
+{
+    bool can = true;
+    for (uint32_t i = 0; i < f->model->hp.n_layer; i++) {
+        const struct dev *d = f->state->layer[i].attn;   /* NULL: lost, and nobody took over */
+        can = can && d && d->attn->copy_page;
+    }
+    return can;
+}
+
 int forward_submit(struct forward *f, const struct batch *b, struct err *err)
 {
     struct forward_state *s = f->state;
@@ -218,7 +228,8 @@ int forward_submit(struct forward *f, const struct batch *b, struct err *err)
     if (rc)
         return rc;
     const struct bnp_step step = order_outputs(f, b);
-    struct run r = { .s = s, .cross = &f->cross, .step = &step, .err = err, .layer = -1 };
+    struct run r = { .s = s, .cross = &f->cross, .step = &step, .copy = b->copy,
+                     .n_copy = b->n_copy, .err = err, .layer = -1 };
     size_areas(s, &step);
     s->n_out = step.n_out;
     s->hidden = b->hidden;

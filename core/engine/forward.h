@@ -116,6 +116,8 @@ struct forward_out forward_out(const struct forward *, uint32_t i);
  * org.x#0"; "none" between calls. Returns when the last one began or ended, in
  * microseconds of the monotonic clock, 0 before the first. */
 uint64_t forward_where(const struct forward *, char out[160]);
+/* A batch may ask for copies of pages: every layer's device has copy_page. */
+bool forward_can_copy(const struct forward *);
 /* Bytes of one page of keys and values, in all layers. */
 uint64_t forward_page_size(const struct forward *);
 

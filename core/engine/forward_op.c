@@ -396,6 +396,9 @@ int op_attend(struct run *r, struct part q, struct part k, struct part v, struct
     const bnp_rows q_rows = rows(r, l, q), k_rows = rows(r, l, k), v_rows = rows(r, l, v);
     const bnp_rows to = rows(r, l, out);
     const bnp_span scratch = work_scratch(&s->place[l->place].work);
+    for (const struct batch_copy *c = r->copy; c < r->copy + r->n_copy; c++)
+        CALL(r, l, ATTN, "copy_page",
+             d->attn->copy_page(l->stream, &s->attn, at->pool, c->dst, c->src, c->n_tok));
     CALL(r, l, ATTN, "append", d->attn->append(l->stream, &s->attn, at->pool, &k_rows, &v_rows));
     CALL(r, l, ATTN, "attend",
          d->attn->attend(l->stream, &s->attn, at->pool, &q_rows, &to, scratch));

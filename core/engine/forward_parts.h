@@ -84,6 +84,8 @@ struct run {
     struct forward_state *s;
     struct forward_cross *cross;
     const struct bnp_step *step;
+    const struct batch_copy *copy;   /* [n_copy] of pages                      */
+    uint32_t n_copy;
     struct err *err;
     int32_t layer;                /* -1: outside the layers                    */
 };

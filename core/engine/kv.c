@@ -56,14 +56,14 @@ int kv_seq_open(struct kv_seq *s, const struct kv *kv, uint32_t max_tok, struct 
     return 0;
 }
 
-static void hold_page(struct kv *kv, int32_t page)
+void kv_hold(struct kv *kv, int32_t page)
 {
     assert(kv->count[page] > 0 && kv->count[page] < UINT32_MAX);
     kv->n_idle -= kv_is_idle(kv, page);
     kv->count[page]++;
 }
 
-static void drop_page(struct kv *kv, int32_t page)
+void kv_drop(struct kv *kv, int32_t page)
 {
     assert(kv->count[page] > 0);
     if (--kv->count[page] == 0)
@@ -75,7 +75,7 @@ static void drop(struct kv *kv, struct kv_seq *s, uint32_t keep)
 {
     assert(s->n_page <= keep || s->n_cached <= keep);
     while (s->n_page > keep)
-        drop_page(kv, s->page[--s->n_page]);
+        kv_drop(kv, s->page[--s->n_page]);
 }
 
 void kv_seq_close(struct kv *kv, struct kv_seq *s)
@@ -109,22 +109,22 @@ void kv_trim(struct kv *kv, struct kv_seq *s, uint32_t n_tok)
 void kv_append(struct kv *kv, struct kv_seq *s, int32_t page)
 {
     assert(s->n_page < s->max_page);
-    hold_page(kv, page);
+    kv_hold(kv, page);
     s->page[s->n_page++] = page;
 }
 
 void kv_replace(struct kv *kv, struct kv_seq *s, uint32_t i, int32_t page)
 {
     assert(i < s->n_page && !kv->cached[s->page[i]]);
-    hold_page(kv, page);
-    drop_page(kv, s->page[i]);
+    kv_hold(kv, page);
+    kv_drop(kv, s->page[i]);
     s->page[i] = page;
 }
 
 void kv_cache_hold(struct kv *kv, int32_t page)
 {
     assert(!kv->cached[page]);
-    hold_page(kv, page);
+    kv_hold(kv, page);
     kv->cached[page] = true;
 }
 
@@ -133,5 +133,5 @@ void kv_cache_drop(struct kv *kv, int32_t page)
     assert(kv->cached[page]);
     kv->n_idle -= kv_is_idle(kv, page);
     kv->cached[page] = false;
-    drop_page(kv, page);
+    kv_drop(kv, page);
 }

@@ -48,6 +48,9 @@ void kv_trim(struct kv *, struct kv_seq *, uint32_t n_tok);
 void kv_append(struct kv *, struct kv_seq *, int32_t page);
 /* The sequence's page i becomes another one, which holds the same. */
 void kv_replace(struct kv *, struct kv_seq *, uint32_t i, int32_t page);
+/* One holder more, one less. */
+void kv_hold(struct kv *, int32_t page);
+void kv_drop(struct kv *, int32_t page);
 void kv_cache_hold(struct kv *, int32_t page);     /* once per page */
 void kv_cache_drop(struct kv *, int32_t page);
 /* Nobody but the prefix cache holds it. */

@@ -15,13 +15,14 @@
 
 #include <xxhash.h>
 
-enum { NONE = -1 };
+enum { NONE = -1, MAX_LOOK = 256 };      /* children that prefix_part looks at */
 
 struct prefix_node {
     int32_t parent;               /* NONE: the first page of a text            */
     int32_t next;                 /* in its bucket                             */
     int32_t older, newer;         /* in the list of idle nodes                 */
-    uint32_t n_child;
+    int32_t child;                /* its youngest, NONE: a leaf                */
+    int32_t prev, after;          /* its parent's other children               */
 };
 
 static uint32_t n_bucket(uint32_t n_page)
@@ -40,7 +41,7 @@ uint64_t prefix_size(uint32_t n_page, uint32_t page_tok)
 
 void prefix_none(struct prefix *p, struct kv *kv)
 {
-    *p = (struct prefix){ .kv = kv, .oldest = NONE, .newest = NONE };
+    *p = (struct prefix){ .kv = kv, .root = NONE, .oldest = NONE, .newest = NONE };
 }
 
 int prefix_open(struct prefix *p, struct kv *kv, uint32_t max_idle, struct err *e)
@@ -137,17 +138,58 @@ uint32_t prefix_take(struct prefix *p, struct kv_seq *s, const int32_t *id, uint
     return s->n_cached * page_tok;
 }
 
+uint32_t prefix_part(const struct prefix *p, const struct kv_seq *s, const int32_t *id,
+                     uint32_t n_id, int32_t *page)
+{
+    const uint32_t page_tok = p->kv->page_tok, from = s->n_cached * page_tok;
+    const uint32_t left = n_id - 1 - from, most = left < page_tok ? left : page_tok;
+    int32_t at = !p->node ? NONE : s->n_cached ? p->node[last_node(s)].child : p->root;
+    uint32_t best = 0;
+    for (int i = 0; at != NONE && i < MAX_LOOK; at = p->node[at].after, i++) {
+        const int32_t *its = ids_of(p, at);
+        uint32_t n = 0;
+        while (n < most && its[n] == id[from + n])
+            n++;
+        if (n > best) {
+            best = n;
+            *page = at;
+        }
+    }
+    return best;
+}
+
 /* -------------------------------------------------------- come, stay and go */
+
+static int32_t *first_child(struct prefix *p, int32_t parent)
+{
+    return parent == NONE ? &p->root : &p->node[parent].child;
+}
+
+static void child_add(struct prefix *p, int32_t at)
+{
+    struct prefix_node *n = &p->node[at];
+    int32_t *first = first_child(p, n->parent);
+    n->after = *first;
+    if (*first != NONE)
+        p->node[*first].prev = at;
+    *first = at;
+}
+
+static void child_take(struct prefix *p, int32_t at)
+{
+    const struct prefix_node *n = &p->node[at];
+    *(n->prev == NONE ? first_child(p, n->parent) : &p->node[n->prev].after) = n->after;
+    if (n->after != NONE)
+        p->node[n->after].prev = n->prev;
+}
 
 static void insert(struct prefix *p, int32_t at, int32_t parent, const int32_t *id)
 {
     int32_t *b = bucket_of(p, parent, id);
-    p->node[at] = (struct prefix_node){ .parent = parent, .next = *b, .older = NONE,
-                                        .newer = NONE };
+    p->node[at] = (struct prefix_node){ parent, *b, NONE, NONE, NONE, NONE, NONE };
     *b = at;
     memcpy(ids_of(p, at), id, p->kv->page_tok * sizeof *id);
-    if (parent != NONE)
-        p->node[parent].n_child++;
+    child_add(p, at);
     kv_cache_hold(p->kv, at);
 }
 
@@ -167,6 +209,27 @@ void prefix_add(struct prefix *p, struct kv_seq *s, const int32_t *id, uint32_t 
     }
 }
 
+static void bound(struct prefix *p)
+{
+    while (p->kv->n_idle > p->max_idle && prefix_evict(p))
+        ;
+}
+
+void prefix_hold(struct prefix *p, int32_t page)
+{
+    if (kv_is_idle(p->kv, page))
+        idle_take(p, page);
+    kv_hold(p->kv, page);
+}
+
+void prefix_let_go(struct prefix *p, int32_t page)
+{
+    kv_drop(p->kv, page);
+    if (kv_is_idle(p->kv, page))
+        idle_add(p, page);
+    bound(p);
+}
+
 void prefix_drop(struct prefix *p, struct kv_seq *s)
 {
     for (; s->n_cached; s->n_cached--) {
@@ -175,8 +238,7 @@ void prefix_drop(struct prefix *p, struct kv_seq *s)
             idle_add(p, at);
     }
     kv_trim(p->kv, s, 0);
-    while (p->kv->n_idle > p->max_idle && prefix_evict(p))
-        ;
+    bound(p);
 }
 
 bool prefix_evict(struct prefix *p)
@@ -185,13 +247,12 @@ bool prefix_evict(struct prefix *p)
     if (at == NONE)
         return false;
     struct prefix_node *n = &p->node[at];
-    assert(n->n_child == 0 && kv_is_idle(p->kv, at));
+    assert(n->child == NONE && kv_is_idle(p->kv, at));
     int32_t *link = bucket_of(p, n->parent, ids_of(p, at));
     while (*link != at)
         link = &p->node[*link].next;
     *link = n->next;
-    if (n->parent != NONE)
-        p->node[n->parent].n_child--;
+    child_take(p, at);
     idle_take(p, at);
     kv_cache_drop(p->kv, at);
     p->n_evict++;

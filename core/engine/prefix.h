@@ -29,6 +29,7 @@ struct prefix {
     uint32_t mask;
     uint64_t seed;                /* of the hash: nobody can fill one bucket   */
     uint32_t max_idle;            /* pages that may lie idle                   */
+    int32_t root;                 /* a node without parent, -1: there is none  */
     int32_t oldest, newest;       /* ends of the list of idle nodes; -1: none  */
     uint64_t n_evict;             /* pages that left                           */
 };
@@ -45,6 +46,13 @@ uint64_t prefix_size(uint32_t n_page, uint32_t page_tok);   /* bytes that open t
  * but never with the last one's, whose row has to be computed. Pages that it has
  * reserved for them it drops. Returns the tokens that it has in all. */
 uint32_t prefix_take(struct prefix *, struct kv_seq *, const int32_t *id, uint32_t n_id);
+/* The page whose first ids are the sequence's next ones, behind those that it
+ * found, and how many are: but not the last of n_id. 0: there is none. */
+uint32_t prefix_part(const struct prefix *, const struct kv_seq *, const int32_t *id,
+                     uint32_t n_id, int32_t *page);
+/* The cache keeps the page, whose parent the caller holds, until it is let go. */
+void prefix_hold(struct prefix *, int32_t page);
+void prefix_let_go(struct prefix *, int32_t page);
 /* ids [0, n_tok) have their keys in the sequence's pages, for good: the full
  * ones are the cache's too. Where it holds the same already, the sequence's page
  * is replaced by the cache's; so no step may be under way. */

@@ -79,6 +79,7 @@ void sched_remove(struct sched *c, struct seq *s)
                  list_take(&c->parked, s);
     assert(found);
     (void)found;
+    sched_let_part_go(c, s);
     prefix_drop(c->prefix, &s->kv);
 }
 
@@ -101,8 +102,16 @@ void sched_unpark(struct sched *c, struct seq *s)
 
 /* ------------------------------------------------------------------ pages */
 
+void sched_let_part_go(struct sched *c, struct seq *s)
+{
+    if (s->n_part)
+        prefix_let_go(c->prefix, s->part);
+    s->n_part = 0;
+}
+
 static void drop_pages(struct sched *c, struct seq *s)
 {
+    sched_let_part_go(c, s);
     prefix_drop(c->prefix, &s->kv);
     s->n_done = s->n_row = 0;
 }

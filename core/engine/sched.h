@@ -17,6 +17,9 @@
  * Who lost its pages is preempted: it waits in its old rank, and reads its ids
  * again, as far as the prefix cache has not kept them.
  *
+ * Who shares only the beginning of a page with the prefix cache gets a copy of
+ * it in the step, from a page that is held until the step has succeeded.
+ *
  * Rows. In a step every decoding sequence has one row; then their guesses get
  * rows, as far as outputs and free pages are left; prompts share what is
  * left of the budget evenly, whoever needs less leaves the rest to the others.
@@ -36,6 +39,7 @@
 #include "core/engine/seq.h"
 
 enum {
+    SCHED_PART = 4,               /* tokens of a page that are worth a copy    */
     SCHED_PASS = 16,              /* overtaken so often, a level higher        */
     SCHED_TOP = 2                 /* the highest level: enum priority's        */
 };
@@ -48,6 +52,7 @@ struct seq_list {
 struct sched {
     struct kv *kv;
     struct prefix *prefix;
+    bool can_copy;                /* a step can copy the beginning of a page   */
     uint32_t max_seq;             /* sequences running at once                 */
     uint32_t row_budget;          /* rows in a step, at least max_seq          */
     uint32_t prefill_chunk;       /* rows of one prompt in a step, at most     */

@@ -20,14 +20,60 @@ void sched_fill_one(struct seq *s, struct batch *b)
                           n_out == s->n_row ? 2 : n_out ? 1 : 0);
     assert(fits);
     (void)fits;
+    if (s->n_part)
+        b->copy[b->n_copy++] = (struct batch_copy){
+            (uint32_t)s->kv.page[s->kv.n_cached], (uint32_t)s->part, s->n_part };
+}
+
+/* The number of the page before its next one, if it stands there or in it. */
+static bool next_page(const struct sched *c, const struct seq *s, int32_t *parent)
+{
+    const uint32_t k = s->kv.n_cached;
+    *parent = k ? s->kv.page[k - 1] : -1;
+    return !s->no_cache && k < (s->n_id - 1) / c->kv->page_tok;
+}
+
+/* Somebody before s, in this step, computes the page that comes next for both,
+ * and s can have it then. */
+static bool can_follow(const struct sched *c, const struct seq *s)
+{
+    const uint32_t page_tok = c->kv->page_tok, at = s->kv.n_cached * page_tok;
+    int32_t mine, its;
+    if (!c->prefix->node || s->n_done != at || !next_page(c, s, &mine))
+        return false;
+    for (const struct seq *l = c->running.head; l != s; l = l->next)
+        if (seq_pending(l) > 1 && next_page(c, l, &its) && its == mine &&
+            l->kv.n_cached == s->kv.n_cached &&
+            !memcmp(l->id + at, s->id + at, page_tok * sizeof *s->id))
+            return true;
+    return false;
+}
+
+/* The beginning of its next page stands in another one: the step copies it, which
+ * is held until then, and it goes on behind. */
+static void take_part(struct sched *c, struct seq *s)
+{
+    const uint32_t at = s->kv.n_cached * c->kv->page_tok;
+    if (!c->can_copy || s->no_cache || s->n_part || s->n_done != at || can_follow(c, s))
+        return;
+    const uint32_t n = prefix_part(c->prefix, &s->kv, s->id, s->n_id, &s->part);
+    if (n < SCHED_PART)
+        return;
+    prefix_hold(c->prefix, s->part);
+    s->n_part = n;
+    s->n_done += n;
 }
 
 /* Prompts go on with what the prefix cache has by now. */
 static void look_up(struct sched *c)
 {
-    for (struct seq *s = c->running.head; s; s = s->next)
-        if (seq_pending(s) > 1 && sched_take_cached(c, s))
-            sched_count_cached(c, s);
+    for (struct seq *s = c->running.head; s; s = s->next) {
+        if (seq_pending(s) == 1)
+            continue;
+        sched_take_cached(c, s);
+        take_part(c, s);
+        sched_count_cached(c, s);
+    }
 }
 
 /* A row each, when there is a page for it. Returns the rows. */
@@ -71,30 +117,6 @@ static void share_outputs(struct sched *c, uint32_t spare)
         s->max_row = 1 + (n < spare ? n : spare);
         spare -= s->max_row - 1;
     }
-}
-
-/* The number of the page before its next one, if it stands there or in it. */
-static bool next_page(const struct sched *c, const struct seq *s, int32_t *parent)
-{
-    const uint32_t k = s->kv.n_cached;
-    *parent = k ? s->kv.page[k - 1] : -1;
-    return !s->no_cache && k < (s->n_id - 1) / c->kv->page_tok;
-}
-
-/* Somebody before s, in this step, computes the page that comes next for both,
- * and s can have it then. */
-static bool can_follow(const struct sched *c, const struct seq *s)
-{
-    const uint32_t page_tok = c->kv->page_tok, at = s->kv.n_cached * page_tok;
-    int32_t mine, its;
-    if (!c->prefix->node || s->n_done != at || !next_page(c, s, &mine))
-        return false;
-    for (const struct seq *l = c->running.head; l != s; l = l->next)
-        if (seq_pending(l) > 1 && next_page(c, l, &its) && its == mine &&
-            l->kv.n_cached == s->kv.n_cached &&
-            !memcmp(l->id + at, s->id + at, page_tok * sizeof *s->id))
-            return true;
-    return false;
 }
 
 /* The rows that a prompt can use. */
@@ -150,6 +172,7 @@ uint32_t sched_fill(struct sched *c, struct batch *b)
 
 void sched_advance(struct sched *c, struct seq *s, uint32_t n)
 {
+    sched_let_part_go(c, s);
     s->n_done += n;
     s->n_seen = s->n_done > s->n_seen ? s->n_done : s->n_seen;
     if (!s->no_cache)

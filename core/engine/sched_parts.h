@@ -10,6 +10,8 @@ bool sched_grow(struct sched *, struct seq *, uint32_t n_tok);
 /* Goes on with what the prefix cache has, where all that it did is there too.
  * Returns tokens. */
 uint32_t sched_take_cached(struct sched *, struct seq *);
+/* The page whose beginning it copies is not needed any more. */
+void sched_let_part_go(struct sched *, struct seq *);
 void sched_count_cached(struct sched *, struct seq *);    /* what it took counts as found */
 
 #endif

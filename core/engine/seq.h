@@ -33,6 +33,8 @@ struct seq {
     bool follows;                 /* in this step, another computes its page   */
     struct grammar_state *grammar;   /* or NULL: free text. seq_close closes   */
     bool all_logits;              /* the largest were not enough for it        */
+    uint32_t n_part;              /* of n_done, tokens that the next step copies */
+    int32_t part;                 /*   from this page of the prefix cache, held */
     bool embed;                   /* wants hidden states, and draws no token   */
     bool want_prompt;             /* wants logits of the prompt's rows         */
     uint32_t n_told;              /* tokens of the prompt that need none: the  */

@@ -62,6 +62,7 @@ START_TEST(engine_gives_the_same_tokens_from_a_cold_and_a_warm_cache)
     const uint32_t n = ask_all(false);
     engine_stats(engine, &warm);
     ck_assert_uint_ge(n, 16);                       /* there is a long one among them */
+    ck_assert_uint_ne(n % 16, 0);                   /* and beginnings of pages */
     ck_assert_uint_eq(warm.n_prefix_hit, n);
     ck_assert_uint_eq(warm.n_prefix_query, 2 * cold.n_prefix_query);
     ck_assert_uint_eq(warm.n_prompt_tok - cold.n_prompt_tok, cold.n_prompt_tok - n);
@@ -93,7 +94,7 @@ START_TEST(engine_goes_on_from_an_answer)
     ask_submit(&b);
     ck_assert_int_eq(ask_wait(&b), FINISH_LENGTH);
     ck_assert_int_eq(memcmp(b.got, a.got + 50, 10 * sizeof *id), 0);
-    ck_assert_uint_eq(b.r.n_cached, (n - 1) / 16 * 16);
+    ck_assert_uint_eq(b.r.n_cached, n - 1);         /* the last page from its beginning */
     ask_close(&a);
     ask_close(&b);
 }

@@ -203,6 +203,33 @@ START_TEST(prefix_evicts_the_longest_unused_leaf_first)
 }
 END_TEST
 
+START_TEST(prefix_finds_the_beginning_of_a_page)
+{
+    struct kv_seq a = seq_of(), b = seq_of(), c = seq_of();
+    int32_t page = -1;
+    serve(&a, ids(0, 0), 48);
+    serve(&b, ids(1, 39), 48);
+    ck_assert_uint_eq(prefix_part(&prefix, &c, ids(0, 0), 12, &page), 11);
+    ck_assert_int_eq(page, a.page[0]);              /* all of it but the last */
+    ck_assert_uint_eq(prefix_take(&prefix, &c, ids(2, 37), 60), 32);
+    ck_assert_uint_eq(prefix_part(&prefix, &c, ids(2, 37), 60, &page), 5);
+    ck_assert_uint_eq(prefix_part(&prefix, &c, ids(1, 39), 60, &page), 16);
+    ck_assert_int_eq(page, b.page[2]);
+    ck_assert_uint_eq(prefix_part(&prefix, &c, ids(3, 32), 60, &page), 0);
+    prefix_hold(&prefix, b.page[2]);
+    const int32_t held = b.page[2];
+    drop(&b);
+    ck_assert_uint_eq(kv.n_idle, 0);                /* a and c have the others */
+    prefix_let_go(&prefix, held);
+    ck_assert_uint_eq(kv.n_idle, 1);
+    ck_assert(prefix_evict(&prefix));
+    ck_assert_uint_eq(prefix_part(&prefix, &c, ids(1, 39), 60, &page), 7);
+    ck_assert_int_eq(page, a.page[2]);
+    drop(&a);
+    drop(&c);
+}
+END_TEST
+
 START_TEST(prefix_keeps_no_more_than_its_budget)
 {
     struct kv_seq a = seq_of(), b = seq_of();
@@ -300,6 +327,7 @@ int main(void)
     tcase_add_test(t, prefix_computed_twice_is_kept_once);
     tcase_add_test(t, prefix_can_be_found_when_its_pages_are_reserved_already);
     tcase_add_test(t, prefix_evicts_the_longest_unused_leaf_first);
+    tcase_add_test(t, prefix_finds_the_beginning_of_a_page);
     tcase_add_test(t, prefix_keeps_no_more_than_its_budget);
     tcase_add_test(t, prefix_none_finds_and_keeps_nothing);
     tcase_add_test(t, prefix_never_gives_the_page_of_another_text);
