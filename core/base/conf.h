@@ -30,6 +30,7 @@ struct conf {
     char *tls_cert, *tls_key;     /* PEM files; empty: no TLS                  */
     char *socket_mode;            /* of a Unix socket, octal                   */
     bool sandbox;                 /* only the system calls that serving needs  */
+    bool page;                    /* at /                                      */
     char *cors_origin;            /* "", "*", or a list                        */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     uint32_t deadline_s;          /* a request may take; 0: no limit           */

@@ -75,6 +75,8 @@ const struct conf_key conf_key[] = {
     TEXT("server", "socket_mode", socket_mode, "0660", "Mode of the Unix socket, octal."),
     WORDS("server", "sandbox", CONF_BOOL, sandbox, "no", yes_no,
           "Once loaded, only the system calls that serving needs; no new code, no new processes."),
+    WORDS("server", "page", CONF_BOOL, page, "yes", yes_no,
+          "A page at / to try the model in a browser; no: 404."),
     TEXT("server", "cors_origin", cors_origin, "",
          "Origins whose web pages may call, with spaces between, or *; empty: none."),
     NUMBER("server", "drain_s", drain_s, "30", 0, 3600,

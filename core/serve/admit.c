@@ -16,6 +16,7 @@ static const struct route *const route_table[] = {
     api_text_route,
     health_route,
     metrics_route,
+    web_route,
 };
 enum { N_ROUTE_TABLE = sizeof route_table / sizeof *route_table };
 

@@ -64,9 +64,9 @@ struct exchange {
     unsigned status;              /* HTTP                                      */
     const char *type;             /* Content-Type; NULL: JSON, or an event stream */
     const char *error_code;       /* of the error that was told, a constant; or NULL */
-    /* Values of headers; NULL: Allow: none; Cache-Control: no-store;
+    /* Values of headers; NULL: Allow and ETag: none; Cache-Control: no-store;
      * Content-Security-Policy: a page may do nothing, nor be framed. */
-    const char *allow, *cache, *csp;
+    const char *allow, *cache, *csp, *etag;
     unsigned retry_s;             /* Retry-After of a 429 or 503; 0: 1         */
     uint64_t n_sent;              /* bytes of body given to the connection     */
     struct buf out;               /* the answer, or what of it is not sent     */
@@ -129,5 +129,6 @@ extern const struct route api_embed_route[];
 extern const struct route api_text_route[];
 extern const struct route health_route[];
 extern const struct route metrics_route[];
+extern const struct route web_route[];
 
 #endif

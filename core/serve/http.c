@@ -66,6 +66,7 @@ static enum MHD_Result queue(struct exchange *x, struct MHD_Response *r, const c
         { "Referrer-Policy", "no-referrer" },
         { "Content-Security-Policy", x->csp ? x->csp : "default-src 'none'; frame-ancestors 'none'" },
         { "X-Request-Id", x->request_id },
+        { MHD_HTTP_HEADER_ETAG, x->etag },
         { MHD_HTTP_HEADER_ALLOW, x->preflight ? NULL : x->allow },
         { MHD_HTTP_HEADER_RETRY_AFTER, later ? retry : NULL },
         { MHD_HTTP_HEADER_WWW_AUTHENTICATE, x->status == 401 ? "Bearer realm=\"bitnetd\"" : NULL },

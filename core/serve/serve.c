@@ -194,6 +194,8 @@ void serve_stalled(struct serve *s, bool stalled)
 void serve_ready(struct serve *s, const struct serve_model *m)
 {
     s->model = *m;
+    if (m->engine)
+        route_explain(engine_forward(m->engine)->route, &s->selection);
     if (s->otlp)
         otlp_model(s->otlp, m->id);
     atomic_store_explicit(&s->state, SERVE_READY, memory_order_release);
@@ -234,6 +236,7 @@ void serve_close(struct serve *s)
     otlp_close(s->otlp);
     metrics_close(&s->metrics);
     tls_close(&s->tls);
+    buf_free(&s->selection);
     settings_unref(s->settings);
     pthread_mutex_destroy(&s->reload);
     pthread_mutex_destroy(&s->lock);

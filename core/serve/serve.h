@@ -35,6 +35,7 @@ struct serve_conf {
     bool open;                    /* no keys, and everybody may connect: meant */
     bool strict;                  /* then it must be meant                     */
     const char *cors_origin;      /* r "", "*", or origins                     */
+    bool page;                    /* the page at / is there                    */
     const char *access_log;       /* r off, stderr, or a file                  */
     bool log_prompts;             /* r bodies go into the access log           */
     const char *otlp_url;         /* collector of spans; "": none              */

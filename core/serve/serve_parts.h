@@ -25,6 +25,7 @@ struct serve {
     struct settings *settings;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
+    struct buf selection;         /* who computes what; written before ready   */
     _Atomic bool stalled;         /* as the watchdog sees the engine           */
     struct metrics metrics;
     struct otlp *otlp;            /* NULL: spans go nowhere                    */

@@ -12,20 +12,12 @@ cd "$(dirname "$0")/../.." || exit 2
 # shellcheck source=tests/e2e/server_lib.sh
 . tests/e2e/server_lib.sh
 
-if ! command -v npm > /dev/null; then
-    echo "skipped: no npm; scripts/deps test installs it"
-    [ -z "${CI:-}" ] || { not_ok "npm is installed"; exit 1; }
-    exit 77
-fi
+# shellcheck source=tests/e2e/npm_lib.sh
+. tests/e2e/npm_lib.sh
+
+npm_needs npm
 clients=$build/e2e-clients
-mkdir -p "$clients"
-cp tests/e2e/clients/* "$clients"
-if ! cmp -s "$clients/package-lock.json" "$clients/installed" &&
-    ! { npm ci --prefix "$clients" --no-audit --no-fund > "$top/npm" 2>&1 &&
-        cp "$clients/package-lock.json" "$clients/installed"; }; then
-    not_ok "npm ci" "$(tail -n 5 "$top/npm")"
-    exit 1
-fi
+npm_install tests/e2e/clients "$clients"
 
 run() { node "$clients/$1.mjs" "${@:2}" || n_failed=$((n_failed + 1)); }
 

@@ -26,7 +26,7 @@ void http_rig_engine(void)
 void http_rig_bind(void)
 {
     struct err e = { 0 };
-    const struct serve_conf c = { .host = "127.0.0.1", .n_threads = 2, .max_connections = 64,
+    const struct serve_conf c = { .host = "127.0.0.1", .n_threads = 2, .page = true, .max_connections = 64,
                                   .max_body_size = http_rig.max_body ? http_rig.max_body
                                                                      : HTTP_RIG_BODY,
                                   .timeout_s = 30 };

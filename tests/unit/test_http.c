@@ -194,7 +194,7 @@ END_TEST
 START_TEST(http_wrong_requests_are_told_why)
 {
     static const char post[] = "/v1/completions";
-    http_rig_expect("GET", "/", NULL, 404, "no such path");
+    http_rig_expect("GET", "/nosuch", NULL, 404, "no such path");
     http_rig_expect("POST", "/v1/chat", "{}", 404, "no such path");
     http_rig_expect("GET", "/v1/models/other", NULL, 404, "model_not_found");
     http_rig_expect("GET", "/v1/models/", NULL, 404, "no such path");
