@@ -32,6 +32,7 @@ struct conf {
     bool sandbox;                 /* only the system calls that serving needs  */
     bool page;                    /* at /                                      */
     char *cors_origin;            /* "", "*", or a list                        */
+    uint32_t max_grammars;        /* compiled, in use or kept                  */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     uint32_t deadline_s;          /* a request may take; 0: no limit           */
     uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */

@@ -79,6 +79,8 @@ const struct conf_key conf_key[] = {
           "A page at / to try the model in a browser; no: 404."),
     TEXT("server", "cors_origin", cors_origin, "",
          "Origins whose web pages may call, with spaces between, or *; empty: none."),
+    NUMBER("server", "max_grammars", max_grammars, "8", 0, 1024,
+           "Different grammars and JSON schemas at once, up to 24 MiB each; one more gets 429."),
     NUMBER("server", "drain_s", drain_s, "30", 0, 3600,
            "Seconds that running requests get to finish after SIGTERM."),
     NUMBER("server", "deadline_s", deadline_s, "0", 0, 86400,

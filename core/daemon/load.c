@@ -185,6 +185,7 @@ int load_forward(struct bitnetd *d, const char *exclude, struct err *e)
         .max_out = c->max_seq + ENGINE_MORE_OUT, .kv_tok = c->kv_tok,
         .page_tok = c->page_tok, .kv_format = c->kv_format,
         .max_mem = (uint64_t)c->max_mem_mib << 20,
+        .other_size = (uint64_t)c->max_grammars * GRAMMAR_MAX_MEMORY,
         .n_request = c->max_seq + c->max_queue, .prefix_cache = c->prefix_cache,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear, ""), .pin_attn = or_null(c->pin_attn, ""),
@@ -249,7 +250,8 @@ int load_engine(struct bitnetd *d, struct err *e)
                                     .n_draft = c->draft, .prefix_cache = c->prefix_cache,
                                     .prefix_cache_size = (uint64_t)c->prefix_cache_mib << 20 };
     const int rc = engine_open(&d->engine, d->forward, &ec, e);
-    return rc ? rc : gen_grammars_open(&d->grammars, d->model->vocab, d->chat, e);
+    return rc ? rc : gen_grammars_open(&d->grammars, d->model->vocab, d->chat,
+                                       d->conf.max_grammars, e);
 }
 
 /* The tables that explain what will be used. */

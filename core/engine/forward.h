@@ -30,6 +30,7 @@ struct forward_conf {
     uint32_t kv_format;           /* BNP_KV_*; 0: f16                          */
     uint64_t max_mem;             /* bytes of all in mem_plan; 0: the memory   */
                                   /* that is free now                          */
+    uint64_t other_size;          /* bytes that the caller will need besides   */
     uint32_t n_request;           /* requests that may be open at once, and    */
     bool prefix_cache;            /*   a prefix cache: for the plan            */
     struct route_opts route;

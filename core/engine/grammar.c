@@ -105,6 +105,11 @@ void grammar_unref(struct grammar *g)
     free(g);
 }
 
+bool grammar_is_single(const struct grammar *g)
+{
+    return atomic_load_explicit(&g->n_ref, memory_order_acquire) == 1;
+}
+
 const char *grammar_note(const struct grammar *g)
 {
     return g->note;

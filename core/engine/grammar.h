@@ -23,6 +23,7 @@
 #include "core/model/vocab.h"
 
 enum {
+    GRAMMAR_MAX_MEMORY = 24 << 20,  /* bytes of a compiled one, with what it keeps */
     GRAMMAR_MAX_TEXT = 256 << 10,   /* bytes of a grammar                        */
     GRAMMAR_MAX_RULE = 8192,
     GRAMMAR_MAX_NEST = 64,          /* parentheses in parentheses                */
@@ -55,6 +56,7 @@ int grammar_compile(struct grammar **out, struct grammar_vocab *, const char *gb
                     struct err *);
 struct grammar *grammar_ref(struct grammar *);      /* [any thread] */
 void grammar_unref(struct grammar *);               /* [any thread]; NULL is fine */
+bool grammar_is_single(const struct grammar *);     /* one reference is left */
 /* Something odd about it that is no error (a rule that nothing uses), or "". */
 const char *grammar_note(const struct grammar *);
 

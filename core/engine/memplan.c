@@ -14,12 +14,12 @@ static uint64_t add(uint64_t a, uint64_t b)              /* sticks at the top */
 }
 
 /* A request is at its largest when it has the whole context: its ids twice, the
- * submitter's and the engine's, its ring, and logprobs of every token. */
+ * submitter's and the engine's, and its ring. Logprobs and vectors of all
+ * requests share ENGINE_OUTPUT_SIZE. */
 static uint64_t request_size(const struct forward_conf *c)
 {
     return sizeof(struct request) + REQUEST_AHEAD * sizeof(uint32_t) +
-           c->n_ctx * (sizeof(int32_t) + sizeof(struct token_logprob)) +
-           seq_size(c->n_ctx, c->page_tok);
+           c->n_ctx * sizeof(int32_t) + seq_size(c->n_ctx, c->page_tok);
 }
 
 uint64_t memplan_serve(const struct forward_conf *c, const struct bnp_limits *l)
@@ -31,6 +31,7 @@ uint64_t memplan_serve(const struct forward_conf *c, const struct bnp_limits *l)
         all = add(all, prefix_size(n_page, c->page_tok));
     if (c->n_request)
         all = add(all, ENGINE_OUTPUT_SIZE);
+    all = add(all, c->other_size);
     return add(all, c->n_request * request_size(c));
 }
 
@@ -42,7 +43,7 @@ int memplan_check(struct mem_plan *m, bool fixed, struct err *err)
     const char *advice =
         m->weights > m->limit ? "the weights alone do not fit: use a smaller model" :
         m->work > m->limit - m->weights ? "lower engine.row_budget" :
-        m->serve > m->kv && m->serve > m->rope ? "lower engine.max_queue, or engine.n_ctx" :
+        m->serve > m->kv && m->serve > m->rope ? "lower engine.max_queue, engine.n_ctx or server.max_grammars" :
         m->kv > m->rope ? "lower engine.kv_tok, or engine.n_ctx" : "lower engine.n_ctx";
     return err_set(err, ERR_LIMIT, "memory: %.1f MiB needed (weights %.1f, KV %.1f, work %.1f, "
                    "rope %.1f, requests %.1f), %.1f MiB %s: %s%s",

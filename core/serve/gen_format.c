@@ -19,8 +19,15 @@ int gen_set_grammar(struct gen *g, const char *gbnf, size_t n, const char *param
                     struct api_error *e)
 {
     struct err err = { 0 };
-    const int rc = gen_grammars_get(g->model->grammars, gbnf, n, &g->grammar, &err);
-    return rc ? refuse(rc, param, err.text, e) : 0;
+    bool busy = false;
+    const int rc = gen_grammars_get(g->model->grammars, gbnf, n, &g->grammar, &busy, &err);
+    if (rc)
+        refuse(rc, param, err.text, e);
+    if (busy) {
+        e->status = 429;
+        e->code = "grammars_busy";
+    }
+    return rc;
 }
 
 static int set_schema(struct gen *g, struct str schema, const char *param, struct api_error *e)

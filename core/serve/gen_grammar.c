@@ -20,20 +20,22 @@ struct gen_grammars {
     int32_t end[CHAT_MAX_END];
     unsigned n_end;
     struct grammar_vocab *tokens;     /* made when the first is asked for      */
-    struct kept *list[GEN_GRAMMAR_MAX];
-    unsigned n;
+    unsigned n, max;
+    unsigned n_compiling;             /* places reserved                       */
+    struct kept *list[];              /* [max] most recently used first        */
 };
 
 int gen_grammars_open(struct gen_grammars **out, const struct vocab *v,
-                      const struct chat_template *chat, struct err *e)
+                      const struct chat_template *chat, unsigned max, struct err *e)
 {
-    struct gen_grammars *s = *out = calloc(1, sizeof *s);
+    struct gen_grammars *s = *out = calloc(1, sizeof *s + max * sizeof *s->list);
     if (!s || pthread_mutex_init(&s->lock, NULL)) {
         free(s);
         *out = NULL;
         return err_set(e, ERR_NOMEM, "grammars: no memory");
     }
     s->vocab = v;
+    s->max = max;
     if (chat)
         s->n_end = chat_end_ids(chat, v, s->end);
     return 0;
@@ -71,52 +73,88 @@ static struct kept *find(struct gen_grammars *s, const char *gbnf, size_t n)
     return NULL;
 }
 
-/* With the lock: k becomes the first. Returns what had to go, or NULL. */
-static struct kept *insert(struct gen_grammars *s, struct kept *k)
+/* With the lock: room for one more, the least recently used that nobody uses
+ * making it. Whoever has a reference got it under the lock. */
+static bool make_room(struct gen_grammars *s, struct kept **gone)
 {
-    struct kept *out = s->n == GEN_GRAMMAR_MAX ? s->list[--s->n] : NULL;
-    memmove(s->list + 1, s->list, s->n * sizeof *s->list);
-    s->list[0] = k;
-    s->n++;
-    return out;
+    if (s->n + s->n_compiling < s->max)
+        return true;
+    for (unsigned i = s->n; i-- > 0;) {
+        if (!grammar_is_single(s->list[i]->grammar))
+            continue;
+        *gone = s->list[i];
+        s->n--;
+        memmove(s->list + i, s->list + i + 1, (s->n - i) * sizeof *s->list);
+        return true;
+    }
+    return false;
 }
 
-/* A grammar that is kept, or the vocabulary to compile it for. */
+/* A grammar that is kept, or the vocabulary to compile it for and a place. */
 static int look(struct gen_grammars *s, const char *gbnf, size_t n, struct grammar **out,
                 struct grammar_vocab **tokens, struct err *e)
 {
     int rc = 0;
+    struct kept *gone = NULL;
     pthread_mutex_lock(&s->lock);
     struct kept *k = find(s, gbnf, n);
     if (k)
         *out = grammar_ref(k->grammar);
+    else if (!make_room(s, &gone))
+        rc = err_set(e, ERR_LIMIT, "%u different grammars and schemas are in use, as many as "
+                     "server.max_grammars allows", s->max);
     else if (!s->tokens)
         rc = grammar_vocab_open(&s->tokens, s->vocab, s->end, s->n_end, e);
-    if (!k && !rc)
+    if (!k && !rc) {
         *tokens = grammar_vocab_ref(s->tokens);
+        s->n_compiling++;
+    }
     pthread_mutex_unlock(&s->lock);
+    kept_free(gone);
     return rc;
 }
 
+/* Takes the place that look reserved. When another was faster with the same
+ * text, its grammar is the one. */
+static int keep(struct gen_grammars *s, const char *gbnf, size_t n, struct grammar **made,
+                struct err *e)
+{
+    struct kept *k = *made ? malloc(sizeof *k + n) : NULL;
+    struct grammar *spare = NULL;
+    pthread_mutex_lock(&s->lock);
+    struct kept *same = k ? find(s, gbnf, n) : NULL;
+    s->n_compiling--;
+    if (same) {
+        spare = *made;
+        *made = grammar_ref(same->grammar);
+    } else if (k) {
+        *k = (struct kept){ grammar_ref(*made), n };
+        memcpy(k->text, gbnf, n);
+        memmove(s->list + 1, s->list, s->n++ * sizeof *s->list);
+        s->list[0] = k;
+    }
+    pthread_mutex_unlock(&s->lock);
+    grammar_unref(spare);
+    if (same)
+        free(k);
+    if (!*made || k)
+        return 0;
+    grammar_unref(*made);
+    *made = NULL;
+    return err_set(e, ERR_NOMEM, "grammar: no memory");
+}
+
 int gen_grammars_get(struct gen_grammars *s, const char *gbnf, size_t n, struct grammar **out,
-                     struct err *e)
+                     bool *busy, struct err *e)
 {
     struct grammar_vocab *tokens = NULL;
     *out = NULL;
     int rc = look(s, gbnf, n, out, &tokens, e);
+    *busy = rc == ERR_LIMIT;
     if (rc || *out)
         return rc;
     rc = grammar_compile(out, tokens, gbnf, n, e);
     grammar_vocab_unref(tokens);
-    struct kept *k = rc ? NULL : malloc(sizeof *k + n);
-    if (!k)
-        return rc;                /* compiled, but not kept, when memory is short */
-    k->grammar = grammar_ref(*out);
-    k->n = n;
-    memcpy(k->text, gbnf, n);
-    pthread_mutex_lock(&s->lock);
-    struct kept *gone = find(s, gbnf, n) ? k : insert(s, k);
-    pthread_mutex_unlock(&s->lock);
-    kept_free(gone);
-    return 0;
+    const int kept = keep(s, gbnf, n, out, e);
+    return rc ? rc : kept;
 }

@@ -44,7 +44,7 @@ void http_rig_ready(void)
 {
     struct err e = { 0 };
     const struct model *m = http_rig.rig.model;
-    ck_assert_msg(!gen_grammars_open(&http_rig.grammars, m->vocab, http_rig.chat, &e), "%s", e.text);
+    ck_assert_msg(!gen_grammars_open(&http_rig.grammars, m->vocab, http_rig.chat, 8, &e), "%s", e.text);
     const struct serve_model s = {
         .id = "story", .created = 1, .engine = http_rig.engine, .vocab = m->vocab,
         .max_new_default = HTTP_RIG_NEW, .seed = HTTP_RIG_SEED, .n_embd = m->hp.n_embd,
