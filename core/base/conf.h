@@ -35,6 +35,7 @@ struct conf {
     uint32_t max_grammars;        /* compiled, in use or kept                  */
     uint32_t drain_s;             /* SIGTERM waits so long for requests        */
     uint32_t deadline_s;          /* a request may take; 0: no limit           */
+    uint32_t max_queue_s;         /* a request may wait for a place; 0: any time */
     uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */
     /* [model] */
     char *model_path;             /* GGUF file; empty: the embedded default    */

@@ -85,6 +85,8 @@ const struct conf_key conf_key[] = {
            "Seconds that running requests get to finish after SIGTERM."),
     NUMBER("server", "deadline_s", deadline_s, "0", 0, 86400,
            "Seconds that a request may take if it does not say timeout_ms itself; 0: no limit."),
+    NUMBER("server", "max_queue_s", max_queue_s, "0", 0, 86400,
+           "Seconds that a request may wait for a place before it gets 503; 0: no limit."),
     NUMBER("server", "watchdog_s", watchdog_s, "90", 0, 86400,
            "Seconds that one call of a device may take before bitnetd counts as stalled; 0: any."),
 

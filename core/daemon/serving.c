@@ -69,6 +69,7 @@ void serving_ready(struct bitnetd *d)
         .max_prompt = d->conf.max_prompt_tok, .max_new = d->conf.max_new_tok,
         .seed = d->conf.seed, .seed_random = d->conf.seed_random,
         .n_embd = d->model->hp.n_embd, .deadline_s = d->conf.deadline_s,
+        .max_queue_s = d->conf.max_queue_s,
         .chat = d->chat, .grammars = d->grammars,
     };
     serve_ready(d->serve, &m);

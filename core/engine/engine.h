@@ -27,6 +27,7 @@ enum finish {                     /* why a request is done                     *
     FINISH_CANCELLED,
     FINISH_ERROR,                 /* req->err says what                        */
     FINISH_DEADLINE,              /* deadline_us came first, waiting or running */
+    FINISH_QUEUE,                 /* admit_by_us came before a place was free  */
     FINISH_N
 };
 
@@ -66,6 +67,7 @@ struct request {
     enum request_kind kind;
     enum priority priority;       /* request_open: PRIORITY_NORMAL             */
     uint64_t deadline_us;         /* as engine_now_us; 0: none                 */
+    uint64_t admit_by_us;         /* the same, for its first place; 0: none    */
     bool no_cache;                /* neither reads nor fills the prefix cache  */
     const int32_t *prompt;        /* [n_prompt], at least one                  */
     uint32_t n_prompt;

@@ -2,7 +2,8 @@
  * the step is under way; finish.
  *
  *   take     requests out of the inbox, among the waiting
- *   sweep    ends those that were cancelled, or are past their deadline
+ *   sweep    ends those that were cancelled, are past their deadline, or have
+ *            waited too long
  *   unpark   those whose readers have caught up
  *   admit    waiting ones into free places: they join the next step
  *   submit   the next rows of all that run, handed to the devices
@@ -189,22 +190,27 @@ static void take(struct engine *g, int wait_ms)
     }
 }
 
-static bool expired(const struct request *r, uint64_t now)
+/* FINISH_NONE: there is time. One that was sent back to wait was admitted. */
+static enum finish expired(const struct seq *s, uint64_t now)
 {
-    return r->deadline_us && now >= r->deadline_us;
+    const struct request *r = s->req;
+    if (r->deadline_us && now >= r->deadline_us)
+        return FINISH_DEADLINE;
+    return r->admit_by_us && !s->admit_us && now >= r->admit_by_us ? FINISH_QUEUE : FINISH_NONE;
 }
 
 static void sweep_list(struct engine *g, struct seq_list *l, bool all)
 {
     const uint64_t now = engine_now_us();
     for (struct seq *s = l->head, *next; s; s = next) {
+        const enum finish late = expired(s, now);
         next = s->next;
         if (g->lost)
             engine_fail(g, s, &g->fault);      /* only this thread writes it, once */
         else if (all || atomic_load_explicit(&s->req->cancel, memory_order_relaxed))
             engine_end(g, s, FINISH_CANCELLED);
-        else if (expired(s->req, now))
-            engine_end(g, s, FINISH_DEADLINE);
+        else if (late)
+            engine_end(g, s, late);
     }
 }
 

@@ -140,6 +140,9 @@ static void fill_request(struct gen *g, struct gen_choice *c)
     r->n_draft = p->n_draft;
     r->no_cache = p->no_cache;
     r->deadline_us = ms ? engine_now_us() + ms * 1000 : 0;
+    /* With a place for the first the request is served: the others wait for it. */
+    if (!c->index && g->model->max_queue_s)
+        r->admit_by_us = engine_now_us() + (uint64_t)g->model->max_queue_s * 1000000;
     r->wake = wake;
     r->wake_ctx = g->x;
 }
@@ -273,12 +276,18 @@ static int fail_choice(const struct gen_choice *c, enum finish f, struct api_err
         .status = 408, .code = "deadline_exceeded",
         .message = "the deadline passed before there was any text; see timeout_ms and server.deadline_s"
     };
+    static const struct api_error queue = {
+        .status = 503, .code = "queue_timeout",
+        .message = "no place was free in time; see server.max_queue_s, and try again later"
+    };
     const bool fault = f == FINISH_ERROR;
     *e = (struct api_error){ .status = fault ? 500 : 503, .code = fault ? NULL : "shutting_down" };
     snprintf(e->message, sizeof e->message, "%s",
              fault ? c->req.err.text : "the server is shutting down");
     if (f == FINISH_DEADLINE)
         *e = late;
+    if (f == FINISH_QUEUE)
+        *e = queue;
     return ERR_DEVICE;
 }
 
@@ -341,7 +350,7 @@ static int next_of_choice(struct gen *g, struct gen_choice *c, struct api_error 
 static enum answer fail_all(struct gen *g, const struct api_error *e)
 {
     gen_cancel(g->x);
-    if (e->status >= 500)
+    if (e->status == 500)         /* 503 is nothing that somebody should look at */
         log_warn("%s: %s", g->id, e->message);
     if (!g->stream)
         return api_refuse_error(g->x, e);
@@ -369,7 +378,7 @@ static const char *finish_name(const struct gen_choice *c)
 {
     static const char *const name[FINISH_N] = {
         [FINISH_STOP] = "stop", [FINISH_LENGTH] = "length", [FINISH_CANCELLED] = "cancelled",
-        [FINISH_ERROR] = "error", [FINISH_DEADLINE] = "deadline"
+        [FINISH_ERROR] = "error", [FINISH_DEADLINE] = "deadline", [FINISH_QUEUE] = "queue"
     };
     const int done = atomic_load_explicit(&c->req.done, memory_order_acquire);
     return name[c->finish ? (int)c->finish : done];     /* a stop text cancels the rest */

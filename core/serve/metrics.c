@@ -190,7 +190,7 @@ static void put_requests(struct buf *b, const struct engine_stats *s)
 {
     static const char *const finish[FINISH_N] = {
         [FINISH_STOP] = "stop", [FINISH_LENGTH] = "length", [FINISH_CANCELLED] = "cancelled",
-        [FINISH_ERROR] = "error", [FINISH_DEADLINE] = "deadline"
+        [FINISH_ERROR] = "error", [FINISH_DEADLINE] = "deadline", [FINISH_QUEUE] = "queue"
     };
     metrics_family(b, "requests_total", "counter",
                    "Requests that the engine ended, by the reason. An answer may need several.");

@@ -52,6 +52,7 @@ struct serve_model {              /* what is served; borrowed                  *
     uint64_t seed;                /* when a request has no seed                */
     bool seed_random;             /* then a fresh one each                     */
     uint32_t deadline_s;          /* of a request without timeout_ms; 0: none  */
+    uint32_t max_queue_s;         /* a request waits for a place; 0: any time  */
     uint32_t n_embd;              /* numbers of an embedding                   */
     const struct chat_template *chat;   /* NULL: no conversations              */
     struct gen_grammars *grammars;

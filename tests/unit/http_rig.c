@@ -48,7 +48,7 @@ void http_rig_ready(void)
     const struct serve_model s = {
         .id = "story", .created = 1, .engine = http_rig.engine, .vocab = m->vocab,
         .max_new_default = HTTP_RIG_NEW, .seed = HTTP_RIG_SEED, .n_embd = m->hp.n_embd,
-        .chat = http_rig.chat, .grammars = http_rig.grammars,
+        .max_queue_s = http_rig.max_queue_s, .chat = http_rig.chat, .grammars = http_rig.grammars,
     };
     serve_ready(http_rig.serve, &s);
 }

@@ -26,6 +26,7 @@ extern struct http_rig {
     const struct chat_template *chat;      /* set before http_rig_ready        */
     uint32_t n_ctx;                        /* 0: HTTP_RIG_CTX; before setup    */
     uint32_t max_queue;                    /* 0: HTTP_RIG_QUEUE                */
+    uint32_t max_queue_s;                  /* 0: no limit                      */
     size_t max_body;                       /* 0: HTTP_RIG_BODY                 */
     bool prefix_cache;
     const char *url;

@@ -317,6 +317,42 @@ START_TEST(engine_keeps_deadlines_waiting_and_running)
 }
 END_TEST
 
+START_TEST(engine_ends_who_waited_too_long_and_nobody_who_has_a_place)
+{
+    struct ask a, b, c;
+    engine_start(1, 32, 32, 8);
+    ask_open(&a, "Once", 80);
+    ask_open(&b, "The bear", 10);
+    ask_open(&c, "x", 20);
+    ask_submit(&a);
+    ask_wait_tokens(&a, 1);
+    b.r.admit_by_us = engine_now_us() + 20000;
+    atomic_store(&bend_hold, true);
+    ask_submit(&b);
+    while (engine_now_us() < b.r.admit_by_us)
+        nap();
+    atomic_store(&bend_hold, false);
+    ck_assert_int_eq(ask_wait(&b), FINISH_QUEUE);
+    ck_assert_uint_eq(b.n_got, 0);
+    ck_assert_uint_gt(b.r.queue_us, 0);
+    ck_assert_uint_eq(b.r.prefill_us + b.r.decode_us, 0);
+    engine_cancel(engine, &a.r);
+    ask_wait(&a);
+    c.r.admit_by_us = engine_now_us() + 1000000;
+    ask_submit(&c);
+    ask_wait_tokens(&c, 1);
+    atomic_store(&bend_hold, true);
+    while (engine_now_us() < c.r.admit_by_us)
+        nap();
+    atomic_store(&bend_hold, false);
+    ck_assert_int_eq(ask_wait(&c), FINISH_LENGTH);
+    ck_assert_uint_eq(stats().n_finish[FINISH_QUEUE], 1);
+    ask_close(&a);
+    ask_close(&b);
+    ask_close(&c);
+}
+END_TEST
+
 static _Atomic int n_ended;
 
 struct place {
@@ -407,6 +443,7 @@ int main(void)
     tcase_add_test(t, engine_ends_who_is_parked);
     tcase_add_test(t, engine_parked_ones_lose_their_pages_first);
     tcase_add_test(t, engine_keeps_deadlines_waiting_and_running);
+    tcase_add_test(t, engine_ends_who_waited_too_long_and_nobody_who_has_a_place);
     tcase_add_test(t, engine_serves_higher_priorities_first);
     tcase_add_test(t, engine_pages_allocate_nothing);
     suite_add_tcase(s, t);

@@ -191,6 +191,57 @@ START_TEST(http_full_queue_says_429)
 }
 END_TEST
 
+/* Holds the engine thread until the test says. */
+static void stand_still(void *go)
+{
+    while (!atomic_load((_Atomic bool *)go))
+        usleep(1000);
+}
+
+static void queue_for_a_second(const char *body, int status)
+{
+    _Atomic bool go = false;
+    const int32_t id = 1;
+    struct err e = { 0 };
+    struct request r;
+    ck_assert_int_eq(request_open(&r, 1), 0);
+    r.prompt = &id;
+    r.n_prompt = 1;
+    r.sample = (struct sample_params)SAMPLE_DEFAULT;
+    r.wake = stand_still;
+    r.wake_ctx = (void *)&go;
+    ck_assert_int_eq(engine_submit(http_rig.engine, &r, &e), 0);
+    while (!atomic_load(&r.done))
+        usleep(500);
+    int fd = http_connect(http_rig.url);
+    http_request(fd, "POST", "/v1/completions", body, true);
+    http_rig_wait(1);
+    usleep(1100000);
+    atomic_store(&go, true);
+    struct http_answer a;
+    http_finish(fd, &a);
+    ck_assert_int_eq(a.status, status);
+    ck_assert_ptr_nonnull(strstr(a.body.p, "queue_timeout"));
+    ck_assert(status == 200 || !strcmp(http_header(&a, "Retry-After"), "1"));
+    http_free(&a);
+    request_close(&r);
+}
+
+START_TEST(http_who_waits_longer_than_max_queue_s_gets_503)
+{
+    http_rig.max_queue_s = 1;
+    http_rig_setup();
+    queue_for_a_second("{\"prompt\":\"x\",\"max_tokens\":1}", 503);
+    queue_for_a_second("{\"prompt\":\"x\",\"max_tokens\":1,\"stream\":true}", 200);
+    struct http_answer a = http_call(http_rig.url, "GET", "/metrics", NULL);
+    ck_assert_ptr_nonnull(strstr(a.body.p, "bitnetd_requests_total{finish=\"queue\"} 2\n"));
+    http_free(&a);
+    http_rig_expect("POST", "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":1}", 200, "text");
+    http_rig_teardown();
+    http_rig.max_queue_s = 0;
+}
+END_TEST
+
 START_TEST(http_wrong_requests_are_told_why)
 {
     static const char post[] = "/v1/completions";
@@ -409,6 +460,7 @@ int main(void)
     tcase_add_test(t, http_models_name_what_is_served);
     tcase_add_test(t, http_drain_finishes_what_runs_and_takes_nothing_new);
     tcase_add_test(t, http_close_cuts_what_runs_and_waits_for_the_engine);
+    tcase_add_test(u, http_who_waits_longer_than_max_queue_s_gets_503);
     tcase_add_test(u, http_before_listen_nobody_can_connect);
     tcase_add_test(u, http_before_ready_only_health_answers);
     tcase_add_test(u, http_port_in_use_is_known_at_bind);
