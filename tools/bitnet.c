@@ -10,6 +10,7 @@ static const struct {
     const char *about;
 } verbs[] = {
     { "run", verb_run, "write on from a prompt" },
+    { "chat", verb_chat, "a conversation in the terminal" },
     { "tokenize", verb_tokenize, "text to token ids, and back" },
     { "logits", verb_logits, "every position's logits, into a file" },
     { "inspect", verb_inspect, "what is in a model file" },

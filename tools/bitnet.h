@@ -22,6 +22,7 @@
 enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
 
 int verb_run(int argc, char **argv);
+int verb_chat(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
@@ -48,11 +49,13 @@ struct opt {
     const char *arg, *help;       /* for --help                                */
 };
 
+enum { USAGE_MAX_TABLE = 4 };
+
 struct usage {
     const char *verb;             /* "run"                                     */
     const char *synopsis;         /* what follows the verb                     */
     const char *about;
-    const struct opt *opt[3];     /* tables; NULL ends them                    */
+    const struct opt *opt[USAGE_MAX_TABLE];      /* NULL ends them             */
 };
 
 struct words {                    /* arguments that are no options             */

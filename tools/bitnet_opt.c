@@ -29,7 +29,7 @@ const struct opt common_compute[] = {
 
 static const struct opt *find(const struct usage *u, const char *name, size_t n, char letter)
 {
-    for (unsigned t = 0; t < 3 && u->opt[t]; t++)
+    for (unsigned t = 0; t < USAGE_MAX_TABLE && u->opt[t]; t++)
         for (const struct opt *o = u->opt[t]; o->name; o++)
             if (letter ? o->letter == letter : strlen(o->name) == n && !memcmp(o->name, name, n))
                 return o;
@@ -40,7 +40,7 @@ static int print_help(const struct usage *u, struct err *e)
 {
     struct buf b = { 0 };
     buf_addf(&b, "usage: bitnet %s %s\n\n%s\n\n", u->verb, u->synopsis, u->about);
-    for (unsigned t = 0; t < 3 && u->opt[t]; t++)
+    for (unsigned t = 0; t < USAGE_MAX_TABLE && u->opt[t]; t++)
         for (const struct opt *o = u->opt[t]; o->name; o++) {
             char left[64];
             snprintf(left, sizeof left, "%c%c%s--%s%s%s", o->letter ? '-' : ' ',
