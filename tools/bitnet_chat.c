@@ -109,8 +109,8 @@ static int answer(struct chat *c, struct err *e)
     int rc = talk_encode(&c->talk, all - (sampling.n_new < room ? sampling.n_new : room), &t,
                          &n_gone, e);
     if (n_gone)
-        fprintf(stderr, "bitnet: context of %u tokens is full: the oldest %u messages are forgotten\n",
-                all, n_gone);
+        fprintf(stderr, "bitnet: context of %u tokens is full: the oldest %u messages are "
+                "forgotten\n", all, n_gone);
     if (!rc)
         rc = follow(c, &t, e);
     free(t.id);
@@ -152,12 +152,16 @@ static int do_system(struct chat *c, const char *arg, struct err *e)
 
 static int do_save(struct chat *c, const char *arg, struct err *e)
 {
-    return *arg ? talk_save(&c->talk, arg, e) : err_set(e, ERR_ARG, "/save: no name, expected a file");
+    if (!*arg)
+        return err_set(e, ERR_ARG, "/save: no name, expected a file");
+    return talk_save(&c->talk, arg, e);
 }
 
 static int do_load(struct chat *c, const char *arg, struct err *e)
 {
-    return *arg ? talk_load(&c->talk, arg, e) : err_set(e, ERR_ARG, "/load: no name, expected a file");
+    if (!*arg)
+        return err_set(e, ERR_ARG, "/load: no name, expected a file");
+    return talk_load(&c->talk, arg, e);
 }
 
 static int do_help(struct chat *c, const char *arg, struct err *e)
@@ -276,8 +280,8 @@ int verb_chat(int argc, char **argv)
     if (rc)
         return tool_exit(rc, &e);
     if (w.n)
-        rc = err_set(&e, ERR_ARG, "chat: %.100s: unexpected, what you say comes from standard input",
-                     w.at[0]);
+        rc = err_set(&e, ERR_ARG, "chat: %.100s: unexpected, what you say comes from standard "
+                     "input", w.at[0]);
     else if (common.json)
         rc = err_set(&e, ERR_ARG, "--json: not with chat, where /save writes JSON");
     else if (n_ctx < 16)

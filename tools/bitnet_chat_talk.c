@@ -150,8 +150,8 @@ static int check_message(const char *path, const json_t *j, size_t i, struct err
     for (unsigned r = 0; r < N_ROLE; r++)
         known = known || !strcmp(role_of(j), role_name[r]);
     if (!known || !json_is_string(json_object_get(j, "content")))
-        return err_set(e, ERR_DATA, "%s: message %zu: expected an object with a role of system, user "
-                       "or assistant, and a text as content", path, i + 1);
+        return err_set(e, ERR_DATA, "%s: message %zu: expected an object with a role of system, "
+                       "user or assistant, and a text as content", path, i + 1);
     if (i && !strcmp(role_of(j), "system"))
         return err_set(e, ERR_DATA, "%s: message %zu: of the system, expected only as the first",
                        path, i + 1);

@@ -50,7 +50,8 @@ static int print_json(const struct answer *a, const struct buf *text, struct err
                               answer_finish(a), "prompt_tokens",
                               (json_int_t)r->n_prompt, "completion_tokens", (json_int_t)a->y.n_tok,
                               "draft_tokens", (json_int_t)r->n_draft_all, "draft_accepted",
-                              (json_int_t)r->n_draft_ok, "timings_us", "prefill", (json_int_t)r->prefill_us, "decode",
+                              (json_int_t)r->n_draft_ok, "timings_us", "prefill",
+                              (json_int_t)r->prefill_us, "decode",
                               (json_int_t)r->decode_us), e);
 }
 
