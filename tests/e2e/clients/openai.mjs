@@ -36,7 +36,9 @@ for await (const event of stream) {
 }
 same('openai client: streamed text equals bitnet run', want, text);
 same('openai client: streamed finish reason', ['length'], reasons);
-same('openai client: streamed usage', whole.usage, usage);
+// The same prompt was read before: all but its last token is known.
+same('openai client: streamed usage', { ...whole.usage,
+  prompt_tokens_details: { cached_tokens: whole.usage.prompt_tokens - 1 } }, usage);
 
 const all = await Promise.all([0, 1, 2, 3].map(() => client.completions.create(request)));
 same('openai client: four at once', [want, want, want, want], all.map((a) => a.choices[0].text));
