@@ -346,6 +346,8 @@ END_TEST
 START_TEST(http_models_name_what_is_served)
 {
     http_rig_expect("GET", "/v1/models", NULL, 200, "\"data\":[{\"id\":\"story\"");
+    http_rig_expect("GET", "/", NULL, 200, "<title>bitnetd</title>");
+    http_rig_expect("GET", "/selection", NULL, 200, "org.bitnetd.scalar-ref");
     http_rig_expect("GET", "/v1/models/story", NULL, 200, "{\"id\":\"story\"");
 }
 END_TEST
@@ -408,6 +410,8 @@ START_TEST(http_before_ready_only_health_answers)
     http_rig_listen();
     http_rig_expect("GET", "/health", NULL, 503, "{\"status\":\"loading\"}");
     http_rig_expect("GET", "/v1/models", NULL, 503, "loading");
+    http_rig_expect("GET", "/selection", NULL, 503, "loading");
+    http_rig_expect("GET", "/style.css", NULL, 200, ":root");
     http_rig_expect("POST", "/v1/completions", "{\"prompt\":\"x\"}", 503, "loading");
     http_rig_expect("GET", "/nothing", NULL, 404, "no such path");
     http_rig_engine();
