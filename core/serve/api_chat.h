@@ -28,11 +28,23 @@ int api_read_conversation(struct api_in *, const json_t *root, struct api_chat *
 /* A text, or an array of parts of type text, put together. */
 int api_read_content(struct api_in *, const json_t *, const struct api_field *, void *to_str);
 
-/* The tool of this name becomes the only one, and a call of it a demand. */
-int api_choose_tool(struct api_in *, const json_t *name, struct api_chat *);
 /* A tool's answer says which call it answers, one in msg[0..n); the template
  * wants the tool's name. */
 void api_name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *answer);
+
+/* ---- tools: what the three ways of writing them share (api_tools_read.c) ---- */
+
+/* A field that is an object, kept as its text. */
+int api_read_schema(struct api_in *, const json_t *, const struct api_field *, void *to_str);
+/* An array of tools, each read by `one`. */
+int api_read_tools(struct api_in *, const json_t *, struct api_chat *,
+                   int (*one)(struct api_in *, const json_t *, struct chat_tool *));
+void api_choose_none(struct api_chat *);
+/* A call of any of them is a demand; word: how the client said so. */
+int api_choose_any(struct api_in *, const char *word, struct api_chat *);
+/* The tool of this name becomes the only one, and a call of it a demand. at: the
+ * field that the name stands in. */
+int api_choose_tool(struct api_in *, const char *at, const json_t *name, struct api_chat *);
 
 /* [http] The conversation becomes gen's prompt, and its format or the calls that
  * it demands gen's grammar. begun: the last message is the answer's start.

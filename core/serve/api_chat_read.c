@@ -192,18 +192,13 @@ static int read_messages(struct api_in *in, const json_t *j, const struct api_fi
 
 /* ---- tools ---- */
 
-static int read_parameters(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
-{
-    return json_is_object(j) ? api_read_json(in, j, f, to) : api_wrong_type(in, "a JSON schema");
-}
-
 static int read_tool_function(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
     static const struct api_field field[] = {
         { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
         { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
-        { "parameters", read_parameters, offsetof(struct chat_tool, parameters), 0, 0 },
+        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
     };
     return json_is_object(j) ? api_read_fields(in, j, field, 3, to) : api_wrong_type(in, "an object");
 }
@@ -223,45 +218,7 @@ static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
 static int read_tools(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
-    struct api_chat *c = to;
-    const size_t n = json_array_size(j);
-    if (!json_is_array(j))
-        return api_wrong_type(in, "an array of tools");
-    if (n > TOOLS_MAX)
-        return api_bad_value(in, "%zu tools, at most %d are taken", n, TOOLS_MAX);
-    struct chat_tool *t = arena_alloc(in->arena, n ? n : 1, sizeof *t);
-    int rc = t ? 0 : api_no_memory(in);
-    for (size_t i = 0; !rc && i < n; i++) {
-        const size_t at = api_enter_index(in, i);
-        rc = read_tool(in, json_array_get(j, i), &t[i]);
-        api_leave(in, at);
-    }
-    c->tool = t;
-    c->n_tool = (unsigned)n;
-    return rc;
-}
-
-int api_choose_tool(struct api_in *in, const json_t *name, struct api_chat *c)
-{
-    const char *s = json_string_value(name);
-    for (unsigned i = 0; s && i < c->n_tool; i++)
-        if (c->tool[i].name.n == json_string_length(name) &&
-            !memcmp(c->tool[i].name.p, s, c->tool[i].name.n)) {
-            c->tool = &c->tool[i];
-            c->n_tool = 1;
-            c->tool_name = c->tool->name;
-            c->choice = API_TOOL_REQUIRED;
-            return 0;
-        }
-    return s ? api_bad_value(in, "\"%.64s\" is none of the tools", s) : api_wrong_type(in, "a string");
-}
-
-static int choose_named(struct api_in *in, const json_t *j, struct api_chat *c)
-{
-    const size_t at = api_enter(in, "function.name");
-    const int rc = api_choose_tool(in, json_object_get(json_object_get(j, "function"), "name"), c);
-    api_leave(in, at);
-    return rc;
+    return api_read_tools(in, j, to, read_tool);
 }
 
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
@@ -270,15 +227,13 @@ static int read_tool_choice(struct api_in *in, const json_t *j, const struct api
     struct api_chat *c = to;
     const char *s = json_string_value(j);
     if (json_is_object(j))
-        return choose_named(in, j, c);
-    if (is(s, "none")) {
-        c->choice = API_TOOL_NONE;
-        c->n_tool = 0;
-    } else if (is(s, "required")) {
-        c->choice = API_TOOL_REQUIRED;
-        if (!c->n_tool)
-            return api_bad_value(in, "required, but there are no tools");
-    } else if (!is(s, "auto"))
+        return api_choose_tool(in, "function.name",
+                               json_object_get(json_object_get(j, "function"), "name"), c);
+    if (is(s, "required"))
+        return api_choose_any(in, s, c);
+    if (is(s, "none"))
+        api_choose_none(c);
+    else if (!is(s, "auto"))
         return api_wrong_type(in, "none, auto, required, or an object that names a function");
     return 0;
 }

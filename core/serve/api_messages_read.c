@@ -194,28 +194,7 @@ static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
 static int read_tools(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
-    struct api_chat *const c = to;
-    const size_t n = json_array_size(j);
-    if (!json_is_array(j) || n > TOOLS_MAX)
-        return api_wrong_type(in, "an array of at most 128 tools");
-    struct chat_tool *const t = arena_alloc(in->arena, n + 1, sizeof *t);
-    int rc = t ? 0 : api_no_memory(in);
-    for (size_t i = 0; !rc && i < n; i++) {
-        const size_t at = api_enter_index(in, i);
-        rc = read_tool(in, json_array_get(j, i), &t[i]);
-        api_leave(in, at);
-    }
-    c->tool = t;
-    c->n_tool = (unsigned)n;
-    return rc;
-}
-
-static int choose(struct api_in *in, const json_t *name, struct api_chat *c)
-{
-    const size_t at = api_enter(in, "name");
-    const int rc = api_choose_tool(in, name, c);
-    api_leave(in, at);
-    return rc;
+    return api_read_tools(in, j, to, read_tool);
 }
 
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
@@ -225,17 +204,13 @@ static int read_tool_choice(struct api_in *in, const json_t *j, const struct api
     const char *const type = json_string_value(json_object_get(j, "type"));
     c->parallel = !json_is_true(json_object_get(j, "disable_parallel_tool_use"));
     if (is(type, "tool"))
-        return choose(in, json_object_get(j, "name"), c);
-    if (is(type, "none")) {
-        c->choice = API_TOOL_NONE;
-        c->n_tool = 0;
-    } else if (is(type, "any")) {
-        c->choice = API_TOOL_REQUIRED;
-        if (!c->n_tool)
-            return api_bad_value(in, "any, but there are no tools");
-    } else if (!is(type, "auto")) {
+        return api_choose_tool(in, "name", json_object_get(j, "name"), c);
+    if (is(type, "any"))
+        return api_choose_any(in, type, c);
+    if (is(type, "none"))
+        api_choose_none(c);
+    else if (!is(type, "auto"))
         return api_wrong_type(in, "an object of type auto, any, tool or none");
-    }
     return 0;
 }
 

@@ -159,48 +159,23 @@ static int read_messages(struct api_in *in, const json_t *root, struct api_chat 
 
 /* ---- tools, and what the text must be ---- */
 
-static int read_schema(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
 {
-    return json_is_object(j) ? api_read_json(in, j, f, to) : api_wrong_type(in, "a JSON schema");
+    static const struct api_field field[] = {
+        { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
+        { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
+        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
+    };
+    if (!is(json_string_value(json_object_get(j, "type")), "function"))
+        return api_fail(in, 400, "unsupported_value", "%s.type: only function is supported", in->at);
+    const int rc = api_read_fields(in, j, field, 3, t);
+    return rc || t->name.p ? rc : api_missing(in, "name");
 }
 
 static int read_tools(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
-    static const struct api_field field[] = {
-        { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
-        { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
-        { "parameters", read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
-    };
-    struct api_chat *const c = to;
-    const size_t n = json_array_size(j);
-    if (!json_is_array(j) || n > TOOLS_MAX)
-        return api_wrong_type(in, "an array of at most 128 tools");
-    struct chat_tool *const t = arena_alloc(in->arena, n + 1, sizeof *t);
-    int rc = t ? 0 : api_no_memory(in);
-    for (size_t i = 0; !rc && i < n; i++) {
-        const json_t *const v = json_array_get(j, i);
-        const size_t at = api_enter_index(in, i);
-        if (!is(json_string_value(json_object_get(v, "type")), "function"))
-            rc = api_fail(in, 400, "unsupported_value", "%s.type: only function is supported", in->at);
-        if (!rc)
-            rc = api_read_fields(in, v, field, 3, &t[i]);
-        if (!rc && !t[i].name.p)
-            rc = api_missing(in, "name");
-        if (!rc)
-            api_leave(in, at);
-    }
-    c->tool = t;
-    c->n_tool = (unsigned)n;
-    return rc;
-}
-
-static int choose(struct api_in *in, const json_t *name, struct api_chat *c)
-{
-    const size_t at = api_enter(in, "name");
-    const int rc = api_choose_tool(in, name, c);
-    api_leave(in, at);
-    return rc;
+    return api_read_tools(in, j, to, read_tool);
 }
 
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
@@ -209,17 +184,13 @@ static int read_tool_choice(struct api_in *in, const json_t *j, const struct api
     struct api_chat *const c = to;
     const char *const s = json_string_value(j);
     if (json_is_object(j))
-        return choose(in, json_object_get(j, "name"), c);
-    if (is(s, "none")) {
-        c->choice = API_TOOL_NONE;
-        c->n_tool = 0;
-    } else if (is(s, "required")) {
-        c->choice = API_TOOL_REQUIRED;
-        if (!c->n_tool)
-            return api_bad_value(in, "required, but there are no tools");
-    } else if (!is(s, "auto")) {
+        return api_choose_tool(in, "name", json_object_get(j, "name"), c);
+    if (is(s, "required"))
+        return api_choose_any(in, s, c);
+    if (is(s, "none"))
+        api_choose_none(c);
+    else if (!is(s, "auto"))
         return api_wrong_type(in, "none, auto, required, or an object that names a function");
-    }
     return 0;
 }
 
