@@ -135,7 +135,7 @@ lossy()                             # ARGUMENT...: a server whose linear device 
     server_start --set "plugins.dir=$top/plugins" --set plugins.linear=org.bitnetd.test.faulty \
         --set plugins.attention=org.bitnetd.scalar-ref \
         --set plugins.pointwise=org.bitnetd.scalar-ref \
-        --set plugin:org.bitnetd.test.faulty.fault=device-lost-at-step-1000 "$@" || exit 1
+        --set plugin:org.bitnetd.test.faulty.fault=device-lost-at-step-700 "$@" || exit 1
 }
 
 lossy
