@@ -201,8 +201,8 @@ static struct {
     _Atomic bool first_was_right;
 } collector;
 
-/* Reads one request; its body's length, and the body in out. */
-static size_t read_post(int fd, char *out, size_t size)
+/* Reads one request; its body's length, and where in out it begins. */
+static size_t read_post(int fd, char *out, size_t size, const char **at)
 {
     size_t n = 0, head = 0, body = 0;
     while (n + 1 < size && (!head || n < head + body)) {
@@ -220,14 +220,15 @@ static size_t read_post(int fd, char *out, size_t size)
         }
     }
     snprintf(collector.head, sizeof collector.head, "%.*s", (int)head, out);
-    memmove(out, out + head, body);
+    *at = out + head;
     return body;
 }
 
 static void answer(int fd)
 {
-    static char body[1 << 20];
-    for (size_t n; (n = read_post(fd, body, sizeof body)) > 0;) {
+    static char post[1 << 20];
+    const char *body;
+    for (size_t n; (n = read_post(fd, post, sizeof post, &body)) > 0;) {
         json_t *root = json_loadb(body, n, 0, NULL);
         const json_t *spans = spans_of(root);
         if (!atomic_load(&collector.n_post)) {
