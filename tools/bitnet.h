@@ -97,7 +97,7 @@ int load_path(char path[PATH_MAX], struct err *);
 int load_options(struct model_opts *, struct err *);
 /* The model of the common options. */
 int load_model(struct loaded *, struct err *);
-/* Plugins and weights, one sequence of n_ctx tokens at most (cut to what the
+/* Plugins (unless they are open) and weights, one sequence of n_ctx tokens at most (cut to what the
  * model has), max_tok rows in a step, max_out of them with logits. When all is
  * well the model's warnings go to standard error. */
 int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
@@ -105,6 +105,8 @@ int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max
 /* The same for several sequences: sizes and caches of the conf as given, page
  * size, plugins and progress set here. */
 int load_forward_conf(struct loaded *, struct forward_conf *, struct err *);
+/* Model and weights go, plugins stay open for the next model. */
+void load_unload(struct loaded *);
 void load_close(struct loaded *);
 
 /* ------------------------------------------------------------------- output */

@@ -1,13 +1,12 @@
 /* bitnet_load.c - a model on its plugins, as the common options say. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "core/base/path.h"
 #include "core/plug/isa.h"
 #include "core/plug/timings.h"
 #include "tools/bitnet.h"
+#include "tools/bitnet_bar.h"
 
 int load_path(char path[PATH_MAX], struct err *e)
 {
@@ -48,36 +47,9 @@ int load_model(struct loaded *l, struct err *e)
     return rc;
 }
 
-/* ------------------------------------------------------------ the progress bar */
-
-static uint64_t now_ms(void)
+static void draw_load(void *ctx, uint64_t done, uint64_t all)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-struct bar {
-    uint64_t start_ms, drawn_ms;  /* drawn 0: nothing is on the screen         */
-};
-
-/* Nothing in the first 300 ms: a short load needs no bar. */
-static void draw_bar(void *ctx, uint64_t done, uint64_t all)
-{
-    struct bar *b = ctx;
-    uint64_t now = now_ms();
-    if (now - b->start_ms < 300 || now - b->drawn_ms < 50 || !all)
-        return;
-    b->drawn_ms = now;
-    static const char full[] = "##############################";
-    int n = (int)((double)done / (double)all * 30);
-    fprintf(stderr, "\rloading [%-30.*s] %3d%%", n, full, (int)((double)done / (double)all * 100));
-}
-
-static void clear_bar(const struct bar *b)
-{
-    if (b->drawn_ms)
-        fprintf(stderr, "\r\033[K");
+    bar_draw(ctx, done, all, NULL);
 }
 
 /* --------------------------------------------------------- plugins and weights */
@@ -127,17 +99,18 @@ static int pin(const struct plug *p, const char *id, struct route_opts *r, struc
 
 int load_forward_conf(struct loaded *l, struct forward_conf *c, struct err *e)
 {
-    struct bar bar = { .start_ms = now_ms() };
+    struct bar bar;
+    bar_open(&bar, "loading");
     c->page_tok = LOAD_PAGE_TOK;
     c->route.min_det = BNP_DET_EXACT;
     c->progress_ctx = &bar;
-    c->progress = isatty(STDERR_FILENO) ? draw_bar : NULL;
-    int rc = open_plugins(l, e);
+    c->progress = draw_load;
+    int rc = l->plug ? 0 : open_plugins(l, e);
     if (!rc && common.plugin)
         rc = pin(l->plug, common.plugin, &c->route, e);
     if (!rc)
         rc = forward_open(&l->forward, l->model, l->plug, c, e);
-    clear_bar(&bar);
+    bar_clear(&bar);
     for (unsigned i = 0; !rc && i < l->model->n_warning; i++)
         fprintf(stderr, "bitnet: warning: %s\n", l->model->warning[i]);
     return rc;
@@ -154,9 +127,17 @@ int load_forward(struct loaded *l, uint32_t n_ctx, uint32_t max_tok, uint32_t ma
     return load_forward_conf(l, &c, e);
 }
 
-void load_close(struct loaded *l)
+void load_unload(struct loaded *l)
 {
     forward_close(l->forward);
-    plug_close(l->plug);
     model_close(l->model);
+    l->forward = NULL;
+    l->model = NULL;
+}
+
+void load_close(struct loaded *l)
+{
+    load_unload(l);
+    plug_close(l->plug);
+    l->plug = NULL;
 }

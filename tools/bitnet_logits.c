@@ -1,14 +1,14 @@
 /* bitnet_logits.c - `bitnet logits`: every position's logits, as they are.
  *
- * No engine and no sampler: the forward pass alone, in chunks, each row of
- * n_vocab binary32 numbers appended to the file. */
+ * The forward pass alone, in chunks, each row of n_vocab binary32 numbers
+ * appended to the file. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
-#include "core/plug/workers.h"
 #include "tools/bitnet.h"
+#include "tools/bitnet_score.h"
 
 static const char *prompt, *ids, *out;
 static bool no_bos;
@@ -58,38 +58,34 @@ static int check_ids(const struct model *m, const struct tokens *t, struct err *
     return 0;
 }
 
-static int write_rows(const struct forward *f, uint32_t n, struct file_out *o, struct err *e)
+struct sink {
+    struct file_out *o;
+    uint32_t n_vocab;
+};
+
+static int write_rows(void *ctx, const struct score_rows *r, struct err *e)
 {
+    const struct sink *s = ctx;
     int rc = 0;
-    for (uint32_t i = 0; !rc && i < n; i++)
-        rc = file_out_write(o, f->logits + i * f->logits_stride,
-                            (size_t)f->model->hp.n_vocab * sizeof *f->logits, e);
+    for (uint32_t i = 0; !rc && i < r->n; i++)
+        rc = file_out_write(s->o, r->logits + i * r->stride, s->n_vocab * sizeof *r->logits, e);
     return rc;
 }
 
-static int write_all(struct forward *f, const struct tokens *t, struct file_out *o, struct err *e)
+static int write_all(struct loaded *l, const struct tokens *t, struct err *e)
 {
-    struct batch b;
-    struct kv_seq s = { 0 };
-    uint32_t n = (uint32_t)t->n;
-    int rc = batch_open(&b, &f->limits, e);
-    if (rc)
-        return rc;
-    rc = kv_seq_open(&s, &f->kv, n, e);
-    if (!rc && !kv_reserve(&f->kv, &s, n))
-        rc = err_set(e, ERR_INTERNAL, "logits: %u tokens do not fit the KV pages", n);
-    for (uint32_t at = 0, rows; !rc && at < n; at += rows) {
-        rows = n - at < f->conf.max_tok ? n - at : f->conf.max_tok;
-        batch_clear(&b);
-        if (!batch_add(&b, t->id + at, rows, at, s.page, s.n_page, 2))
-            rc = err_set(e, ERR_INTERNAL, "logits: %u rows do not fit a step", rows);
+    struct file_out o;
+    struct score s;
+    int rc = score_open(&s, l, (uint32_t)t->n, chunk, e);
+    if (!rc && !(rc = file_out_open(&o, out, e))) {
+        score_begin(&s);
+        rc = score_feed(&s, t->id, (uint32_t)t->n, 0, write_rows,
+                        &(struct sink){ &o, l->model->hp.n_vocab }, e);
         if (!rc)
-            rc = forward_run(f, &b, e);
-        if (!rc)
-            rc = write_rows(f, rows, o, e);
+            rc = file_out_commit(&o, e);
+        file_out_abort(&o);
     }
-    kv_seq_close(&f->kv, &s);
-    batch_close(&b);
+    score_close(&s);
     return rc;
 }
 
@@ -108,26 +104,13 @@ static int print_result(const struct model *m, const struct tokens *t, struct er
 
 static int logits(struct loaded *l, struct tokens *t, struct err *e)
 {
-    struct file_out o;
     int rc = load_model(l, e);
     if (!rc)
         rc = get_ids(l->model->vocab, t, e);
     if (!rc)
         rc = check_ids(l->model, t, e);
-    if (rc)
-        return rc;
-    uint32_t rows = t->n < chunk ? (uint32_t)t->n : chunk;
-    rc = load_forward(l, (uint32_t)t->n, rows, rows, e);
     if (!rc)
-        rc = file_out_open(&o, out, e);
-    if (rc)
-        return rc;
-    workers_bind_caller(l->plug->workers);
-    workers_float_env();
-    rc = write_all(l->forward, t, &o, e);
-    if (!rc)
-        rc = file_out_commit(&o, e);
-    file_out_abort(&o);
+        rc = write_all(l, t, e);
     return rc ? rc : print_result(l->model, t, e);
 }
 
