@@ -11,6 +11,7 @@
 
 #include "core/base/f16.h"
 #include "core/model/gguf_check.h"
+#include "core/model/wtype.h"
 
 /* More than any model has; a count above is nonsense, not a limit to tune. */
 #define MAX_KV (1u << 16)
@@ -195,6 +196,9 @@ static int read_tensor(struct gguf *g, struct cursor *c, uint32_t i, struct err 
         return rc;
     t->type = (uint32_t)take_int(c, 4);
     t->offset = take_int(c, 8);
+    if (t->type >= WTYPE_INTERNAL)
+        return err_set(e, ERR_DATA, "%s: tensor %.*s: type %u, expected one below %u", g->name,
+                       gguf_quote(t->name), t->name.p, t->type, WTYPE_INTERNAL);
     return c->cut ? fail_cut(g, e, "tensor info", i, g->n_tensor) : 0;
 }
 
@@ -312,10 +316,54 @@ int gguf_open_mem(struct gguf **out, const void *p, size_t n, const char *name, 
     return open_common(out, g, name, e);
 }
 
+static int read_parts(struct gguf *g, const struct gguf_parts *parts, struct err *e)
+{
+    struct cursor c = { .p = parts->kv, .n = parts->kv_size, .len_size = 8 };
+    if (parts->n_kv > MAX_KV || parts->n_tensor > MAX_TENSORS)
+        return err_set(e, ERR_DATA, "%s: %" PRIu64 " keys and %zu tensors, expected at most %u and "
+                       "%u", parts->name, parts->n_kv, parts->n_tensor, MAX_KV, MAX_TENSORS);
+    g->n_kv = (uint32_t)parts->n_kv;
+    g->n_tensor = (uint32_t)parts->n_tensor;
+    g->name = strdup(parts->name);
+    g->kv = calloc(parts->n_kv + 1, sizeof *g->kv);
+    g->tensor = calloc(parts->n_tensor + 1, sizeof *g->tensor);
+    if (!g->name || !g->kv || !g->tensor)
+        return err_set(e, ERR_NOMEM, "%s: no memory for its index", parts->name);
+    for (size_t i = 0; i < parts->n_tensor; i++)
+        g->tensor[i] = parts->tensor[i];
+    int rc = 0;
+    for (uint32_t i = 0; i < g->n_kv && !rc; i++)
+        rc = read_kv(g, &c, i, e);
+    return rc ? rc : gguf_check_names(g, e);
+}
+
+int gguf_open_parts(struct gguf **out, const struct gguf_parts *parts, struct err *e)
+{
+    *out = NULL;
+    struct gguf *g = calloc(1, sizeof *g);
+    if (!g) {
+        const int no = err_set(e, ERR_NOMEM, "%s: no memory to open it", parts->name);
+        parts->close(parts->owner);
+        return no;
+    }
+    g->n = parts->file_size;
+    g->owner = parts->owner;
+    g->close = parts->close;
+    g->drop = parts->drop;
+    int rc = read_parts(g, parts, e);
+    if (rc)
+        gguf_close(g);
+    else
+        *out = g;
+    return rc;
+}
+
 void gguf_close(struct gguf *g)
 {
     if (!g)
         return;
+    if (g->close)
+        g->close(g->owner);
     file_unmap(&g->map);
     free(g->kv);
     free(g->tensor);
@@ -396,8 +444,12 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
 
 void gguf_drop(const struct gguf *g, const struct gguf_tensor *t, uint64_t first, uint64_t n)
 {
-    if (g->map.p && first <= t->size && n <= t->size - first)
+    if (first > t->size || n > t->size - first)
+        return;
+    if (g->map.p)
         file_drop(&g->map, t->data + first, n);
+    else if (g->drop)
+        g->drop(g->owner, t->data + first, n);
 }
 
 static bool is_signed(uint32_t type)

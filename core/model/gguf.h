@@ -42,6 +42,9 @@ struct gguf_tensor {
                              /* the file means another by a shared number     */
     uint64_t gap;            /* bytes to the next tensor or the end           */
     const uint8_t *data;
+    uint32_t head_rows;          /* 0: rows are read as they lie. Else rows of   */
+                                 /* a head, which lie in the order of halves  */
+                                 /* and are read in that of pairs (wsrc.c)    */
 };
 
 struct gguf;
@@ -51,8 +54,24 @@ int gguf_open(struct gguf **out, const char *path, struct err *);
 int gguf_open_mem(struct gguf **out, const void *p, size_t n, const char *name, struct err *);
 void gguf_close(struct gguf *);
 
+/* A container that is no GGUF file: keys and tensors from elsewhere. All memory
+ * belongs to owner, which is taken over, whatever comes of it. */
+struct gguf_parts {
+    const char *name;            /* for messages                                  */
+    uint64_t file_size;          /* bytes of all its files                        */
+    const void *kv;              /* n_kv keys, as a version 3 file has them       */
+    size_t kv_size;
+    uint64_t n_kv;
+    const struct gguf_tensor *tensor;    /* [n_tensor], all fields set, the data  */
+    size_t n_tensor;                     /* as large as size says; copied         */
+    void *owner;
+    void (*close)(void *owner);
+    void (*drop)(const void *owner, const uint8_t *p, uint64_t n);   /* may go    */
+};
+int gguf_open_parts(struct gguf **out, const struct gguf_parts *, struct err *);
+
 const char *gguf_name(const struct gguf *);              /* path, for messages */
-uint32_t gguf_version(const struct gguf *);
+uint32_t gguf_version(const struct gguf *);      /* 0: no GGUF file         */
 uint64_t gguf_file_size(const struct gguf *);
 size_t gguf_n_kv(const struct gguf *);
 const struct gguf_kv *gguf_kv_at(const struct gguf *, size_t i);

@@ -20,6 +20,9 @@ struct gguf {
     struct gguf_tensor *tensor;
     uint32_t *kv_by_key, *tensor_by_name;    /* sorted; lookups bisect        */
     uint32_t n_kv, n_tensor;
+    void *owner;                 /* of a container made from parts            */
+    void (*close)(void *owner);
+    void (*drop)(const void *owner, const uint8_t *p, uint64_t n);
 };
 
 /* Byte order first, then length: any total order will do for the index. */

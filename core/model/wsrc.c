@@ -104,6 +104,9 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
     w->cols = (uint32_t)t->ne[0];
     w->rows = (uint32_t)t->ne[1];
     w->format = w->type->format;
+    if (t->head_rows && (w->rows % t->head_rows || t->head_rows % 2 || w->type->scale_cols))
+        return err_set(e, ERR_DATA, "tensor %s: %u rows in heads of %u, expected whole heads of an "
+                       "even number, and one scale", w->name, w->rows, t->head_rows);
     int rc = check_size(w, e);
     if (!rc)
         rc = find_extra_scale(w, g, e);
@@ -126,19 +129,27 @@ int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
     return rc;
 }
 
+/* Where row `row` lies. Rope turns halves of a head against each other, or
+ * neighbours; row 2i + j of the latter is row j * half + i of the former. */
+static uint32_t row_of(const struct wsrc *w, uint32_t row)
+{
+    const uint32_t n = w->t->head_rows, r = n ? row % n : 0;
+    return n ? row - r + r % 2 * (n / 2) + r / 2 : row;
+}
+
 int wsrc_read_rows(const struct wsrc *w, uint32_t row, uint32_t n, void *dst, size_t stride)
 {
     if (row > w->rows || n > w->rows - row ||
         (n > 1 && stride < wtype_row_size(w->format, w->cols)))
         return ERR_ARG;
     for (uint32_t i = 0; i < n; i++)
-        w->type->row(w, row + i, (uint8_t *)dst + i * stride);
+        w->type->row(w, row_of(w, row + i), (uint8_t *)dst + i * stride);
     return 0;
 }
 
 const void *wsrc_rows(const struct wsrc *w, size_t *stride)
 {
-    if (w->type->row != float_row || (uintptr_t)w->t->data % 4)
+    if (w->type->row != float_row || (uintptr_t)w->t->data % 4 || w->t->head_rows)
         return NULL;
     *stride = wtype_row_size(w->format, w->cols);
     return w->t->data;
@@ -147,7 +158,7 @@ const void *wsrc_rows(const struct wsrc *w, size_t *stride)
 void wsrc_drop_rows(const struct wsrc *w, uint32_t row, uint32_t n)
 {
     const uint64_t size = w->t->size / w->rows;
-    if (!w->type->flat && row <= w->rows && n <= w->rows - row)
+    if (!w->type->flat && !w->t->head_rows && row <= w->rows && n <= w->rows - row)
         gguf_drop(w->file, w->t, row * size, n * size);
 }
 

@@ -12,6 +12,17 @@
 #include "core/base/err.h"
 #include "core/model/wsrc.h"
 
+/* Tensors of Hugging Face directories (hf.h), whose encodings no GGUF file has. */
+enum {
+    WTYPE_INTERNAL = 0x10000,    /* no file has a type from here on            */
+    HF_U8 = WTYPE_INTERNAL,      /* byte [p][k]: two bits of each of the rows  */
+                                 /* p, p + R, p + 2R, p + 3R of 4R, low first, */
+                                 /* code + 1 */
+    HF_LATENT_BF16,              /* floats that absmean makes ternary          */
+    HF_LATENT_F16,
+    HF_LATENT_F32
+};
+
 struct wtype {
     uint32_t id;                 /* ggml type                                  */
     const char *name;

@@ -1,0 +1,56 @@
+/* hf_json.c - see hf_json.h. */
+#include "core/model/hf_json.h"
+
+#include <stdlib.h>
+
+#include "core/base/file.h"
+
+/* What the parser says may quote the file: one line of it, and printable. */
+static int fail_parse(const char *name, json_error_t *at, struct err *e)
+{
+    for (char *p = at->text; *p; p++)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+            *p = '?';
+    return err_set(e, ERR_DATA, "%s: no valid JSON at line %d, column %d: %.120s", name,
+                   at->line, at->column, at->text);
+}
+
+int hf_json_parse(json_t **out, const char *name, const void *p, size_t n, struct err *e)
+{
+    json_error_t at;
+    *out = json_loadb(p, n, JSON_REJECT_DUPLICATES, &at);
+    if (!*out)
+        return fail_parse(name, &at, e);
+    if (json_is_object(*out))
+        return 0;
+    int rc = err_set(e, ERR_DATA, "%s: %s, expected a JSON object", name, hf_json_kind(*out));
+    json_decref(*out);
+    *out = NULL;
+    return rc;
+}
+
+int hf_json_read(json_t **out, const char *path, size_t max, struct err *e)
+{
+    char *text;
+    size_t n;
+    *out = NULL;
+    int rc = file_read(path, max, &text, &n, e);
+    if (!rc)
+        rc = hf_json_parse(out, path, text, n, e);
+    free(text);
+    return rc;
+}
+
+const char *hf_json_kind(const json_t *j)
+{
+    switch (j ? json_typeof(j) : JSON_NULL) {
+    case JSON_OBJECT:  return "an object";
+    case JSON_ARRAY:   return "an array";
+    case JSON_STRING:  return "a text";
+    case JSON_INTEGER: return "a whole number";
+    case JSON_REAL:    return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:   return "a truth value";
+    default:           return "null";
+    }
+}
