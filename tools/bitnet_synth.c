@@ -10,14 +10,11 @@
 #include <string.h>
 
 #include "core/base/f16.h"
-#include "core/base/file.h"
 #include "tools/bitnet.h"
 #include "tools/bitnet_synth.h"
+#include "tools/write/gguf_file.h"
 
-enum {
-    PIECE = 1 << 16,              /* elements written at once, whole blocks    */
-    PIECE_SIZE = PIECE * 4
-};
+enum { PIECE = 1 << 16 };         /* elements that are drawn at once           */
 
 static const char *shape_name, *type_name = "i2_s", *head_name = "f16", *arch, *vocab, *out;
 static uint64_t seed;
@@ -45,13 +42,14 @@ static const struct usage usage = {
 
 struct synth {
     struct synth_shape shape;
-    const struct synth_enc *type, *head;
+    const struct enc *type, *head;
     struct synth_tensor *t;
     uint32_t n;
-    struct synth_kv kv;
+    struct gguf_put kv;
+    struct gguf_file_tensor *list;    /* [n] the same for the file             */
+    struct gguf_file file;
     int8_t *codes;                    /* [PIECE]                               */
     float *floats;                    /* [PIECE]                               */
-    uint8_t *bytes;                   /* [PIECE_SIZE]                          */
 };
 
 /* -------------------------------------------------------------------- keys */
@@ -59,28 +57,28 @@ struct synth {
 static int make_keys(struct synth *s, struct err *e)
 {
     const struct synth_shape *p = &s->shape;
-    struct synth_kv *kv = &s->kv;
+    struct gguf_put *kv = &s->kv;
     char key[96], about[160];
 #define ARCH(suffix) (snprintf(key, sizeof key, "%s." suffix, p->arch), key)
     snprintf(about, sizeof about, "random weights: bitnet synth --shape %s --type %s --head %s "
              "--seed %" PRIu64, p->name, s->type->name, s->head->name, seed);
-    synth_kv_text(kv, "general.architecture", p->arch);
-    synth_kv_text(kv, "general.name", p->title);
-    synth_kv_text(kv, "general.description", about);
-    synth_kv_u32(kv, "general.file_type", s->type->file_type);
-    synth_kv_u32(kv, "general.quantization_version", 2);
-    synth_kv_u32(kv, ARCH("vocab_size"), p->n_vocab);
-    synth_kv_u32(kv, ARCH("context_length"), p->n_ctx);
-    synth_kv_u32(kv, ARCH("embedding_length"), p->n_embd);
-    synth_kv_u32(kv, ARCH("block_count"), p->n_layer);
-    synth_kv_u32(kv, ARCH("feed_forward_length"), p->n_ff);
-    synth_kv_u32(kv, ARCH("rope.dimension_count"), p->n_embd / p->n_head);
-    synth_kv_f32(kv, ARCH("rope.freq_base"), p->rope_base);
-    synth_kv_u32(kv, ARCH("attention.head_count"), p->n_head);
-    synth_kv_u32(kv, ARCH("attention.head_count_kv"), p->n_head_kv);
-    synth_kv_f32(kv, ARCH("attention.layer_norm_rms_epsilon"), p->eps);
+    gguf_put_text(kv, "general.architecture", p->arch);
+    gguf_put_text(kv, "general.name", p->title);
+    gguf_put_text(kv, "general.description", about);
+    gguf_put_u32(kv, "general.file_type", s->type->file_type);
+    gguf_put_u32(kv, "general.quantization_version", 2);
+    gguf_put_u32(kv, ARCH("vocab_size"), p->n_vocab);
+    gguf_put_u32(kv, ARCH("context_length"), p->n_ctx);
+    gguf_put_u32(kv, ARCH("embedding_length"), p->n_embd);
+    gguf_put_u32(kv, ARCH("block_count"), p->n_layer);
+    gguf_put_u32(kv, ARCH("feed_forward_length"), p->n_ff);
+    gguf_put_u32(kv, ARCH("rope.dimension_count"), p->n_embd / p->n_head);
+    gguf_put_f32(kv, ARCH("rope.freq_base"), p->rope_base);
+    gguf_put_u32(kv, ARCH("attention.head_count"), p->n_head);
+    gguf_put_u32(kv, ARCH("attention.head_count_kv"), p->n_head_kv);
+    gguf_put_f32(kv, ARCH("attention.layer_norm_rms_epsilon"), p->eps);
     if (arch)                     /* under another name it must be said */
-        synth_kv_text(kv, ARCH("hidden_activation"), p->glu);
+        gguf_put_text(kv, ARCH("hidden_activation"), p->glu);
 #undef ARCH
     int rc = 0;
     if (vocab)
@@ -107,88 +105,79 @@ static float table_deviation(const struct synth_tensor *t)
     return (float)(1.5 / sqrt(t->cols));
 }
 
-static void fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n)
+static int fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n, struct enc_tensor *to,
+                struct err *e)
 {
     const struct synth_tensor *t = &s->t[tensor];
     struct synth_random r = synth_random_at(seed, tensor, piece);
     if (t->kind == SYNTH_MATRIX) {
         synth_random_codes(&r, s->codes, n);
-        synth_enc_codes(t->enc, s->codes, n, matrix_scale(t), s->bytes);
-    } else {
-        const bool norm = t->kind == SYNTH_NORM;
-        synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : table_deviation(t), s->floats, n);
-        synth_enc_floats(t->enc, s->floats, n, s->bytes);
+        return enc_codes(to, s->codes, n, e);
     }
+    const bool norm = t->kind == SYNTH_NORM;
+    synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : table_deviation(t), s->floats, n);
+    return enc_floats(to, s->floats, n, e);
 }
 
-static int write_padding(struct file_out *o, uint64_t at, struct err *e)
+static int to_file(void *ctx, const void *p, size_t n, struct err *e)
 {
-    static const char zero[SYNTH_ALIGN];
-    return file_out_write(o, zero, (size_t)(-at % SYNTH_ALIGN), e);
+    return gguf_file_write(ctx, p, n, e);
 }
 
-static int write_tensor(struct synth *s, uint32_t tensor, struct file_out *o, struct err *e)
+static int write_tensor(struct synth *s, uint32_t tensor, struct err *e)
 {
     const struct synth_tensor *t = &s->t[tensor];
-    const uint64_t all = (uint64_t)(t->rows ? t->rows : 1) * t->cols;
-    int rc = 0;
+    const uint32_t rows = t->rows ? t->rows : 1;
+    const uint64_t all = (uint64_t)rows * t->cols;
+    struct enc_tensor to;
+    int rc = enc_open(&to, t->enc, rows, t->cols, matrix_scale(t),
+                      (struct enc_sink){ to_file, &s->file }, e);
     for (uint64_t at = 0, n; at < all && !rc; at += n) {
         n = all - at < PIECE ? all - at : PIECE;
-        fill(s, tensor, at / PIECE, (size_t)n);
-        rc = file_out_write(o, s->bytes, (size_t)(n / t->enc->block * t->enc->block_size), e);
+        rc = fill(s, tensor, at / PIECE, (size_t)n, &to, e);
     }
-    const size_t tail = synth_enc_tail(t->enc, matrix_scale(t), s->bytes);
     if (!rc)
-        rc = file_out_write(o, s->bytes, tail, e);
-    return rc ? rc : write_padding(o, t->size, e);
+        rc = enc_finish(&to, e);
+    enc_close(&to);
+    return rc;
 }
 
-static void put_header(const struct synth *s, struct buf *b)
+static void make_list(struct synth *s)
 {
-    const uint32_t version = 3;
-    const uint64_t n = s->n;
-    buf_add(b, "GGUF", 4);
-    buf_add(b, &version, sizeof version);
-    buf_add(b, &n, sizeof n);
-    buf_add(b, &s->kv.n, sizeof s->kv.n);
-    buf_add(b, s->kv.b.p, s->kv.b.n);
     for (uint32_t i = 0; i < s->n; i++) {
         const struct synth_tensor *t = &s->t[i];
-        const uint64_t ne[2] = { t->cols, t->rows };
-        const uint32_t n_dims = t->rows ? 2 : 1;
-        synth_put_text(b, t->name, strlen(t->name));
-        buf_add(b, &n_dims, sizeof n_dims);
-        buf_add(b, ne, n_dims * sizeof *ne);
-        buf_add(b, &t->enc->id, sizeof t->enc->id);
-        buf_add(b, &t->offset, sizeof t->offset);
+        s->list[i] = (struct gguf_file_tensor){ .name = t->name, .type = t->enc->id,
+                                                .n_dims = t->rows ? 2 : 1, .ne = { t->cols, t->rows },
+                                                .size = t->size };
     }
-}
-
-static int write_all(struct synth *s, struct file_out *o, struct err *e)
-{
-    struct buf b = { 0 };
-    put_header(s, &b);
-    int rc = b.failed ? err_set(e, ERR_NOMEM, "synth: no memory for the header")
-                      : file_out_write(o, b.p, b.n, e);
-    if (!rc)
-        rc = write_padding(o, b.n, e);
-    buf_free(&b);
-    for (uint32_t i = 0; i < s->n && !rc; i++)
-        rc = write_tensor(s, i, o, e);
-    return rc;
 }
 
 /* --------------------------------------------------------------------- verb */
 
+enum { N_TERNARY = 3 };
+
+static const char *const types[] = { "i2_s", "tq1_0", "tq2_0", "f32", "f16", "q8_0", "q6_k", NULL };
+
+static const struct enc *enc_allowed(const char *name, const char *const *allowed)
+{
+    while (*allowed && strcmp(*allowed, name))
+        allowed++;
+    return *allowed ? synth_enc_find(name) : NULL;
+}
+
 static int choose(struct synth *s, struct err *e)
 {
     const struct synth_shape *p = synth_shape_find(shape_name, e);
-    if (!p || !(s->type = synth_enc_find(type_name, "type", e)) ||
-        !(s->head = synth_enc_find(head_name, "head", e)))
+    if (!p)
         return e->code;
     s->shape = *p;
-    if (s->head->ternary)
-        return err_set(e, ERR_ARG, "--head: %s, expected f32, f16, q8_0 or q6_k", head_name);
+    s->type = enc_allowed(type_name, types);
+    if (!s->type)
+        return err_set(e, ERR_ARG, "--type: %.100s, expected i2_s, tq1_0, tq2_0, f32, f16, q8_0 or "
+                       "q6_k", type_name);
+    s->head = enc_allowed(head_name, types + N_TERNARY);
+    if (!s->head)
+        return err_set(e, ERR_ARG, "--head: %.100s, expected f32, f16, q8_0 or q6_k", head_name);
     if (arch && (!p->sub_norm || (strcmp(arch, "bitnet") && strcmp(arch, "bitnet-25") &&
                                   strcmp(arch, "bitnet-b1.58"))))
         return err_set(e, ERR_ARG, "--arch: %.100s, expected %s for %s", arch,
@@ -201,19 +190,20 @@ static int choose(struct synth *s, struct err *e)
 
 static int write_file(struct synth *s, struct err *e)
 {
-    struct file_out o;
     s->codes = malloc(PIECE * sizeof *s->codes);
     s->floats = malloc(PIECE * sizeof *s->floats);
-    s->bytes = malloc(PIECE_SIZE);
-    if (!s->codes || !s->floats || !s->bytes)
+    s->list = calloc(s->n, sizeof *s->list);
+    if (!s->codes || !s->floats || !s->list)
         return err_set(e, ERR_NOMEM, "synth: no memory for a piece of a tensor");
-    int rc = file_out_open(&o, out, e);
+    make_list(s);
+    int rc = gguf_file_open(&s->file, out, &s->kv, s->list, s->n, e);
     if (rc)
         return rc;
-    rc = write_all(s, &o, e);
+    for (uint32_t i = 0; i < s->n && !rc; i++)
+        rc = write_tensor(s, i, e);
     if (!rc)
-        rc = file_out_commit(&o, e);
-    file_out_abort(&o);
+        rc = gguf_file_commit(&s->file, e);
+    gguf_file_abort(&s->file);
     return rc;
 }
 
@@ -227,16 +217,14 @@ static int synth(struct err *e)
         rc = make_keys(&s, e);
     if (!rc)
         rc = write_file(&s, e);
-    if (!rc) {
-        const struct synth_tensor *last = &s.t[s.n - 1];
+    if (!rc)
         fprintf(stderr, "bitnet: %s: %s, %s with %s head, %u tensors of %.1f MB\n", out,
                 s.shape.name, s.type->name, s.head->name, s.n,
-                (double)(last->offset + last->size) / 1e6);
-    }
+                (double)gguf_file_data_size(s.list, s.n) / 1e6);
     free(s.t);
+    free(s.list);
     free(s.codes);
     free(s.floats);
-    free(s.bytes);
     buf_free(&s.kv.b);
     return rc;
 }

@@ -11,8 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/base/buf.h"
 #include "core/base/err.h"
+#include "core/model/gguf_put.h"
+#include "tools/write/enc.h"
 
 /* ------------------------------------------------------------------ shapes */
 
@@ -36,29 +37,10 @@ const struct synth_shape *synth_shape_find(const char *name, struct err *);
 
 /* --------------------------------------------------------------- encodings */
 
-struct synth_enc {
-    const char *name;             /* of --type and --head                      */
-    uint32_t id;                  /* ggml type                                 */
-    uint32_t file_type;           /* general.file_type of a file full of it    */
-    uint32_t block, block_size;   /* elements and bytes                        */
-    bool ternary;                 /* else any number can be written in it      */
-    /* One block. codes: weights -1, 0, 1 times scale. */
-    void (*codes)(const int8_t *w, float scale, uint8_t *out);
-    void (*floats)(const float *x, uint8_t *out);
-};
-
-enum { SYNTH_TAIL = 32 };         /* bytes behind the last block of I2_S       */
-
-/* NULL, err naming all encodings, when there is none of this name. option is
- * for the message. */
-const struct synth_enc *synth_enc_find(const char *name, const char *option, struct err *);
-/* n elements, whole blocks. Weights in an encoding that is not ternary become
- * numbers. */
-void synth_enc_codes(const struct synth_enc *, const int8_t *w, size_t n, float scale,
-                     uint8_t *out);
-void synth_enc_floats(const struct synth_enc *, const float *x, size_t n, uint8_t *out);
-/* What follows the last block: its bytes, 0 or SYNTH_TAIL. */
-size_t synth_enc_tail(const struct synth_enc *, float scale, uint8_t out[SYNTH_TAIL]);
+/* enc_find, but q8_0 and q6_k round to the nearest step without searching for a
+ * better one: of random numbers a search makes nothing better, and it takes
+ * longer than everything else. */
+const struct enc *synth_enc_find(const char *name);
 
 /* ----------------------------------------------------------------- tensors */
 
@@ -71,38 +53,21 @@ enum synth_kind {
 struct synth_tensor {
     char name[48];
     enum synth_kind kind;
-    const struct synth_enc *enc;
+    const struct enc *enc;
     uint32_t rows, cols;          /* rows 0: a vector                          */
-    uint64_t size, offset;        /* bytes; from the start of the first tensor */
+    uint64_t size;                /* bytes                                     */
 };
 
-enum { SYNTH_ALIGN = 32 };        /* of tensors: the format's default          */
-
 /* All tensors in the order of the file; free *t. */
-int synth_tensors(const struct synth_shape *, const struct synth_enc *type,
-                  const struct synth_enc *head, struct synth_tensor **t, uint32_t *n,
-                  struct err *);
+int synth_tensors(const struct synth_shape *, const struct enc *type, const struct enc *head,
+                  struct synth_tensor **t, uint32_t *n, struct err *);
 
 /* ---------------------------------------------------------------- metadata */
 
-struct synth_kv {                 /* keys as in the file, one behind the other */
-    struct buf b;
-    uint64_t n;
-};
-
-void synth_kv_u32(struct synth_kv *, const char *key, uint32_t v);
-void synth_kv_f32(struct synth_kv *, const char *key, float v);
-void synth_kv_bool(struct synth_kv *, const char *key, bool v);
-void synth_kv_text(struct synth_kv *, const char *key, const char *v);
-/* The start of an array of n elements, which the caller appends to b. */
-void synth_kv_array(struct synth_kv *, const char *key, uint32_t type, uint64_t n);
-/* A string as a value or an element. */
-void synth_put_text(struct buf *, const char *p, size_t n);
-
 /* All tokenizer keys of another file, which must have n_vocab tokens. */
-int synth_vocab_copy(struct synth_kv *, const char *path, uint32_t n_vocab, struct err *);
+int synth_vocab_copy(struct gguf_put *, const char *path, uint32_t n_vocab, struct err *);
 /* A byte-level BPE vocabulary: 256 bytes, merges of letters, control tokens. */
-void synth_vocab_make(struct synth_kv *, uint32_t n_vocab, uint32_t n_special);
+void synth_vocab_make(struct gguf_put *, uint32_t n_vocab, uint32_t n_special);
 
 /* ----------------------------------------------------------------- numbers */
 

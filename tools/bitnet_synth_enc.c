@@ -1,8 +1,5 @@
-/* bitnet_synth_enc.c - numbers to the bytes of a file's tensors, a block at a
- * time, and the numbers themselves.
- *
- * The layouts are those that core/model reads (ternary.c, dense.c), which is
- * also what checks them: tests/unit/test_synth.c. I2_S is in layout A. */
+/* bitnet_synth_enc.c - the numbers of random tensors, and quick encoders for
+ * them. */
 #include "tools/bitnet_synth.h"
 
 #include <string.h>
@@ -10,64 +7,7 @@
 #include "core/base/exact.h"
 #include "core/base/f16.h"
 
-/* ----------------------------------------------------------------- ternary */
-
-static void put_half(float v, uint8_t *out)
-{
-    const uint16_t h = f16_from_f32(v);
-    memcpy(out, &h, sizeof h);
-}
-
-/* 128 elements, stride 32, first field highest. The scale is the tail's. */
-static void i2s_codes(const int8_t *w, float scale, uint8_t *out)
-{
-    (void)scale;
-    for (unsigned j = 0; j < 32; j++)
-        out[j] = (uint8_t)((w[j] + 1) << 6 | (w[j + 32] + 1) << 4 | (w[j + 64] + 1) << 2 |
-                           (w[j + 96] + 1));
-}
-
-/* Two halves of 128 elements, stride 32, first field lowest; then d. */
-static void tq2_codes(const int8_t *w, float scale, uint8_t *out)
-{
-    for (unsigned half = 0; half < 2; half++, w += 128, out += 32)
-        for (unsigned j = 0; j < 32; j++)
-            out[j] = (uint8_t)((w[j] + 1) | (w[j + 32] + 1) << 2 | (w[j + 64] + 1) << 4 |
-                               (w[j + 96] + 1) << 6);
-    put_half(scale, out);
-}
-
-/* n_bytes bytes of n_digits base-3 digits, n_bytes elements apart, the first
- * digit most significant of five; N as ceil(N * 256 / 243). */
-static void tq1_bytes(const int8_t *w, unsigned n_bytes, unsigned n_digits, uint8_t *out)
-{
-    for (unsigned j = 0; j < n_bytes; j++) {
-        unsigned n = 0;
-        for (unsigned d = 0; d < 5; d++)
-            n = 3 * n + (d < n_digits ? (unsigned)(w[d * n_bytes + j] + 1) : 0);
-        out[j] = (uint8_t)((n * 256 + 242) / 243);
-    }
-}
-
-static void tq1_codes(const int8_t *w, float scale, uint8_t *out)
-{
-    tq1_bytes(w, 32, 5, out);
-    tq1_bytes(w + 160, 16, 5, out + 32);
-    tq1_bytes(w + 240, 4, 4, out + 48);
-    put_half(scale, out + 52);
-}
-
-/* ------------------------------------------------------------------- dense */
-
-static void f32_floats(const float *x, uint8_t *out)
-{
-    memcpy(out, x, sizeof *x);
-}
-
-static void f16_floats(const float *x, uint8_t *out)
-{
-    put_half(*x, out);
-}
+/* --------------------------------------------------- the nearest step, no search */
 
 static float largest(const float *x, unsigned n)
 {
@@ -121,58 +61,19 @@ static void q6_k_floats(const float *x, uint8_t *out)
     }
 }
 
-/* ------------------------------------------------------------------- table
- *
- * File types as llama.cpp numbers them; 40 is bitnet.cpp's for I2_S. */
-static const struct synth_enc encs[] = {
-    { "i2_s", 36, 40, 128, 32, true, i2s_codes, NULL },
-    { "tq1_0", 34, 36, 256, 54, true, tq1_codes, NULL },
-    { "tq2_0", 35, 37, 256, 66, true, tq2_codes, NULL },
-    { "f32", 0, 0, 1, 4, false, NULL, f32_floats },
-    { "f16", 1, 1, 1, 2, false, NULL, f16_floats },
-    { "q8_0", 8, 7, 32, 34, false, NULL, q8_0_floats },
-    { "q6_k", 14, 18, 256, 210, false, NULL, q6_k_floats },
+static const struct enc encs[] = {
+    { .name = "q8_0", .id = 8, .file_type = 7, .block = 32, .block_size = 34,
+      .floats = q8_0_floats },
+    { .name = "q6_k", .id = 14, .file_type = 18, .block = 256, .block_size = 210,
+      .floats = q6_k_floats },
 };
-enum { N_ENCS = sizeof encs / sizeof *encs };
 
-const struct synth_enc *synth_enc_find(const char *name, const char *option, struct err *e)
+const struct enc *synth_enc_find(const char *name)
 {
-    for (unsigned i = 0; i < N_ENCS; i++)
+    for (unsigned i = 0; i < sizeof encs / sizeof *encs; i++)
         if (!strcmp(name, encs[i].name))
             return &encs[i];
-    err_set(e, ERR_ARG, "--%s: %.100s, expected i2_s, tq1_0, tq2_0, f32, f16, q8_0 or q6_k", option,
-            name);
-    return NULL;
-}
-
-void synth_enc_floats(const struct synth_enc *c, const float *x, size_t n, uint8_t *out)
-{
-    for (size_t i = 0; i < n; i += c->block, out += c->block_size)
-        c->floats(x + i, out);
-}
-
-void synth_enc_codes(const struct synth_enc *c, const int8_t *w, size_t n, float scale,
-                     uint8_t *out)
-{
-    float x[256];
-    for (size_t i = 0; i < n; i += c->block, out += c->block_size) {
-        if (c->ternary) {
-            c->codes(w + i, scale, out);
-            continue;
-        }
-        for (unsigned k = 0; k < c->block; k++)
-            x[k] = (float)w[i + k] * scale;
-        c->floats(x, out);
-    }
-}
-
-size_t synth_enc_tail(const struct synth_enc *c, float scale, uint8_t out[SYNTH_TAIL])
-{
-    if (c->codes != i2s_codes)
-        return 0;
-    memset(out, 0, SYNTH_TAIL);
-    memcpy(out, &scale, sizeof scale);
-    return SYNTH_TAIL;
+    return enc_find(name);
 }
 
 /* ----------------------------------------------------------------- numbers */

@@ -1,5 +1,4 @@
-/* bitnet_synth_kv.c - keys and values as a GGUF file has them, and the
- * tokenizer's among them. */
+/* bitnet_synth_kv.c - the tokenizer's keys: another file's, or our own. */
 #include "tools/bitnet_synth.h"
 
 #include <string.h>
@@ -9,83 +8,9 @@
 
 #define KEY(name) "tokenizer.ggml." name
 
-/* Integers are written as they lie in memory: little-endian machines only. */
-static void put_u32(struct buf *b, uint32_t v)
-{
-    buf_add(b, &v, sizeof v);
-}
-
-static void put_u64(struct buf *b, uint64_t v)
-{
-    buf_add(b, &v, sizeof v);
-}
-
-void synth_put_text(struct buf *b, const char *p, size_t n)
-{
-    put_u64(b, n);
-    buf_add(b, p, n);
-}
-
-static void begin(struct synth_kv *kv, const char *key, size_t n, uint32_t type)
-{
-    synth_put_text(&kv->b, key, n);
-    put_u32(&kv->b, type);
-    kv->n++;
-}
-
-void synth_kv_u32(struct synth_kv *kv, const char *key, uint32_t v)
-{
-    begin(kv, key, strlen(key), GGUF_U32);
-    put_u32(&kv->b, v);
-}
-
-void synth_kv_f32(struct synth_kv *kv, const char *key, float v)
-{
-    begin(kv, key, strlen(key), GGUF_F32);
-    buf_add(&kv->b, &v, sizeof v);
-}
-
-void synth_kv_bool(struct synth_kv *kv, const char *key, bool v)
-{
-    begin(kv, key, strlen(key), GGUF_BOOL);
-    buf_add(&kv->b, v ? "\1" : "\0", 1);
-}
-
-void synth_kv_text(struct synth_kv *kv, const char *key, const char *v)
-{
-    begin(kv, key, strlen(key), GGUF_STR);
-    synth_put_text(&kv->b, v, strlen(v));
-}
-
-void synth_kv_array(struct synth_kv *kv, const char *key, uint32_t type, uint64_t n)
-{
-    begin(kv, key, strlen(key), GGUF_ARRAY);
-    put_u32(&kv->b, type);
-    put_u64(&kv->b, n);
-}
-
 /* -------------------------------------------------------- another file's */
 
-/* An old file's lengths have 4 bytes, so texts are written anew. */
-static int copy_array(struct synth_kv *kv, const struct gguf *g, const struct gguf_kv *from,
-                      struct err *e)
-{
-    struct str s;
-    uint64_t pos = 0;
-    if (from->elem == GGUF_ARRAY)
-        return err_set(e, ERR_UNSUPPORTED, "%s: key %.*s is an array of arrays, expected numbers "
-                       "or texts", gguf_name(g), (int)from->key.n, from->key.p);
-    put_u32(&kv->b, from->elem);
-    put_u64(&kv->b, from->n);
-    if (from->elem != GGUF_STR)
-        buf_add(&kv->b, from->p, (size_t)from->size);
-    else
-        while (gguf_next_str(from, &pos, &s))
-            synth_put_text(&kv->b, s.p, s.n);
-    return 0;
-}
-
-static int copy_keys(struct synth_kv *kv, const struct gguf *g, uint32_t n_vocab, struct err *e)
+static int copy_keys(struct gguf_put *kv, const struct gguf *g, uint32_t n_vocab, struct err *e)
 {
     static const char prefix[] = "tokenizer.";
     const struct gguf_kv *tokens = gguf_kv(g, KEY("tokens"));
@@ -93,23 +18,15 @@ static int copy_keys(struct synth_kv *kv, const struct gguf *g, uint32_t n_vocab
         return err_set(e, ERR_DATA, "%s: %llu tokens, expected %u, as the shape has", gguf_name(g),
                        tokens && tokens->type == GGUF_ARRAY ? (unsigned long long)tokens->n : 0ull,
                        n_vocab);
-    int rc = 0;
-    for (size_t i = 0; i < gguf_n_kv(g) && !rc; i++) {
+    for (size_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *from = gguf_kv_at(g, i);
-        if (from->key.n < sizeof prefix - 1 || memcmp(from->key.p, prefix, sizeof prefix - 1))
-            continue;
-        begin(kv, from->key.p, from->key.n, from->type);
-        if (from->type == GGUF_ARRAY)
-            rc = copy_array(kv, g, from, e);
-        else if (from->type == GGUF_STR)
-            synth_put_text(&kv->b, (const char *)from->p, (size_t)from->size);
-        else
-            buf_add(&kv->b, from->p, (size_t)from->size);
+        if (from->key.n >= sizeof prefix - 1 && !memcmp(from->key.p, prefix, sizeof prefix - 1))
+            gguf_put_copy(kv, from);
     }
-    return rc;
+    return 0;
 }
 
-int synth_vocab_copy(struct synth_kv *kv, const char *path, uint32_t n_vocab, struct err *e)
+int synth_vocab_copy(struct gguf_put *kv, const char *path, uint32_t n_vocab, struct err *e)
 {
     struct gguf *g;
     int rc = gguf_open(&g, path, e);
@@ -165,12 +82,12 @@ static void put_tokens(struct buf *b, uint32_t n_merge, uint32_t n_special)
         buf_clear(&text);
         bpe_spell(&text, &byte, 1);
         b->failed |= text.failed;
-        synth_put_text(b, text.p, text.n);
+        gguf_put_string(b, text.p, text.n);
     }
     for (uint32_t i = 0; i < n_merge; i++) {
         uint32_t m = i;
         const unsigned length = word_of(&m);
-        synth_put_text(b, word, spell_word(length, m, word));
+        gguf_put_string(b, word, spell_word(length, m, word));
     }
     for (uint32_t i = 0; i < n_special; i++) {
         buf_clear(&text);
@@ -179,7 +96,7 @@ static void put_tokens(struct buf *b, uint32_t n_merge, uint32_t n_special)
         else
             buf_addf(&text, "<|reserved_special_token_%u|>", i);
         b->failed |= text.failed;
-        synth_put_text(b, text.p, text.n);
+        gguf_put_string(b, text.p, text.n);
     }
     buf_free(&text);
 }
@@ -193,24 +110,26 @@ static void put_merges(struct buf *b, uint32_t n_merge)
         size_t n = spell_word(length - 1, m / LETTERS, text);
         text[n++] = ' ';
         text[n++] = (char)('a' + m % LETTERS);
-        synth_put_text(b, text, n);
+        gguf_put_string(b, text, n);
     }
 }
 
-void synth_vocab_make(struct synth_kv *kv, uint32_t n_vocab, uint32_t n_special)
+void synth_vocab_make(struct gguf_put *kv, uint32_t n_vocab, uint32_t n_special)
 {
     const uint32_t n_plain = n_vocab - n_special, n_merge = n_plain - BYTES;
-    synth_kv_text(kv, KEY("model"), "gpt2");
-    synth_kv_text(kv, KEY("pre"), "llama-bpe");
-    synth_kv_array(kv, KEY("tokens"), GGUF_STR, n_vocab);
+    gguf_put_text(kv, KEY("model"), "gpt2");
+    gguf_put_text(kv, KEY("pre"), "llama-bpe");
+    gguf_put_array(kv, KEY("tokens"), GGUF_STR, n_vocab);
     put_tokens(&kv->b, n_merge, n_special);
-    synth_kv_array(kv, KEY("token_type"), GGUF_I32, n_vocab);
-    for (uint32_t i = 0; i < n_vocab; i++)
-        put_u32(&kv->b, i < n_plain ? 1 : 3);           /* normal, control */
-    synth_kv_array(kv, KEY("merges"), GGUF_STR, n_merge);
+    gguf_put_array(kv, KEY("token_type"), GGUF_I32, n_vocab);
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        const int32_t type = i < n_plain ? 1 : 3;       /* normal, control */
+        buf_add(&kv->b, &type, sizeof type);
+    }
+    gguf_put_array(kv, KEY("merges"), GGUF_STR, n_merge);
     put_merges(&kv->b, n_merge);
-    synth_kv_u32(kv, KEY("bos_token_id"), n_plain);
-    synth_kv_u32(kv, KEY("eos_token_id"), n_plain + 1);
-    synth_kv_u32(kv, KEY("padding_token_id"), n_plain + 1);
-    synth_kv_bool(kv, KEY("add_bos_token"), true);
+    gguf_put_u32(kv, KEY("bos_token_id"), n_plain);
+    gguf_put_u32(kv, KEY("eos_token_id"), n_plain + 1);
+    gguf_put_u32(kv, KEY("padding_token_id"), n_plain + 1);
+    gguf_put_bool(kv, KEY("add_bos_token"), true);
 }

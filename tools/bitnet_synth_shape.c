@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/model/wsrc.h"
-
 static const struct synth_shape shapes[] = {
     /* microsoft/bitnet-b1.58-2B-4T: config.json, and the keys of its published
      * ggml-model-i2_s.gguf, 332 tensors, 1,187,801,280 bytes with its own
@@ -58,7 +56,7 @@ const struct synth_shape *synth_shape_find(const char *name, struct err *e)
 
 struct list {
     const struct synth_shape *shape;
-    const struct synth_enc *enc[3];       /* by enum synth_kind                */
+    const struct enc *enc[3];      /* by enum synth_kind                */
     struct synth_tensor *t;
     uint32_t n;
     struct err *e;
@@ -67,16 +65,13 @@ struct list {
 static int add(struct list *l, const char *name, enum synth_kind kind, uint32_t rows, uint32_t cols)
 {
     struct synth_tensor *t = &l->t[l->n];
-    const struct synth_enc *enc = l->enc[kind];
+    const struct enc *enc = l->enc[kind];
     *t = (struct synth_tensor){ .kind = kind, .enc = enc, .rows = rows, .cols = cols };
     snprintf(t->name, sizeof t->name, "%s.weight", name);
-    if (!wtype_size(enc->id, rows ? rows : 1, cols, &t->size) ||
-        (uint64_t)(rows ? rows : 1) * cols % enc->block)
+    if (!enc_size(enc, rows ? rows : 1, cols, &t->size))
         return err_set(l->e, ERR_ARG, "%s: tensor %s has %u columns, which do not fill the blocks "
                        "of %u that %s has: choose another --%s", l->shape->name, t->name, cols,
                        enc->block, enc->name, kind == SYNTH_TABLE ? "head" : "type");
-    if (l->n)
-        t->offset = t[-1].offset + (t[-1].size + SYNTH_ALIGN - 1) / SYNTH_ALIGN * SYNTH_ALIGN;
     l->n++;
     return 0;
 }
@@ -113,12 +108,11 @@ static int add_layer(struct list *l, uint32_t layer)
     return rc;
 }
 
-int synth_tensors(const struct synth_shape *p, const struct synth_enc *type,
-                  const struct synth_enc *head, struct synth_tensor **t, uint32_t *n,
-                  struct err *e)
+int synth_tensors(const struct synth_shape *p, const struct enc *type, const struct enc *head,
+                  struct synth_tensor **t, uint32_t *n, struct err *e)
 {
     struct list l = { .shape = p, .e = e };
-    l.enc[SYNTH_NORM] = synth_enc_find("f32", "type", e);
+    l.enc[SYNTH_NORM] = enc_find("f32");
     l.enc[SYNTH_TABLE] = head;
     l.enc[SYNTH_MATRIX] = type;
     *t = l.t = calloc((size_t)p->n_layer * 11 + 3, sizeof *l.t);

@@ -1,0 +1,92 @@
+/* enc.h - numbers to the bytes of a tensor, as the encoding's own quantizer
+ * writes them.
+ *
+ * An encoding is a row of a table. Weights go in as a flat run, row after row,
+ * in pieces of any size, and bytes come out in order through a function of the
+ * caller. An encoding whose rows are not blocks one behind another holds the
+ * encoded tensor until its end; all others hold ENC_PIECE bytes. */
+#ifndef BITNET_TOOLS_WRITE_ENC_H
+#define BITNET_TOOLS_WRITE_ENC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+
+enum {
+    ENC_PIECE = 1 << 16,          /* bytes handed on at once                   */
+    ENC_MAX_BLOCK = 256,          /* elements                                  */
+    ENC_MAX_TAIL = 32             /* bytes                                     */
+};
+
+struct enc_tensor;
+
+struct enc {
+    const char *name;             /* of --type and --head                      */
+    uint32_t id;                  /* ggml type                                 */
+    uint32_t file_type;           /* general.file_type of a file full of it    */
+    uint32_t block, block_size;   /* elements and bytes; 0: no blocks, row is  */
+                                  /* set                                       */
+    bool ternary;                 /* else any number can be written in it      */
+    bool flat;                    /* blocks run over the whole tensor, not rows */
+    uint32_t scale_cols;          /* weights of a row that share a scale; 0:   */
+                                  /* the tensor's                              */
+    /* One block of codes -1, 0, 1 times scale, or of any numbers. Only one of
+     * the two: an encoding that is not ternary has floats. */
+    void (*codes)(const int8_t *w, float scale, uint8_t *out);
+    void (*floats)(const float *x, uint8_t *out);
+    /* Instead of blocks: the bytes before the tail, false where rows x cols
+     * cannot be written; and one row into all of them, which were zero. */
+    bool (*whole)(uint32_t rows, uint32_t cols, uint64_t *size);
+    void (*row)(const struct enc_tensor *, uint32_t row, const int8_t *w, uint8_t *out);
+    /* What follows the last block or row: bytes written; or NULL. */
+    size_t (*tail)(float scale, uint8_t out[ENC_MAX_TAIL]);
+};
+
+/* NULL: none of this name. */
+const struct enc *enc_find(const char *name);
+
+/* Bytes of rows x cols elements; false when they fill no whole blocks, or no
+ * whole tiles. */
+bool enc_size(const struct enc *, uint32_t rows, uint32_t cols, uint64_t *size);
+
+/* Where bytes go. */
+struct enc_sink {
+    int (*write)(void *ctx, const void *p, size_t n, struct err *);
+    void *ctx;
+};
+
+struct enc_tensor {
+    const struct enc *enc;
+    uint32_t rows, cols;
+    uint64_t size;                /* bytes, as enc_size                        */
+    float scale;                  /* of the codes. The caller may change it    */
+                                  /* after every scale_cols of them            */
+    struct enc_sink sink;
+    /* enc.c's: */
+    uint32_t unit, n_part;        /* elements encoded at once, and how many of */
+                                  /* them wait in part                         */
+    void *part;                   /* [unit] codes or numbers                   */
+    uint32_t n_row;               /* rows that are in out, where rows are put  */
+    uint8_t *out;                 /* [ENC_PIECE], or the bytes before the tail */
+    size_t n_out;
+};
+
+/* ERR_ARG when enc_size says false; the message names no tensor. */
+int enc_open(struct enc_tensor *, const struct enc *, uint32_t rows, uint32_t cols, float scale,
+             struct enc_sink, struct err *);
+/* The next n elements. Codes in an encoding that is not ternary become numbers;
+ * numbers need one that is not. */
+int enc_codes(struct enc_tensor *, const int8_t *w, size_t n, struct err *);
+int enc_floats(struct enc_tensor *, const float *x, size_t n, struct err *);
+/* All elements are in: the rest of the bytes go out. */
+int enc_finish(struct enc_tensor *, struct err *);
+/* Legal after a failed enc_open and more than once. */
+void enc_close(struct enc_tensor *);
+
+/* ------------------------------------------------- rows of the table, by file */
+
+extern const struct enc enc_ternary[], enc_dense[];      /* a NULL name ends   */
+
+#endif
