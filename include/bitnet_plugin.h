@@ -75,7 +75,7 @@ extern "C" {
  * do not know: ignore it, unless it is one of BNP_MUST: BNP_E_UNSUPPORTED. */
 
 #define BNP_ABI_MAJOR 1
-#define BNP_ABI_MINOR 2
+#define BNP_ABI_MINOR 3
 #define BNP_MUST 0xffff0000u
 #define BNP_HAS(p, type, field) \
     ((p)->struct_size >= offsetof(type, field) + sizeof((p)->field))
@@ -572,9 +572,14 @@ enum {                          /* bits of bnp_point_desc.ops               */
     BNP_POINT_RELU2   = 1 << 2,
     BNP_POINT_SILU    = 1 << 3,
     BNP_POINT_ADD     = 1 << 4,
-    BNP_POINT_PICK    = 1 << 5
+    BNP_POINT_PICK    = 1 << 5,
+    BNP_POINT_GELU    = 1 << 6  /* minor 3                                  */
 };
-enum { BNP_GLU_RELU2 = 1, BNP_GLU_SILU = 2 };
+enum { BNP_GLU_RELU2 = 1, BNP_GLU_SILU = 2, BNP_GLU_GELU = 3 };
+/* 2 sqrt(2 / pi), and 0.044715 times that: with them g / (1 + exp(-g (A + B
+ * g g))) is g/2 (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3))). */
+#define BNP_GELU_A 1.59576917f
+#define BNP_GELU_B 0.0713548139f
 enum {                          /* which two elements turn together         */
     BNP_ROPE_HALVES = 1,        /* i and i + n_rot/2                        */
     BNP_ROPE_PAIRS  = 2         /* 2i and 2i + 1                            */
@@ -621,6 +626,8 @@ typedef struct bnp_point_ops {
      * rope     see bnp_rope; turns every head of x in place
      * glu      RELU2: t = max(g, 0); y = (t * t) * u
      *          SILU:  y = (g / (1.0f + exp32(-g))) * u
+     *          GELU:  z = g * fma(g * g, BNP_GELU_B, BNP_GELU_A)
+     *                 y = (g / (1.0f + exp32(-z))) * u
      * add      y = x + y
      * pick     y row i = x row out_row[i] of the current step; not in place
      * What glu and add make of a NaN is not part of the contract. */

@@ -14,49 +14,88 @@ static struct part tok_rows(const struct run *r, enum area a)
     return (struct part){ a, 0, r->step->n_tok };
 }
 
+/* y[i] = W[i] h, all from one input; or, where every projection norms its own,
+ * y[i] = W[i] norm[i](h). The last may spoil h. */
+static int project(struct run *r, struct part h, uint32_t n, const unsigned *slot,
+                   const unsigned *norm, const struct part *y)
+{
+    const struct weights *ws = &r->s->weights;
+    const uint32_t layer = (uint32_t)r->layer;
+    struct weight *w[3];
+    for (uint32_t i = 0; i < n; i++)
+        w[i] = weights_at(ws, layer, slot[i]);
+    if (!ws->model->hp.proj_norm)
+        return op_mul(r, h, n, w, y, 0);
+    int rc = 0;
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        const struct part in = i + 1 < n ? tok_rows(r, AREA_IN) : h;
+        if (!(rc = op_norm(r, w[i]->tensor, weights_norm(ws, layer, norm[i]), h, in)))
+            rc = op_mul(r, in, 1, &w[i], &y[i], 0);
+    }
+    return rc;
+}
+
+/* x += W y, or x += norm(W y), with a norm of y before W where there is one. */
+static int add_to_stream(struct run *r, struct part y, unsigned slot, unsigned sub, unsigned post,
+                         struct part x)
+{
+    const struct weights *ws = &r->s->weights;
+    const uint32_t layer = (uint32_t)r->layer;
+    struct weight *w = weights_at(ws, layer, slot);
+    const struct part h = tok_rows(r, AREA_H);
+    int rc = 0;
+
+    if (ws->model->hp.sub_norm &&
+        (rc = op_norm(r, slot == W_OUT ? "attn_sub_norm" : "ffn_sub_norm",
+                      weights_norm(ws, layer, sub), y, y)))
+        return rc;
+    if (!ws->model->hp.post_norm)
+        return op_mul(r, y, 1, &w, &x, BNP_ADD);
+    if ((rc = op_mul(r, y, 1, &w, &h, 0)) ||
+        (rc = op_norm(r, slot == W_OUT ? "post_attention_norm" : "post_ffw_norm",
+                      weights_norm(ws, layer, post), h, h)))
+        return rc;
+    return op_add(r, h, x);
+}
+
 /* x += Wo norm(attention(rope(Wq h), rope(Wk h), Wv h)), h = norm(x) */
 static int attention(struct run *r, struct part x)
 {
+    static const unsigned qkv[] = { W_Q, W_K, W_V }, norm[] = { N_Q_IN, N_K_IN, N_V_IN };
     const struct weights *ws = &r->s->weights;
     const uint32_t i = (uint32_t)r->layer;
     const struct part h = tok_rows(r, AREA_H), q = tok_rows(r, AREA_Q);
     const struct part k = tok_rows(r, AREA_K), v = tok_rows(r, AREA_V);
-    struct weight *const qkv[] = {
-        weights_at(ws, i, W_Q), weights_at(ws, i, W_K), weights_at(ws, i, W_V)
-    };
-    struct weight *const out[] = { weights_at(ws, i, W_OUT) };
     int rc;
 
     if ((rc = op_norm(r, "attn_norm", weights_norm(ws, i, N_ATTN), x, h)) ||
-        (rc = op_mul(r, h, 3, qkv, (const struct part[]){ q, k, v }, 0)) ||
-        (rc = op_rope(r, q, k, v)) ||
+        (rc = project(r, h, 3, qkv, norm, (const struct part[]){ q, k, v })))
+        return rc;
+    if (ws->model->hp.head_norm &&
+        ((rc = op_norm(r, "attn_q_norm", weights_norm(ws, i, N_Q_HEAD), q, q)) ||
+         (rc = op_norm(r, "attn_k_norm", weights_norm(ws, i, N_K_HEAD), k, k))))
+        return rc;
+    if ((rc = op_rope(r, q, k, v)) ||
         (rc = op_attend(r, q, k, v, q)))
         return rc;
-    if (ws->model->hp.sub_norm &&
-        (rc = op_norm(r, "attn_sub_norm", weights_norm(ws, i, N_ATTN_SUB), q, q)))
-        return rc;
-    return op_mul(r, q, 1, out, &x, BNP_ADD);
+    return add_to_stream(r, q, W_OUT, N_ATTN_SUB, N_ATTN_POST, x);
 }
 
 /* x += Wdown norm(glu(Wgate h, Wup h)), h = norm(x) */
 static int feed_forward(struct run *r, struct part x)
 {
+    static const unsigned gate_up[] = { W_GATE, W_UP }, norm[] = { N_GATE_IN, N_UP_IN };
     const struct weights *ws = &r->s->weights;
     const uint32_t i = (uint32_t)r->layer;
     const struct part h = tok_rows(r, AREA_H);
     const struct part gate = tok_rows(r, AREA_GATE), up = tok_rows(r, AREA_UP);
-    struct weight *const gate_up[] = { weights_at(ws, i, W_GATE), weights_at(ws, i, W_UP) };
-    struct weight *const down[] = { weights_at(ws, i, W_DOWN) };
     int rc;
 
     if ((rc = op_norm(r, "ffn_norm", weights_norm(ws, i, N_FFN), x, h)) ||
-        (rc = op_mul(r, h, 2, gate_up, (const struct part[]){ gate, up }, 0)) ||
+        (rc = project(r, h, 2, gate_up, norm, (const struct part[]){ gate, up })) ||
         (rc = op_glu(r, gate, up, gate)))
         return rc;
-    if (ws->model->hp.sub_norm &&
-        (rc = op_norm(r, "ffn_sub_norm", weights_norm(ws, i, N_FFN_SUB), gate, gate)))
-        return rc;
-    return op_mul(r, gate, 1, down, &x, BNP_ADD);
+    return add_to_stream(r, gate, W_DOWN, N_FFN_SUB, N_FFN_POST, x);
 }
 
 /* logits = Whead norm(x), for the rows that want them: all, or the largest */

@@ -20,7 +20,7 @@ enum { MUL_MAX = 3 };             /* matrices on one input: q, k, v            *
 #define BIT(area) (1u << (area))
 
 static const char *const area_name[AREA_N] = {
-    "x", "h", "q", "k", "v", "gate", "up", "picked rows", "logits", "top ids", "top logits",
+    "x", "h", "input", "q", "k", "v", "gate", "up", "picked rows", "logits", "top ids", "top logits",
     "top counts"
 };
 
@@ -326,17 +326,21 @@ int op_gather(struct run *r, struct part y)
 
 int op_norm(struct run *r, const char *what, bnp_span weight, struct part x, struct part y)
 {
+    const struct hparams *hp = &r->s->weights.model->hp;
     struct dev *d = run_layer(r)->point;
     struct lane *l;
     const int rc = enter(r, d, BIT(x.area), BIT(y.area), &l);
     if (rc)
         return rc;
     const bnp_span all = r->s->place[l->place].norm;
+    const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
+    const uint32_t n = (uint32_t)(weight.size / sizeof(float));
+    const bool of_stream = x.area == AREA_X || x.area == AREA_PICK;
     const struct bnp_norm norm = {
-        .struct_size = sizeof norm, .eps = r->s->weights.model->hp.eps,
+        .struct_size = sizeof norm, .group_cols = n < from.cols ? n : 0,
+        .eps = of_stream ? hp->eps_stream : hp->eps,
         .weight = { all.base, all.offset + weight.offset, weight.size }
     };
-    const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
     CALL(r, l, POINT, what, d->point->rmsnorm(l->stream, &norm, &from, &to));
     return 0;
 }
@@ -369,6 +373,18 @@ int op_glu(struct run *r, struct part gate, struct part up, struct part y)
         return rc;
     const bnp_rows g = rows(r, l, gate), u = rows(r, l, up), to = rows(r, l, y);
     CALL(r, l, POINT, "glu", d->point->glu(l->stream, r->s->weights.model->hp.glu, &g, &u, &to));
+    return 0;
+}
+
+int op_add(struct run *r, struct part x, struct part y)
+{
+    struct dev *d = run_layer(r)->point;
+    struct lane *l;
+    const int rc = enter(r, d, BIT(x.area) | BIT(y.area), BIT(y.area), &l);
+    if (rc)
+        return rc;
+    const bnp_rows from = rows(r, l, x), to = rows(r, l, y);
+    CALL(r, l, POINT, "add", d->point->add(l->stream, &from, &to));
     return 0;
 }
 

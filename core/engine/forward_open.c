@@ -54,6 +54,12 @@ static int settle_conf(struct forward *f, struct err *err)
     return 0;
 }
 
+static uint32_t glu_op(uint32_t glu)
+{
+    return glu == BNP_GLU_GELU ? BNP_POINT_GELU : glu == BNP_GLU_SILU ? BNP_POINT_SILU
+                                                                      : BNP_POINT_RELU2;
+}
+
 static void describe(struct forward *f)
 {
     const struct hparams *hp = &f->model->hp;
@@ -68,8 +74,8 @@ static void describe(struct forward *f)
     };
     s->point = (struct bnp_point_desc){
         .struct_size = sizeof s->point, .cols = widest, .max_tok = f->conf.max_tok,
-        .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_PICK |
-               (hp->glu == BNP_GLU_SILU ? BNP_POINT_SILU : BNP_POINT_RELU2)
+        .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_PICK | glu_op(hp->glu) |
+               (hp->post_norm ? BNP_POINT_ADD : 0)
     };
     s->rope = (struct bnp_rope){
         .struct_size = sizeof s->rope, .style = hp->rope_style, .head_dim = hp->head_dim,

@@ -105,10 +105,12 @@ static inline const struct layer_devs *run_layer(const struct run *r)
 /* The ops of a step, each on the device that the route chose. 0, or one of
  * our codes with err filled: device, layer, op, and the plugin's sentence. */
 int op_gather(struct run *, struct part y);
+/* A weight shorter than the rows is for each of their groups of that length. */
 int op_norm(struct run *, const char *what, bnp_span weight, struct part x, struct part y);
 /* Turns q and k; v comes along where attention reads all three. */
 int op_rope(struct run *, struct part q, struct part k, struct part v);
 int op_glu(struct run *, struct part gate, struct part up, struct part y);
+int op_add(struct run *, struct part x, struct part y);              /* y += x */
 int op_pick(struct run *, struct part x, struct part y);
 /* Keys and values into their pages; then out, which may be q. */
 int op_attend(struct run *, struct part q, struct part k, struct part v, struct part out);

@@ -22,8 +22,11 @@ static const struct {
 };
 
 static const enum model_slot norm_of[N_LAYER_N] = {
-    [N_ATTN] = T_ATTN_NORM, [N_ATTN_SUB] = T_ATTN_SUB_NORM,
-    [N_FFN] = T_FFN_NORM, [N_FFN_SUB] = T_FFN_SUB_NORM
+    [N_ATTN] = T_ATTN_NORM, [N_Q_IN] = T_ATTN_Q_NORM_IN, [N_K_IN] = T_ATTN_K_NORM_IN,
+    [N_V_IN] = T_ATTN_V_NORM_IN, [N_Q_HEAD] = T_ATTN_Q_NORM, [N_K_HEAD] = T_ATTN_K_NORM,
+    [N_ATTN_SUB] = T_ATTN_SUB_NORM, [N_ATTN_POST] = T_ATTN_POST_NORM,
+    [N_FFN] = T_FFN_NORM, [N_GATE_IN] = T_FFN_GATE_NORM_IN, [N_UP_IN] = T_FFN_UP_NORM_IN,
+    [N_FFN_SUB] = T_FFN_SUB_NORM, [N_FFN_POST] = T_FFN_POST_NORM
 };
 
 /* Whoever reads a matrix front to back has read its pages: what is prepared
@@ -223,13 +226,18 @@ uint64_t weights_size(const struct weights *ws, const struct dev *d)
 
 /* ------------------------------------------------------------------- load */
 
-static int load_norm(struct weights *ws, const struct wsrc *src, bnp_span at, struct err *err)
+/* by: what its gains are divided by, rounded once. */
+static int load_norm(struct weights *ws, const struct wsrc *src, bnp_span at, float by,
+                     struct err *err)
 {
+    float *gain = (void *)((char *)ws->norm_mem.base + at.offset);
     if (!src->t)
         return 0;
-    if (wsrc_read_f32(src, 0, (void *)((char *)ws->norm_mem.base + at.offset)))
+    if (wsrc_read_f32(src, 0, gain))
         return err_set(err, ERR_DATA, "%s: %s cannot be read as f32", gguf_name(ws->model->file),
                        src->name);
+    for (uint32_t i = 0; i < src->cols; i++)
+        gain[i] /= by;
     gguf_drop(ws->model->file, src->t, 0, src->t->size);
     return 0;
 }
@@ -240,10 +248,11 @@ static int load_norms(struct weights *ws, struct err *err)
     int rc = workmem_get(ws->plug, NULL, BNP_MEM_WEIGHT, ws->norm_size, BNP_ALIGN, "norms",
                          &ws->norm_mem, err);
     if (!rc)
-        rc = load_norm(ws, &m->output_norm, ws->output_norm, err);
+        rc = load_norm(ws, &m->output_norm, ws->output_norm, 1, err);
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         for (unsigned s = 0; s < N_LAYER_N && !rc; s++)
-            rc = load_norm(ws, &m->layer[i].t[norm_of[s]], weights_norm(ws, i, s), err);
+            rc = load_norm(ws, &m->layer[i].t[norm_of[s]], weights_norm(ws, i, s),
+                           s == N_ATTN_POST || s == N_FFN_POST ? m->hp.embd_scale : 1, err);
     return rc;
 }
 

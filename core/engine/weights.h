@@ -20,7 +20,10 @@
 #include "core/plug/route.h"
 
 enum weight_slot { W_Q, W_K, W_V, W_OUT, W_GATE, W_UP, W_DOWN, W_LAYER_N };
-enum norm_slot { N_ATTN, N_ATTN_SUB, N_FFN, N_FFN_SUB, N_LAYER_N };
+enum norm_slot {
+    N_ATTN, N_Q_IN, N_K_IN, N_V_IN, N_Q_HEAD, N_K_HEAD, N_ATTN_SUB, N_ATTN_POST,
+    N_FFN, N_GATE_IN, N_UP_IN, N_FFN_SUB, N_FFN_POST, N_LAYER_N
+};
 
 struct wcache;
 

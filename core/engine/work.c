@@ -36,6 +36,7 @@ int work_plan(struct work *w, const struct hparams *hp, const struct bnp_limits 
     *w = (struct work){ 0 };
     take_rows(w, AREA_X, l->max_tok, hp->n_embd);
     take_rows(w, AREA_H, l->max_tok, hp->n_embd);
+    take_rows(w, AREA_IN, l->max_tok, hp->proj_norm ? hp->n_embd : 0);
     take_rows(w, AREA_Q, l->max_tok, hp->n_head * hp->head_dim);
     take_rows(w, AREA_K, l->max_tok, hp->n_head_kv * hp->head_dim);
     take_rows(w, AREA_V, l->max_tok, hp->n_head_kv * hp->head_dim);

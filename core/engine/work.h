@@ -20,6 +20,8 @@ enum { WORK_TOP = 64 };           /* largest logits of an output, at most      *
 enum area {
     AREA_X,                       /* [max_tok][n_embd] the residual stream     */
     AREA_H,                       /* [max_tok][n_embd] its norm                */
+    AREA_IN,                      /* [max_tok][n_embd] that one's, for a       */
+                                  /*   projection; [0] where none wants it     */
     AREA_Q, AREA_K, AREA_V,       /* Q: then what attention gives              */
     AREA_GATE, AREA_UP,           /* [max_tok][n_ff]                           */
     AREA_PICK,                    /* [max_out][n_embd] rows that want logits   */

@@ -8,12 +8,20 @@
 
 #include "bitnet_plugin.h"
 
+#define NAMES "bitnet, bitnet-25, bitnet-b1.58, llama, qwen3 or gemma3"
+
 static const struct arch table[] = {
-    { "bitnet",       BNP_ROPE_HALVES, true,  false, BNP_GLU_SILU,  true  },
-    { "bitnet-25",    BNP_ROPE_HALVES, true,  false, BNP_GLU_RELU2, true  },
-    { "bitnet-b1.58", BNP_ROPE_HALVES, true,  false, BNP_GLU_RELU2, false },
+    { "bitnet",       BNP_ROPE_HALVES, ARCH_SUB_NORM,  BNP_GLU_SILU,  true  },
+    { "bitnet-25",    BNP_ROPE_HALVES, ARCH_SUB_NORM,  BNP_GLU_RELU2, true  },
+    { "bitnet-b1.58", BNP_ROPE_HALVES, ARCH_SUB_NORM,  BNP_GLU_RELU2, false },
     /* Converters permute the q and k rows of llama files, hence pairs. */
-    { "llama",        BNP_ROPE_PAIRS,  false, true,  BNP_GLU_SILU,  true  },
+    { "llama",        BNP_ROPE_PAIRS,  ARCH_OWN_HEAD,  BNP_GLU_SILU,  true  },
+    { "qwen3",        BNP_ROPE_HALVES, ARCH_OWN_HEAD | ARCH_HEAD_NORM | ARCH_PROJ_NORM,
+      BNP_GLU_SILU, true },
+    /* Converters added 1 to gemma's own norms. */
+    { "gemma3",       BNP_ROPE_HALVES, ARCH_OWN_HEAD | ARCH_HEAD_NORM | ARCH_PROJ_NORM |
+                                       ARCH_POST_NORM | ARCH_EMBD_SCALE,
+      BNP_GLU_GELU, true },
 };
 
 static bool is(struct str s, const char *text)
@@ -28,21 +36,23 @@ int arch_find(const struct arch **out, const struct gguf *g, struct err *e)
     if (rc < 0)
         return rc;
     if (!rc)
-        return err_set(e, ERR_DATA, "%s: key general.architecture is missing, expected bitnet, "
-                       "bitnet-25, bitnet-b1.58 or llama", gguf_name(g));
+        return err_set(e, ERR_DATA, "%s: key general.architecture is missing, expected " NAMES,
+                       gguf_name(g));
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (is(name, table[i].name)) {
             *out = &table[i];
             return 0;
         }
-    return err_set(e, ERR_UNSUPPORTED, "%s: architecture \"%.*s\", expected bitnet, bitnet-25, "
-                   "bitnet-b1.58 or llama", gguf_name(g), name.n < 80 ? (int)name.n : 80, name.p);
+    return err_set(e, ERR_UNSUPPORTED, "%s: architecture \"%.*s\", expected " NAMES, gguf_name(g),
+                   name.n < 80 ? (int)name.n : 80, name.p);
 }
 
 static uint32_t glu_named(struct str s)
 {
     if (is(s, "relu2") || is(s, "relu_squared"))
         return BNP_GLU_RELU2;
+    if (is(s, "gelu_tanh") || is(s, "gelu_pytorch_tanh"))
+        return BNP_GLU_GELU;
     return is(s, "silu") || is(s, "swish") ? BNP_GLU_SILU : 0;
 }
 
@@ -52,8 +62,8 @@ int arch_glu(const struct arch *a, const struct gguf *g, const char *override, s
     *sure = true;
     if (override) {
         hp->glu = glu_named((struct str){ override, strlen(override) });
-        return hp->glu ? 0 : err_set(e, ERR_ARG, "activation \"%s\" is unknown, expected relu2 or "
-                                     "silu", override);
+        return hp->glu ? 0 : err_set(e, ERR_ARG, "activation \"%s\" is unknown, expected relu2, "
+                                     "silu or gelu_tanh", override);
     }
     char key[64];
     snprintf(key, sizeof key, "%s.hidden_activation", a->name);
@@ -63,8 +73,8 @@ int arch_glu(const struct arch *a, const struct gguf *g, const char *override, s
         return rc;
     if (rc) {
         hp->glu = glu_named(name);
-        return hp->glu ? 0 : err_set(e, ERR_UNSUPPORTED, "%s: key %s is \"%.*s\", expected relu2 "
-                                     "or silu", gguf_name(g), key,
+        return hp->glu ? 0 : err_set(e, ERR_UNSUPPORTED, "%s: key %s is \"%.*s\", expected "
+                                     "relu2, silu or gelu_tanh", gguf_name(g), key,
                                      name.n < 80 ? (int)name.n : 80, name.p);
     }
     hp->glu = a->glu;

@@ -12,12 +12,20 @@
 #include "core/base/err.h"
 #include "core/model/model.h"
 
+enum {
+    ARCH_SUB_NORM = 1,           /* layers have attn_sub_norm, ffn_sub_norm   */
+    ARCH_OWN_HEAD = 2,           /* output.weight, if present, is the head;   */
+                                 /* else the embedding is, whatever is there  */
+    ARCH_HEAD_NORM = 4,          /* attn_q_norm, attn_k_norm, for every head  */
+    ARCH_PROJ_NORM = 8,          /* x_norm_in for every projection x, or none */
+    ARCH_POST_NORM = 16,         /* post_attention_norm, post_ffw_norm        */
+    ARCH_EMBD_SCALE = 32         /* embeddings times the root of their length */
+};
+
 struct arch {
     const char *name;
     uint32_t rope_style;         /* BNP_ROPE_*                                */
-    bool sub_norm;               /* layers have attn_sub_norm, ffn_sub_norm   */
-    bool own_head;               /* output.weight, if present, is the head;   */
-                                 /* else the embedding is, whatever is there  */
+    uint32_t graph;              /* ARCH_* bits                               */
     uint32_t glu;                /* BNP_GLU_* of a file that does not say     */
     bool glu_sure;               /* no known file of it means another         */
 };

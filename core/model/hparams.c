@@ -13,6 +13,7 @@
 #define MAX_EMBD 65536
 #define MAX_FF (1u << 18)
 #define MAX_HEAD 1024
+#define MAX_HEAD_DIM 1024
 #define MAX_CTX (1u << 24)
 #define MAX_VOCAB (1u << 22)
 
@@ -77,19 +78,27 @@ static int read_sizes(struct reader *r, struct hparams *hp)
     return rc;
 }
 
-/* key_length and value_length may be present, but only to repeat that heads
- * split the embedding evenly: the attention output has n_embd elements. */
-static int check_head_dim(struct reader *r, const struct hparams *hp, const char *suffix)
+/* key_length says how long heads are where they do not split the embedding
+ * evenly; value_length can only say the same: attention's output is read with
+ * the shape of its queries. */
+static int read_head_dim(struct reader *r, struct hparams *hp)
 {
-    uint64_t v = hp->head_dim;
-    int rc = gguf_get_u64(r->g, key_of(r, suffix), &v, r->e);
+    hp->head_dim = 0;
+    int rc = get_u32(r, "attention.key_length", 2, MAX_HEAD_DIM, &hp->head_dim);
     if (rc < 0)
         return rc;
-    if (v != hp->head_dim)
-        return err_set(r->e, ERR_UNSUPPORTED, "%s: key %s is %" PRIu64 ", expected %u, the "
-                       "embedding length over the head count", gguf_name(r->g), r->key, v,
-                       hp->head_dim);
-    return 0;
+    if (!rc && hp->n_embd % hp->n_head == 0)
+        hp->head_dim = hp->n_embd / hp->n_head;
+    if (!hp->head_dim || hp->head_dim % 2 || hp->head_dim > MAX_HEAD_DIM)
+        return err_set(r->e, ERR_DATA, "%s: %u elements over %u heads of %u, expected an even "
+                       "number per head, at most %u", gguf_name(r->g), hp->n_embd, hp->n_head,
+                       hp->head_dim, MAX_HEAD_DIM);
+    uint32_t value = hp->head_dim;
+    rc = get_u32(r, "attention.value_length", 1, UINT32_MAX, &value);
+    if (rc >= 0 && value != hp->head_dim)
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: key %s is %u, expected %u, the length of keys",
+                       gguf_name(r->g), r->key, value, hp->head_dim);
+    return rc < 0 ? rc : 0;
 }
 
 static int read_heads(struct reader *r, struct hparams *hp)
@@ -104,12 +113,7 @@ static int read_heads(struct reader *r, struct hparams *hp)
     if (hp->n_head % hp->n_head_kv)
         return err_set(r->e, ERR_DATA, "%s: %u heads over %u key-value heads, expected a multiple",
                        gguf_name(r->g), hp->n_head, hp->n_head_kv);
-    hp->head_dim = hp->n_embd / hp->n_head;
-    if (hp->n_embd % hp->n_head || hp->head_dim % 2)
-        return err_set(r->e, ERR_DATA, "%s: %u elements over %u heads, expected an even number "
-                       "per head", gguf_name(r->g), hp->n_embd, hp->n_head);
-    rc = check_head_dim(r, hp, "attention.key_length");
-    return rc ? rc : check_head_dim(r, hp, "attention.value_length");
+    return read_head_dim(r, hp);
 }
 
 static int read_rope_scaling(struct reader *r)
@@ -155,13 +159,13 @@ static int read_rope(struct reader *r, struct hparams *hp)
 
 /* Keys of other graphs under the same architecture name, and the value with
  * which each does nothing. */
-static int refuse_other_graphs(struct reader *r)
+static int refuse_other_graphs(struct reader *r, const struct hparams *hp)
 {
-    static const struct { const char *suffix; double neutral; } other[] = {
+    const struct { const char *suffix; double neutral; } other[] = {
         { "expert_count", 0 }, { "attention.sliding_window", 0 }, { "attention.clamp_kqv", 0 },
         { "attention.max_alibi_bias", 0 }, { "attn_logit_softcapping", 0 },
         { "final_logit_softcapping", 0 }, { "logit_scale", 1 }, { "embedding_scale", 1 },
-        { "residual_scale", 1 }
+        { "residual_scale", 1 }, { "rope.freq_base_swa", hp->rope_base }
     };
     for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
         double v = other[i].neutral;
@@ -173,7 +177,54 @@ static int refuse_other_graphs(struct reader *r)
                            "this program does not compute that graph", gguf_name(r->g), r->key, v,
                            other[i].neutral);
     }
-    return 0;
+    bool causal = true;
+    int rc = gguf_get_bool(r->g, key_of(r, "attention.causal"), &causal, r->e);
+    if (rc >= 0 && !causal)
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: key %s is false, expected true: every token "
+                       "sees those before it only", gguf_name(r->g), r->key);
+    return rc < 0 ? rc : 0;
+}
+
+/* What a graph norms, beside its row of the table: the files of embedding models
+ * norm the input of every projection, others of the same name none. */
+static void read_norms(struct reader *r, struct hparams *hp)
+{
+    const uint32_t graph = r->arch->graph;
+    hp->head_norm = graph & ARCH_HEAD_NORM;
+    hp->post_norm = graph & ARCH_POST_NORM;
+    hp->proj_norm = (graph & ARCH_PROJ_NORM) &&
+                    gguf_tensor(r->g, "blk.0.attn_q_norm_in.weight") != NULL;
+    hp->sub_norm = (graph & ARCH_SUB_NORM) || hp->proj_norm;
+}
+
+static int read_pooling(struct reader *r, struct hparams *hp)
+{
+    uint32_t v = hp->proj_norm ? POOLING_LAST : POOLING_NONE;
+    const int rc = get_u32(r, "pooling_type", 0, UINT32_MAX, &v);
+    if (rc >= 0 && v != POOLING_NONE && v != POOLING_MEAN && v != POOLING_LAST)
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: key %s is %u, expected %d (a text model), %d "
+                       "(the mean of all tokens) or %d (the last one)", gguf_name(r->g), r->key,
+                       v, POOLING_NONE, POOLING_MEAN, POOLING_LAST);
+    hp->pooling = (enum model_pooling)v;
+    return rc < 0 ? rc : 0;
+}
+
+/* sqrt rounds correctly everywhere, so these are the same on every machine. */
+static int read_scales(struct reader *r, struct hparams *hp)
+{
+    double eps = 0, scale = 1.0 / sqrt((double)hp->head_dim);
+    int rc = get_f64(r, "attention.layer_norm_rms_epsilon", 1e-20, 1, &eps);
+    if (!rc)
+        return err_set(r->e, ERR_DATA, "%s: key %s is missing, expected a small positive number",
+                       gguf_name(r->g), r->key);
+    if (rc > 0)
+        rc = get_f64(r, "attention.scale", 1e-6, 1e6, &scale);
+    const bool scaled = r->arch->graph & ARCH_EMBD_SCALE;
+    hp->eps = (float)eps;
+    hp->embd_scale = scaled ? (float)sqrt((double)hp->n_embd) : 1.0f;
+    hp->eps_stream = scaled ? (float)(eps / hp->n_embd) : hp->eps;
+    hp->attn_scale = (float)scale;
+    return rc < 0 ? rc : 0;
 }
 
 static int read_vocab_size(struct reader *r, struct hparams *hp)
@@ -199,25 +250,19 @@ static int read_vocab_size(struct reader *r, struct hparams *hp)
 int hparams_read(struct hparams *hp, const struct gguf *g, const struct arch *a, struct err *e)
 {
     struct reader r = { .g = g, .arch = a, .e = e };
-    *hp = (struct hparams){ .sub_norm = a->sub_norm };
+    *hp = (struct hparams){ 0 };
     int rc = read_sizes(&r, hp);
     if (!rc)
         rc = read_heads(&r, hp);
     if (!rc)
         rc = read_rope(&r, hp);
     if (!rc)
-        rc = refuse_other_graphs(&r);
+        rc = refuse_other_graphs(&r, hp);
     if (!rc)
         rc = read_vocab_size(&r, hp);
     if (rc)
         return rc;
-    double eps = 0;
-    rc = get_f64(&r, "attention.layer_norm_rms_epsilon", 1e-20, 1, &eps);
-    if (!rc)
-        return err_set(e, ERR_DATA, "%s: key %s is missing, expected a small positive number",
-                       gguf_name(g), r.key);
-    hp->eps = (float)eps;
-    /* sqrt rounds correctly everywhere, so this is the same on every machine. */
-    hp->attn_scale = (float)(1.0 / sqrt((double)hp->head_dim));
-    return rc < 0 ? rc : 0;
+    read_norms(&r, hp);
+    rc = read_pooling(&r, hp);
+    return rc ? rc : read_scales(&r, hp);
 }

@@ -19,25 +19,48 @@
 #include "core/model/arch.h"
 #include "core/model/hparams.h"
 
-enum dim { ONE, EMBD, HEADS, HEADS_KV, FF };
+enum dim { ONE, EMBD, HEADS, HEADS_KV, HEAD, FF };
+
+enum norms { ALWAYS, SUB, PROJ, HEADWISE, POST };      /* graphs that have it */
 
 static const struct {
     const char *name;
     enum dim rows, cols;         /* rows ONE: a vector, in a float type       */
-    bool sub_norm;               /* only graphs with sub-norms have it        */
+    enum norms only;
+    const char *proj_name;       /* with a norm for every projection; or NULL */
 } slot[T_LAYER_N] = {
-    [T_ATTN_NORM]     = { "attn_norm", ONE, EMBD, false },
-    [T_ATTN_Q]        = { "attn_q", HEADS, EMBD, false },
-    [T_ATTN_K]        = { "attn_k", HEADS_KV, EMBD, false },
-    [T_ATTN_V]        = { "attn_v", HEADS_KV, EMBD, false },
-    [T_ATTN_SUB_NORM] = { "attn_sub_norm", ONE, HEADS, true },
-    [T_ATTN_OUT]      = { "attn_output", EMBD, HEADS, false },
-    [T_FFN_NORM]      = { "ffn_norm", ONE, EMBD, false },
-    [T_FFN_GATE]      = { "ffn_gate", FF, EMBD, false },
-    [T_FFN_UP]        = { "ffn_up", FF, EMBD, false },
-    [T_FFN_SUB_NORM]  = { "ffn_sub_norm", ONE, FF, true },
-    [T_FFN_DOWN]      = { "ffn_down", EMBD, FF, false },
+    [T_ATTN_NORM]        = { "attn_norm", ONE, EMBD, ALWAYS, NULL },
+    [T_ATTN_Q_NORM_IN]   = { "attn_q_norm_in", ONE, EMBD, PROJ, NULL },
+    [T_ATTN_Q]           = { "attn_q", HEADS, EMBD, ALWAYS, NULL },
+    [T_ATTN_K_NORM_IN]   = { "attn_k_norm_in", ONE, EMBD, PROJ, NULL },
+    [T_ATTN_K]           = { "attn_k", HEADS_KV, EMBD, ALWAYS, NULL },
+    [T_ATTN_V_NORM_IN]   = { "attn_v_norm_in", ONE, EMBD, PROJ, NULL },
+    [T_ATTN_V]           = { "attn_v", HEADS_KV, EMBD, ALWAYS, NULL },
+    [T_ATTN_Q_NORM]      = { "attn_q_norm", ONE, HEAD, HEADWISE, NULL },
+    [T_ATTN_K_NORM]      = { "attn_k_norm", ONE, HEAD, HEADWISE, NULL },
+    [T_ATTN_SUB_NORM]    = { "attn_sub_norm", ONE, HEADS, SUB, "attn_output_norm_in" },
+    [T_ATTN_OUT]         = { "attn_output", EMBD, HEADS, ALWAYS, NULL },
+    [T_ATTN_POST_NORM]   = { "post_attention_norm", ONE, EMBD, POST, NULL },
+    [T_FFN_NORM]         = { "ffn_norm", ONE, EMBD, ALWAYS, NULL },
+    [T_FFN_GATE_NORM_IN] = { "ffn_gate_norm_in", ONE, EMBD, PROJ, NULL },
+    [T_FFN_GATE]         = { "ffn_gate", FF, EMBD, ALWAYS, NULL },
+    [T_FFN_UP_NORM_IN]   = { "ffn_up_norm_in", ONE, EMBD, PROJ, NULL },
+    [T_FFN_UP]           = { "ffn_up", FF, EMBD, ALWAYS, NULL },
+    [T_FFN_SUB_NORM]     = { "ffn_sub_norm", ONE, FF, SUB, "ffn_down_norm_in" },
+    [T_FFN_DOWN]         = { "ffn_down", EMBD, FF, ALWAYS, NULL },
+    [T_FFN_POST_NORM]    = { "post_ffw_norm", ONE, EMBD, POST, NULL },
 };
+
+static bool has_norms(const struct hparams *hp, enum norms n)
+{
+    switch (n) {
+    case SUB:      return hp->sub_norm;
+    case PROJ:     return hp->proj_norm;
+    case HEADWISE: return hp->head_norm;
+    case POST:     return hp->post_norm;
+    default:       return true;
+    }
+}
 
 static uint32_t dim_of(const struct hparams *hp, enum dim d)
 {
@@ -45,6 +68,7 @@ static uint32_t dim_of(const struct hparams *hp, enum dim d)
     case EMBD:     return hp->n_embd;
     case HEADS:    return hp->n_head * hp->head_dim;
     case HEADS_KV: return hp->n_head_kv * hp->head_dim;
+    case HEAD:     return hp->head_dim;
     case FF:       return hp->n_ff;
     default:       return 1;
     }
@@ -108,9 +132,10 @@ static int open_slot(struct opening *o, uint32_t layer, unsigned s)
     const struct hparams *hp = &o->m->hp;
     struct wsrc *w = &o->m->layer[layer].t[s];
     char name[64];
-    if (slot[s].sub_norm && !hp->sub_norm)
+    if (!has_norms(hp, slot[s].only))
         return 0;
-    snprintf(name, sizeof name, "blk.%u.%s.weight", layer, slot[s].name);
+    snprintf(name, sizeof name, "blk.%u.%s.weight", layer,
+             hp->proj_norm && slot[s].proj_name ? slot[s].proj_name : slot[s].name);
     uint32_t rows = dim_of(hp, slot[s].rows), cols = dim_of(hp, slot[s].cols);
     if (slot[s].rows == ONE)
         return open_vector(o, w, name, cols);
@@ -143,7 +168,7 @@ static int open_head(struct opening *o)
 {
     struct model *m = o->m;
     const struct gguf_tensor *t = gguf_tensor(m->file, "output.weight");
-    m->hp.tied_head = !t || !o->arch->own_head;
+    m->hp.tied_head = !t || !(o->arch->graph & ARCH_OWN_HEAD);
     if (!m->hp.tied_head)
         return open_tensor(o, &m->head, "output.weight", m->hp.n_vocab, m->hp.n_embd);
     m->head = m->embd;

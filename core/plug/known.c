@@ -22,7 +22,7 @@ static const char *const family_name[N_FAMILY] = { "linear", "attention", "point
 static const char *const ref_digest[N_FAMILY] = {
     [LINEAR] = "5fafb4327e17626f6e8ef64c56d6b3fb757c402b524b9ab1c29bc5788d12b97e",
     [ATTN] = "345a7f430e499ee022725e9d0a8d26e0521bc08a063c9dc5b13e3b2f645e0d25",
-    [POINT] = "71bdd27a8958dcd57e2c4e0411635d3cf49ea0aa76d6cef5fed130e3664a5fca",
+    [POINT] = "70f1eb65c3180c3782da64dda8be5848b5c5f9d61298bb01d263b91d41fc808f",
 };
 
 struct known {
@@ -119,6 +119,11 @@ static const struct known known[] = {
     P(BNP_POINT_ROPE, 320, 2, PROBE_MIXED),
     P(BNP_POINT_RELU2, 97, 2, PROBE_MIXED),
     P(BNP_POINT_SILU, 97, 2, PROBE_MIXED),
+    /* Newer than the others, so never among them: an older plugin answers those. */
+    P(BNP_POINT_GELU, 192, 2, PROBE_RANDOM),
+    P(BNP_POINT_GELU, 97, 2, PROBE_MIXED),
+    P(BNP_POINT_GELU, 80, 3, PROBE_SPIKE),
+    P(BNP_POINT_GELU, 144, 2, PROBE_DENORMAL),
     P(BNP_POINT_ADD, 97, 2, PROBE_MIXED),
     P(BNP_POINT_PICK, 97, 5, PROBE_MIXED),
 };

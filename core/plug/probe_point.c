@@ -10,7 +10,7 @@
 #include "core/plug/probe_run.h"
 
 #define FIRST_POS 3               /* the step's rows do not start a sequence   */
-#define MAX_CASE  10
+#define MAX_CASE  11
 
 struct point_run;
 
@@ -100,6 +100,8 @@ static void list_variants(struct point_run *t)
         list(t, "glu relu2", call_glu, BNP_GLU_RELU2, 0);
     if (ops & BNP_POINT_SILU)
         list(t, "glu silu", call_glu, BNP_GLU_SILU, 0);
+    if (ops & BNP_POINT_GELU)
+        list(t, "glu gelu", call_glu, BNP_GLU_GELU, 0);
     if (ops & BNP_POINT_ADD)
         list(t, "add", call_add, 0, 0);
     if (ops & BNP_POINT_PICK)

@@ -2,7 +2,7 @@
 #include "plugins/kit/check_point.h"
 
 #define ALL_OPS (BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 | BNP_POINT_SILU | \
-                 BNP_POINT_ADD | BNP_POINT_PICK)
+                 BNP_POINT_ADD | BNP_POINT_PICK | BNP_POINT_GELU)
 
 int kit_point_query(bnp_device *dev, const bnp_point_desc *d, bnp_offer *offer)
 {
@@ -72,7 +72,7 @@ int kit_rope_check(bnp_stream *s, const bnp_rope *rope, const bnp_rows *x)
 int kit_glu_check(bnp_stream *s, uint32_t f, const bnp_rows *gate, const bnp_rows *up,
                   const bnp_rows *y)
 {
-    if (f != BNP_GLU_RELU2 && f != BNP_GLU_SILU)
+    if (f < BNP_GLU_RELU2 || f > BNP_GLU_GELU)
         return BNP_E_UNSUPPORTED;
     const int rc = same_shape(s, "glu: gate", gate, y);
     return rc ? rc : same_shape(s, "glu: up", up, y);

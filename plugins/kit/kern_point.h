@@ -81,11 +81,23 @@ static inline vf point_silu(vf g, vf u)
     return vf_mul(vf_div(g, vf_add(vf_set1(1.0f), vf_exp32(vf_neg(g)))), u);
 }
 
+static inline vf point_gelu(vf g, vf u)
+{
+    const vf t = vf_fma(vf_mul(g, g), vf_set1(BNP_GELU_B), vf_set1(BNP_GELU_A));
+    return vf_mul(vf_div(g, vf_add(vf_set1(1.0f), vf_exp32(vf_neg(vf_mul(g, t))))), u);
+}
+
+static inline vf point_glu_one(uint32_t f, vf g, vf u)
+{
+    return f == BNP_GLU_SILU ? point_silu(g, u) : f == BNP_GLU_GELU ? point_gelu(g, u)
+                                                                    : point_relu2(g, u);
+}
+
 static void point_glu(uint32_t f, const float *gate, const float *up, uint32_t n, float *y)
 {
     for (uint32_t i = 0; i < n; i += VL) {
         const vf g = vf_load_upto(gate + i, n - i), u = vf_load_upto(up + i, n - i);
-        vf_store_upto(y + i, f == BNP_GLU_SILU ? point_silu(g, u) : point_relu2(g, u), n - i);
+        vf_store_upto(y + i, point_glu_one(f, g, u), n - i);
     }
 }
 

@@ -60,7 +60,7 @@ int ocl_point_glu(bnp_stream *s, uint32_t f, const bnp_rows *gate, const bnp_row
     ocl_arg_rows(&c, ur, up);
     ocl_arg_rows(&c, yr, y);
     ocl_arg_u32(&c, y->cols);
-    ocl_arg_u32(&c, f == BNP_GLU_SILU);
+    ocl_arg_u32(&c, f);
     return ocl_run(&c, ocl_over(y->cols, y->n_tok));
 }
 

@@ -57,11 +57,16 @@ int ref_point_rope(bnp_stream *s, const bnp_rope *rope, const bnp_rows *x)
     return rc;
 }
 
-/* RELU2: t = max(g, 0), y = (t * t) * u. SILU: y = (g / (1 + exp32(-g))) * u. */
+/* RELU2: t = max(g, 0), y = (t * t) * u. SILU: y = (g / (1 + exp32(-g))) * u.
+ * GELU: the same with z = g * (A + B * g^2) in the exponent's place. */
 static float glu(uint32_t f, float g, float u)
 {
     if (f == BNP_GLU_SILU)
         return (g / (1.0f + exp32(-g))) * u;
+    if (f == BNP_GLU_GELU) {
+        const float z = g * fma32(g * g, BNP_GELU_B, BNP_GELU_A);
+        return (g / (1.0f + exp32(-z))) * u;
+    }
     const float t = g > 0.0f ? g : 0.0f;
     return (t * t) * u;
 }

@@ -400,12 +400,32 @@ static void judge_rope(struct accuracy *a, const struct point_case *c, const cha
 }
 
 /* relu2: two products. silu: exp32 within 2 u, 1 +, the quotient, the product;
- * where exp32 stops growing (g < -88) what is left is below 88 / e^88 |u|. */
+ * where exp32 stops growing (g < -88) what is left is below 88 / e^88 |u|.
+ * gelu: the same, with an exponent z that is itself within g(3) |z|, as all its
+ * terms have one sign; an error d of z moves 1 / (1 + e^-z) by at most |d| of
+ * itself, for |z| up to 88, and what exp32 cuts off is below |g| / e^87. */
+static double gelu_of(double g, double *z)
+{
+    *z = g * ((double)BNP_GELU_A + (double)BNP_GELU_B * g * g);
+    return g / (1 + exp(-*z));
+}
+
+static void judge_gelu(struct accuracy *a, const char *what, size_t at, uint32_t bits, double gate,
+                       double up)
+{
+    double z;
+    const double y = gelu_of(gate, &z) * up;
+    judge(a, "glu gelu", what, at, bits, y,
+          (g(5) + g(4) * fmin(fabs(z), 88)) * fabs(y) + TINY * (2 + fabs(up)) +
+              (z < -86 ? -gate * 0x1p-124 * fabs(up) : 0));
+}
+
 static void judge_glu(struct accuracy *a, const struct point_case *c, const char *what,
                       const struct result *r)
 {
     float x[1024], y[1024];
     const struct plane *relu2 = plane_of(r, "glu relu2"), *silu = plane_of(r, "glu silu");
+    const struct plane *gelu = plane_of(r, "glu gelu");
     const struct plane *add = plane_of(r, "add"), *pick = plane_of(r, "pick");
     for (uint32_t t = 0; t < c->n_tok; t++) {
         point_input(c, POINT_X, t, x);
@@ -420,6 +440,7 @@ static void judge_glu(struct accuracy *a, const struct point_case *c, const char
             judge(a, "glu silu", what, at, silu->bits[at], s,
                   g(5) * fabs(s) + TINY * (2 + fabs(up)) +
                       (gate < -88 ? -gate * 0x1p-126 * fabs(up) : 0));
+            judge_gelu(a, what, at, gelu->bits[at], gate, up);
             judge(a, "add", what, at, add->bits[at], gate + up, U * fabs(gate + up));
             const size_t picked = (size_t)(c->n_tok - 1 - t) * c->cols + i;
             judge(a, "pick", what, picked, pick->bits[picked], gate, 0);

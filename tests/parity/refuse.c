@@ -447,7 +447,7 @@ START_TEST(pointwise_refuses_what_does_not_fit)
     EXPECT(BNP_E_INVALID, p->rope(s.stream, &rope, &x));
     rope.n_pos = 4;                                     /* the table has 3 */
     EXPECT(BNP_E_INVALID, p->rope(s.stream, &rope, &x));
-    EXPECT(BNP_E_UNSUPPORTED, p->glu(s.stream, 3, &x, &x, &y));
+    EXPECT(BNP_E_UNSUPPORTED, p->glu(s.stream, 4, &x, &x, &y));
     EXPECT(BNP_E_INVALID, p->glu(s.stream, BNP_GLU_SILU, &x, &other, &y));
     EXPECT(BNP_E_INVALID, p->add(s.stream, &other, &y));
     EXPECT(BNP_E_INVALID, p->pick(s.stream, &x, &other));

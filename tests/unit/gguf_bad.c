@@ -207,6 +207,12 @@ E(heads_16)          { gguf_make_u32(m, ARCH "attention.head_count", 16); }
 E(heads_float)       { gguf_make_f32(m, ARCH "attention.head_count", 2); }
 E(kv_heads_3)        { gguf_make_u32(m, ARCH "attention.head_count_kv", 3); }
 E(key_length_16)     { gguf_make_u32(m, ARCH "attention.key_length", 16); }
+E(key_length_7)      { gguf_make_u32(m, ARCH "attention.key_length", 7); }
+E(key_length_huge)   { gguf_make_u32(m, ARCH "attention.key_length", 1u << 30); }
+E(value_length_16)   { gguf_make_u32(m, ARCH "attention.value_length", 16); }
+E(not_causal)        { gguf_make_bool(m, ARCH "attention.causal", false); }
+E(swa_base)          { gguf_make_f32(m, ARCH "rope.freq_base_swa", 1e6f); }
+E(pooling_cls)       { gguf_make_u32(m, ARCH "pooling_type", 2); }
 E(eps_missing)       { gguf_make_drop_key(m, ARCH "attention.layer_norm_rms_epsilon"); }
 E(eps_nan)           { gguf_make_f32(m, ARCH "attention.layer_norm_rms_epsilon", NAN); }
 E(eps_0)             { gguf_make_f32(m, ARCH "attention.layer_norm_rms_epsilon", 0); }
@@ -334,7 +340,11 @@ const struct gguf_bad gguf_bad[] = {
     EDIT(ffn_wrong, "expected 64 x 16"), EDIT(context_0, "context_length is 0"),
     EDIT(heads_3, "over 3 heads"), EDIT(heads_16, "over 16 heads"),
     EDIT(heads_float, "expected a whole number"), EDIT(kv_heads_3, "2 heads over 3"),
-    EDIT(key_length_16, "key_length is 16, expected 8"), EDIT(eps_missing, "epsilon is missing"),
+    EDIT(key_length_16, "is 16 x 16, expected 32 x 16"), EDIT(key_length_7, "2 heads of 7"),
+    EDIT(key_length_huge, "is 1073741824, expected 2 to"),
+    EDIT(value_length_16, "value_length is 16, expected 8"), EDIT(not_causal, "causal is false"),
+    EDIT(swa_base, "freq_base_swa is 1e+06, expected 10000"), EDIT(pooling_cls, "pooling_type is 2"),
+    EDIT(eps_missing, "epsilon is missing"),
     EDIT(eps_nan, "not a finite number"), EDIT(eps_0, "epsilon is 0"), EDIT(rope_yarn, "\"yarn\""),
     EDIT(rope_factor_4, "factor is 4, expected 1"), EDIT(rope_dims_odd, "is 7, expected an even"),
     EDIT(rope_dims_more, "is 64, expected 2 to 8"), EDIT(rope_base_0, "freq_base is 0"),

@@ -116,6 +116,18 @@ START_TEST(refused_folder_holds_every_bad_file_and_nothing_else)
 }
 END_TEST
 
+static bool is_bitnet_slot(int s)
+{
+    static const int other[] = {
+        T_ATTN_Q_NORM_IN, T_ATTN_K_NORM_IN, T_ATTN_V_NORM_IN, T_ATTN_Q_NORM, T_ATTN_K_NORM,
+        T_ATTN_POST_NORM, T_FFN_GATE_NORM_IN, T_FFN_UP_NORM_IN, T_FFN_POST_NORM
+    };
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++)
+        if (other[i] == s)
+            return false;
+    return true;
+}
+
 START_TEST(numbers_and_tensors_of_a_good_file_are_found)
 {
     struct gguf_make made;
@@ -141,7 +153,8 @@ START_TEST(numbers_and_tensors_of_a_good_file_are_found)
     ck_assert_ptr_null(m->rope_factor);
     ck_assert(!warns(m, "activation"));
     for (int s = 0; s < T_LAYER_N; s++)
-        ck_assert_ptr_nonnull(m->layer[0].t[s].t);
+        ck_assert_int_eq(m->layer[0].t[s].t != NULL, is_bitnet_slot(s));
+    ck_assert(hp->eps_stream == hp->eps && hp->embd_scale == 1 && !hp->pooling);
     ck_assert_str_eq(m->layer[0].t[T_FFN_DOWN].name, "blk.0.ffn_down.weight");
     ck_assert_uint_eq(m->layer[0].t[T_FFN_DOWN].cols, 32);
     free_all(m, &made, &bytes);

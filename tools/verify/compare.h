@@ -16,7 +16,7 @@ struct difference {
 
 /* The first difference of plane i of want; false when there is none. got's
  * offer decides: the same bits when it is EXACT (which NaN does not matter),
- * else its bound. topk is the one op that a plugin may leave out, and near ties
+ * else its bound. topk and glu gelu are what a plugin may leave out, and near ties
  * may be ranked differently by one that is not exact. */
 bool compare_plane(const struct result *want, const struct result *got, unsigned i,
                    struct difference *);

@@ -123,16 +123,29 @@ static int ropes(struct sut *s, const struct point_case *c, struct result *out)
     return rc;
 }
 
+static int glu(struct sut *s, uint32_t f, const char *op, const bnp_rows *x, const bnp_rows *y,
+               struct result *out)
+{
+    const bnp_rows z = rows_new(x->n_tok, x->cols);
+    const int rc = TIMED(out, s->p->point->glu(s->stream, f, x, y, &z));
+    if (!rc)
+        result_add(out, op, &z);
+    span_free(z.mem);
+    return rc;
+}
+
 static int glus(struct sut *s, const bnp_rows *x, const bnp_rows *y, struct result *out)
 {
-    int rc = BNP_OK;
-    for (uint32_t f = BNP_GLU_RELU2; f <= BNP_GLU_SILU && !rc; f++) {
-        const bnp_rows z = rows_new(x->n_tok, x->cols);
-        rc = TIMED(out, s->p->point->glu(s->stream, f, x, y, &z));
-        if (!rc)
-            result_add(out, f == BNP_GLU_RELU2 ? "glu relu2" : "glu silu", &z);
-        span_free(z.mem);
-    }
+    const int rc = glu(s, BNP_GLU_RELU2, "glu relu2", x, y, out);
+    return rc ? rc : glu(s, BNP_GLU_SILU, "glu silu", x, y, out);
+}
+
+/* Last, for a plugin older than it lacks it. */
+static int gelu(struct sut *s, const struct point_case *c, const bnp_rows *x, struct result *out)
+{
+    const bnp_rows y = input(c, POINT_Y);
+    const int rc = glu(s, BNP_GLU_GELU, "glu gelu", x, &y, out);
+    span_free(y.mem);
     return rc;
 }
 
@@ -152,11 +165,14 @@ int run_point(struct sut *s, const struct point_case *c, struct result *out, con
 {
     if (!s->p->point)
         return BNP_E_UNSUPPORTED;
-    const bnp_point_desc d = { .struct_size = sizeof d, .cols = c->cols, .max_tok = SUT_MAX_TOK,
-                               .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 |
-                                      BNP_POINT_SILU | BNP_POINT_ADD | BNP_POINT_PICK };
+    bnp_point_desc d = { .struct_size = sizeof d, .cols = c->cols, .max_tok = SUT_MAX_TOK,
+                         .ops = BNP_POINT_RMSNORM | BNP_POINT_ROPE | BNP_POINT_RELU2 |
+                                BNP_POINT_SILU | BNP_POINT_ADD | BNP_POINT_PICK };
     out->offer = (bnp_offer){ .struct_size = sizeof out->offer };
     TRY("query", s->p->point->query(s->dev, &d, &out->offer));
+    bnp_offer newer = { .struct_size = sizeof newer };
+    d.ops |= BNP_POINT_GELU;
+    const bool has_gelu = s->p->point->query(s->dev, &d, &newer) == BNP_OK;
     TRY("step_begin", sut_step(s, c->n_tok, c->pos, c->seed, 1));
     const bnp_rows x = input(c, POINT_X), y = input(c, POINT_Y);
     const long n_alloc = s->n_alloc;
@@ -169,6 +185,8 @@ int run_point(struct sut *s, const struct point_case *c, struct result *out, con
         *failed = "glu";
     else if ((rc = add_and_pick(s, &x, &y, out)))
         *failed = "add or pick";
+    else if (has_gelu && (rc = gelu(s, c, &x, out)))
+        *failed = "glu";
     else if (s->n_alloc != n_alloc)
         *failed = "allocating inside a step", rc = BNP_E_INTERNAL;
     span_free(x.mem);

@@ -43,16 +43,23 @@ __kernel void rope(STEP, const uint pos_at, SPAN(x), const ulong x_stride, SPAN(
     x[b] = fma(x1, c, x0s);
 }
 
+enum glu { GLU_RELU2 = 1, GLU_SILU = 2, GLU_GELU = 3 };      /* BNP_GLU_* */
+#define GELU_A 1.59576917f
+#define GELU_B 0.0713548139f
+
 __kernel void glu(SPAN(g), const ulong g_stride, SPAN(u), const ulong u_stride, SPAN(y),
-                  const ulong y_stride, const uint cols, const uint silu)
+                  const ulong y_stride, const uint cols, const uint f)
 {
     const uint i = get_global_id(0), t = get_global_id(1);
     if (i >= cols)
         return;
     const float g = ROW(const float, g, t)[i], u = ROW(const float, u, t)[i];
     float v;
-    if (silu) {
+    if (f == GLU_SILU) {
         v = DIV(g, 1.0f + exp32(-g));
+    } else if (f == GLU_GELU) {
+        const float square = g * g, z = g * fma(square, GELU_B, GELU_A);
+        v = DIV(g, 1.0f + exp32(-z));
     } else {
         const float r = g > 0.0f ? g : 0.0f;
         v = r * r;
