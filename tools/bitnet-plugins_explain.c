@@ -195,6 +195,7 @@ static int open_model(struct opened *o, const struct args *a, struct err *e)
 {
     const struct conf *c = &o->conf;
     const struct model_opts opts = { .i2s_layout = (enum i2s_layout)c->i2s_layout,
+                                     .tl_preset = or_null(c->tl_preset),
                                      .pre = or_null(c->pre), .activation = or_null(c->activation) };
     const char *asked = a->model ? a->model : or_null(c->model_path);
     if (asked && snprintf(o->path, sizeof o->path, "%s", asked) >= (int)sizeof o->path)

@@ -71,7 +71,7 @@ int opt_parse(const struct usage *, int argc, char **argv, struct words *, struc
 
 struct common {
     const char *model;            /* -m; NULL: the embedded default            */
-    const char *i2s_layout, *pre, *activation;
+    const char *i2s_layout, *tl_preset, *pre, *activation;
     const char *plugin, *plugin_dir, *isa;
     uint32_t n_threads;
     bool json;

@@ -13,7 +13,10 @@
 enum { SHOW = 6 };                /* elements of an array                      */
 
 static const struct opt options[] = {
-    { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "a|b|c", "byte order of I2_S (default a)" },
+    { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "NAME",
+      "type 36: a, b, c, rs-inline32 or rs-qk256 (default a)" },
+    { "tl-preset", 0, OPT_TEXT, &common.tl_preset, "NAME",
+      "tiles of TL1 and TL2: setup_env, ini, or MxK:BM/BY/bm,..." },
     { "pre", 0, OPT_TEXT, &common.pre, "NAME", "pre-tokenizer (default: what the file says)" },
     { "activation", 0, OPT_TEXT, &common.activation, "NAME",
       "relu2 or silu (default: what the file says)" },

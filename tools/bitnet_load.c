@@ -25,12 +25,19 @@ int load_path(char path[PATH_MAX], struct err *e)
 
 int load_options(struct model_opts *o, struct err *e)
 {
+    static const char *const layout[] = { [I2S_A] = "a", [I2S_B] = "b", [I2S_C] = "c",
+                                          [I2S_RS_INLINE32] = "rs-inline32",
+                                          [I2S_RS_QK256] = "rs-qk256" };
     const char *s = common.i2s_layout ? common.i2s_layout : "a";
-    if (strlen(s) != 1 || s[0] < 'a' || s[0] > 'c')
-        return err_set(e, ERR_ARG, "--i2s-layout: %.100s, expected a, b or c", s);
+    unsigned l = 0;
+    while (l < sizeof layout / sizeof *layout && strcmp(s, layout[l]))
+        l++;
+    if (l == sizeof layout / sizeof *layout)
+        return err_set(e, ERR_ARG, "--i2s-layout: %.100s, expected a, b, c, rs-inline32 or "
+                       "rs-qk256", s);
     *o = (struct model_opts){
-        .i2s_layout = s[0] == 'a' ? I2S_A : s[0] == 'b' ? I2S_B : I2S_C,
-        .pre = common.pre, .activation = common.activation
+        .i2s_layout = (enum i2s_layout)l, .tl_preset = common.tl_preset, .pre = common.pre,
+        .activation = common.activation
     };
     return 0;
 }

@@ -40,7 +40,8 @@ struct conf {
     /* [model] */
     char *model_path;             /* GGUF file; empty: the embedded default    */
     char *model_name;             /* id in /v1/models; empty: the file's name  */
-    uint32_t i2s_layout;          /* 0 a, 1 b, 2 c                             */
+    uint32_t i2s_layout;          /* 0 a, 1 b, 2 c, 3 rs-inline32, 4 rs-qk256  */
+    char *tl_preset;
     char *pre;                    /* pre-tokenizer; "auto"                     */
     char *activation;             /* "auto", "relu2", "silu"                   */
     /* [chat] */

@@ -17,7 +17,9 @@ static const struct conf_word yes_no[] = {
 static const struct conf_word bindings[] = {
     { "auto", 0 }, { "yes", 1 }, { "no", 2 }, { NULL, 0 }
 };
-static const struct conf_word layouts[] = { { "a", 0 }, { "b", 1 }, { "c", 2 }, { NULL, 0 } };
+static const struct conf_word layouts[] = {
+    { "a", 0 }, { "b", 1 }, { "c", 2 }, { "rs-inline32", 3 }, { "rs-qk256", 4 }, { NULL, 0 }
+};
 static const struct conf_word activations[] = {
     { "auto", 0 }, { "relu2", 0 }, { "silu", 0 }, { NULL, 0 }
 };
@@ -95,7 +97,9 @@ const struct conf_key conf_key[] = {
     TEXT("model", "name", model_name, "",
          "The model's id for clients; empty takes the file's name without .gguf."),
     WORDS("model", "i2s_layout", CONF_CHOICE, i2s_layout, "a", layouts,
-          "Byte order inside I2_S tensors: a, b or c."),
+          "What type 36 holds: byte order a, b or c of I2_S, or rs-inline32 or rs-qk256."),
+    TEXT("model", "tl_preset", tl_preset, "auto",
+         "Tiles of TL1 and TL2 tensors: auto, setup_env, ini, or MxK:BM/BY/bm with commas between."),
     TEXT("model", "pre", pre, "auto",
          "Pre-tokenizer; auto believes the file's tokenizer.ggml.pre."),
     WORDS("model", "activation", CONF_WORD, activation, "auto", activations,

@@ -127,7 +127,8 @@ static void read_model(void *arg)
     struct model_job *j = arg;
     const struct conf *c = &j->d->conf;
     const struct model_opts o = {
-        .i2s_layout = (enum i2s_layout)c->i2s_layout, .pre = or_null(c->pre, "auto"),
+        .i2s_layout = (enum i2s_layout)c->i2s_layout,
+        .tl_preset = or_null(c->tl_preset, "auto"), .pre = or_null(c->pre, "auto"),
         .activation = or_null(c->activation, "auto"),
     };
     j->rc = model_open(&j->d->model, j->d->model_path, &o, &j->e);

@@ -388,6 +388,11 @@ uint64_t gguf_file_size(const struct gguf *g)
     return g->n;
 }
 
+uint64_t gguf_align(const struct gguf *g)
+{
+    return g->align;
+}
+
 size_t gguf_n_kv(const struct gguf *g)
 {
     return g->n_kv;

@@ -73,6 +73,7 @@ int gguf_open_parts(struct gguf **out, const struct gguf_parts *, struct err *);
 const char *gguf_name(const struct gguf *);              /* path, for messages */
 uint32_t gguf_version(const struct gguf *);      /* 0: no GGUF file         */
 uint64_t gguf_file_size(const struct gguf *);
+uint64_t gguf_align(const struct gguf *);                /* bytes: of tensors */
 size_t gguf_n_kv(const struct gguf *);
 const struct gguf_kv *gguf_kv_at(const struct gguf *, size_t i);
 const struct gguf_kv *gguf_kv(const struct gguf *, const char *key);

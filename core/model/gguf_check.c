@@ -4,8 +4,9 @@
  * A tensor's size comes from its type's formula, never from its neighbours;
  * the gap to the next tensor is what the formula is checked against. Some type
  * numbers are used by several programs for different encodings (wtype.c says
- * which): there a gap that does not fit means another encoding, not a broken
- * file, so the container opens and wsrc_open refuses the tensor. */
+ * which): there the gap decides between them, and one that fits none means yet
+ * another encoding, not a broken file, so the container opens and wsrc_open
+ * refuses the tensor. */
 #include "core/model/gguf_check.h"
 
 #include <inttypes.h>
@@ -97,26 +98,28 @@ static int place(struct gguf *g, struct gguf_tensor *t, struct err *e)
 static int size_up(struct gguf *g, struct gguf_tensor *t, bool last, struct err *e)
 {
     uint64_t rows = t->ne[1] * t->ne[2] * t->ne[3], size;    /* gguf.c proved: no overflow */
-    const struct wtype *type = wtype_find(t->type);
+    const bool shared = wtype_is_shared(t->type);
+    const struct wtype *type = wtype_pick(t->type, rows, t->ne[0], t->gap,
+                                          shared ? g->align : UINT64_MAX);
     t->data = g->p + t->offset;
     t->size = t->gap;
-    if (!type)
+    if (type) {
+        wtype_bytes(type, rows, t->ne[0], &t->size);
         return 0;
-    bool fits = wtype_size(t->type, rows, t->ne[0], &size);
-    /* A shared number with another size is another encoding. */
-    if (type->shared && (!fits || size > t->gap || t->gap - size >= g->align))
+    }
+    type = wtype_find(t->type);
+    if (!type || shared)
         return 0;
-    if (!fits)
+    const bool holds = wtype_bytes(type, rows, t->ne[0], &size);
+    if (!holds && type->size)
+        return fail_tensor(g, t, e, "its encoding does not hold this shape");
+    if (!holds)
         return err_set(e, ERR_DATA, "%s: tensor %.*s: rows of %" PRIu64 " elements in %s, whose "
                        "blocks hold %u", g->name, gguf_quote(t->name), t->name.p, t->ne[0],
                        type->name, type->block);
-    if (size > t->gap)
-        return err_set(e, ERR_DATA, "%s: tensor %.*s: %" PRIu64 " bytes as %s, and only %" PRIu64
-                       " up to %s", g->name, gguf_quote(t->name), t->name.p, size, type->name,
-                       t->gap, last ? "the end of the file: it is truncated"
-                                    : "the next tensor: they overlap");
-    t->size = size;
-    return 0;
+    return err_set(e, ERR_DATA, "%s: tensor %.*s: %" PRIu64 " bytes as %s, and only %" PRIu64
+                   " up to %s", g->name, gguf_quote(t->name), t->name.p, size, type->name, t->gap,
+                   last ? "the end of the file: it is truncated" : "the next tensor: they overlap");
 }
 
 int gguf_check_tensors(struct gguf *g, struct err *e)

@@ -112,7 +112,9 @@ static int open_tensor(struct opening *o, struct wsrc *w, const char *name, uint
                        "%u x %u", gguf_name(g), name, t->ne[1], t->ne[0],
                        t->ne[2] * t->ne[3] > 1 ? " and has more dimensions" : "", rows, cols);
     mark_used(o, t);
-    const int rc = wsrc_open(w, g, t, o->opts.i2s_layout, o->e);
+    const struct wsrc_opts opts = { .i2s_layout = o->opts.i2s_layout,
+                                    .tl_preset = o->opts.tl_preset };
+    const int rc = wsrc_open(w, g, t, &opts, o->e);
     gguf_drop(g, t, 0, t->size);         /* checked; it comes back when it is prepared */
     return rc;
 }
@@ -123,7 +125,7 @@ static int open_vector(struct opening *o, struct wsrc *w, const char *name, uint
     int rc = open_tensor(o, w, name, 1, n);
     if (!rc && w->scale_kind != BNP_SCALE_NONE)
         rc = err_set(o->e, ERR_UNSUPPORTED, "%s: tensor %s is a %s vector, expected F32, F16 or "
-                     "BF16", gguf_name(o->m->file), name, wtype_name(w->t->type));
+                     "BF16", gguf_name(o->m->file), name, wtype_name_of(w->t));
     return rc;
 }
 

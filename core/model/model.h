@@ -58,6 +58,7 @@ struct model_layer {
 
 struct model_opts {
     enum i2s_layout i2s_layout;
+    const char *tl_preset;       /* tiles of TL1 and TL2 (wsrc.h), or NULL    */
     const char *pre;             /* pre-tokenizer override, or NULL           */
     const char *activation;      /* "relu2", "silu", "gelu_tanh", or NULL     */
 };

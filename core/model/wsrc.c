@@ -8,33 +8,53 @@
 #include <string.h>
 
 #include "bitnet_plugin.h"
+#include "core/base/buf.h"
 #include "core/base/f16.h"
 #include "core/model/wtype.h"
 
-static int fail_type(const struct wsrc *w, struct err *e)
+static int fail_type(const struct wsrc *w, const char *name, struct err *e)
 {
-    const char *name = wtype_name(w->t->type);
-    return err_set(e, ERR_UNSUPPORTED, "tensor %s: its type is %u%s%s%s, expected F32, F16, BF16, "
-                   "I2_S, TQ1_0, TQ2_0, Q8_0 or Q6_K", w->name, w->t->type, name ? " (" : "",
-                   name ? name : "", name ? ")" : "");
+    struct buf read = { 0 };
+    wtype_put_names(&read);
+    int rc = err_set(e, ERR_UNSUPPORTED, "tensor %s: its type is %u%s%s%s, expected one of %s",
+                     w->name, w->t->type, name ? " (" : "", name ? name : "", name ? ")" : "",
+                     read.p ? read.p : "docs/formats.md");
+    buf_free(&read);
+    return rc;
 }
 
-/* gguf_open leaves a tensor whose type number is shared between encodings to
- * this check. */
-static int check_size(const struct wsrc *w, struct err *e)
+/* No reading of the number takes the bytes that the file has for the tensor. */
+static int fail_size(const struct wsrc *w, struct err *e)
 {
-    uint64_t want = 0;
-    bool fits = wtype_size(w->t->type, w->rows, w->cols, &want);
-    if (fits && want == w->t->size)
+    const struct gguf_tensor *t = w->t;
+    const bool last = t->offset + t->gap == gguf_file_size(w->file);
+    struct buf b = { 0 };
+    wtype_put_readings(&b, t->type, w->rows, w->cols, t->gap, gguf_align(w->file));
+    int rc = err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, in %" PRIu64 " bytes: as %s; "
+                     "expected one of these sizes%s", w->name, t->type, w->rows, w->cols, t->gap,
+                     b.p ? b.p : "", last ? ", or the file is truncated" : "");
+    buf_free(&b);
+    return rc;
+}
+
+/* Finds the one row of the table that everything else goes through. */
+static int find_type(struct wsrc *w, struct err *e)
+{
+    const struct gguf_tensor *t = w->t;
+    uint64_t size;
+    w->type = wtype_asked(t->type, w->layout);
+    if (w->type && (!wtype_bytes(w->type, w->rows, w->cols, &size) || size > t->gap ||
+                    t->gap - size >= gguf_align(w->file)))
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, in %" PRIu64 " bytes, which "
+                       "is not the size of %s, expected a file for which model.i2s_layout asks for "
+                       "it", w->name, t->type, w->rows, w->cols, t->gap, w->type->name);
+    if (!w->type)
+        w->type = wtype_pick(t->type, w->rows, w->cols, t->size, 1);
+    if (w->type && w->type->open)
         return 0;
-    char formula[64] = "does not fit its blocks";
-    if (fits)
-        snprintf(formula, sizeof formula, "takes %" PRIu64 " bytes", want);
-    return err_set(e, ERR_UNSUPPORTED, "tensor %s: type %u, %u x %u, %" PRIu64 " bytes in the "
-                   "file: as %s it %s; the number also stands for %s%s", w->name, w->t->type, w->rows,
-                   w->cols, w->t->size, w->type->name, formula,
-                   w->type->shared ? w->type->shared : "nothing else",
-                   fits && w->t->size < want ? ", or the file is truncated" : "");
+    if (!w->type && wtype_is_shared(t->type))
+        return fail_size(w, e);
+    return fail_type(w, w->type ? w->type->name : wtype_name(t->type), e);
 }
 
 /* 2024 files hold a projection's scale in a tensor of its own: blk.N.x.scale
@@ -44,11 +64,14 @@ static int find_extra_scale(struct wsrc *w, const struct gguf *g, struct err *e)
     static const char weight[] = ".weight";
     size_t n = strlen(w->name), tail = sizeof weight - 1;
     w->extra_scale = 1;
-    if (n < tail || strcmp(w->name + n - tail, weight))
+    if ((n < tail || strcmp(w->name + n - tail, weight)) && !w->type->needs_scale)
         return 0;
     char name[sizeof w->name];
-    snprintf(name, sizeof name, "%.*s.scale", (int)(n - tail), w->name);
+    snprintf(name, sizeof name, "%.*s.scale", (int)(n < tail ? n : n - tail), w->name);
     const struct gguf_tensor *t = gguf_tensor(g, name);
+    if (!t && w->type->needs_scale)
+        return err_set(e, ERR_DATA, "tensor %s: missing, expected the scale of %s, which %s does "
+                       "not hold itself", name, w->name, w->type->name);
     if (!t)
         return 0;
     if (t->type != 0 || t->size != sizeof(float))
@@ -68,6 +91,7 @@ static uint64_t n_scales(const struct wsrc *w)
 {
     switch (w->scale_kind) {
     case BNP_SCALE_TENSOR: return 1;
+    case BNP_SCALE_ROW:    return w->rows;
     case BNP_SCALE_BLOCK:
         return (uint64_t)w->rows * ((w->cols + w->block_cols - 1) / w->block_cols);
     default: return 0;
@@ -92,9 +116,6 @@ static int check_scales(const struct wsrc *w, struct err *e)
 static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
 {
     const struct gguf_tensor *t = w->t;
-    w->type = wtype_find(t->type);
-    if (!w->type)
-        return fail_type(w, e);
     if (t->ne[2] != 1 || t->ne[3] != 1)
         return err_set(e, ERR_UNSUPPORTED, "tensor %s: %u dimensions, expected a matrix or a "
                        "vector", w->name, t->n_dims);
@@ -103,25 +124,31 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
                        "expected under 2^31 either way", w->name, t->ne[1], t->ne[0]);
     w->cols = (uint32_t)t->ne[0];
     w->rows = (uint32_t)t->ne[1];
+    int rc = find_type(w, e);
+    if (rc)
+        return rc;
     w->format = w->type->format;
     if (t->head_rows && (w->rows % t->head_rows || t->head_rows % 2 || w->type->scale_cols))
         return err_set(e, ERR_DATA, "tensor %s: %u rows in heads of %u, expected whole heads of an "
                        "even number, and one scale", w->name, w->rows, t->head_rows);
-    int rc = check_size(w, e);
-    if (!rc)
-        rc = find_extra_scale(w, g, e);
+    rc = find_extra_scale(w, g, e);
     if (!rc)
         rc = w->type->open(w, e);
     return rc ? rc : check_scales(w, e);
 }
 
 int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
-              enum i2s_layout layout, struct err *e)
+              const struct wsrc_opts *opts, struct err *e)
 {
     assert(t);
-    *w = (struct wsrc){ .t = t, .file = g, .layout = layout, .extra_scale = 1 };
+    *w = (struct wsrc){ .t = t, .file = g, .extra_scale = 1 };
+    if (opts) {
+        w->layout = opts->i2s_layout;
+        w->tl_preset = opts->tl_preset;
+    }
     snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
     int rc = open_matrix(w, g, e);
+    w->tl_preset = NULL;
     if (rc) {
         err_prefix(e, "%s", gguf_name(g));
         w->t = NULL;
@@ -167,7 +194,7 @@ int wsrc_read_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *ds
     uint64_t all = n_scales(w);
     if (first > all || n > all - first)
         return ERR_ARG;
-    if (w->scale_kind == BNP_SCALE_BLOCK)
+    if (w->scale_kind == BNP_SCALE_BLOCK || w->scale_kind == BNP_SCALE_ROW)
         w->type->scales(w, first, n, dst);
     else if (n)
         *dst = w->scale;
@@ -203,8 +230,8 @@ int wsrc_read_f32(const struct wsrc *w, uint32_t row, float *dst)
         return rc;
     uint64_t per_row = w->scale_kind == BNP_SCALE_BLOCK ? n_scales(w) / w->rows : 0;
     float scale = 1;
-    if (w->scale_kind == BNP_SCALE_TENSOR)
-        wsrc_read_scales(w, 0, 1, &scale);
+    if (w->scale_kind == BNP_SCALE_TENSOR || w->scale_kind == BNP_SCALE_ROW)
+        wsrc_read_scales(w, w->scale_kind == BNP_SCALE_ROW ? row : 0, 1, &scale);
     for (uint32_t i = 0; i < w->cols; i++) {
         if (per_row && i % w->block_cols == 0)
             wsrc_read_scales(w, row * per_row + i / w->block_cols, 1, &scale);

@@ -12,7 +12,15 @@
 #include "core/base/err.h"
 #include "core/model/gguf.h"
 
-enum i2s_layout { I2S_A = 0, I2S_B, I2S_C };   /* formats.md of I2_S byte orders */
+/* What number 36 holds (docs/formats.md). A file does not say, so the user must:
+ * byte orders of I2_S, which have one size, and two encodings of BitNet.rs. */
+enum i2s_layout { I2S_A = 0, I2S_B, I2S_C, I2S_RS_INLINE32, I2S_RS_QK256 };
+
+struct wsrc_opts {
+    enum i2s_layout i2s_layout;
+    const char *tl_preset;          /* tiles of TL1 and TL2: NULL or "auto",    */
+                                    /* or as docs/formats.md says               */
+};
 
 struct wsrc {
     const struct gguf_tensor *t;    /* NULL: the model has no such tensor       */
@@ -26,15 +34,16 @@ struct wsrc {
     float scale;                    /* the one scale when BNP_SCALE_TENSOR      */
     float extra_scale;              /* a separate blk.N.x.scale tensor; 1       */
     enum i2s_layout layout;
+    const char *tl_preset;          /* only while wsrc_open runs                */
     const struct wtype *type;       /* the file encoding's decoder              */
 };
 
 /* Opens tensor t as a matrix [rows][cols] = [ne1][ne0] (a vector is one row).
- * Decides form and scale, hoisting equal block scales to one tensor scale.
- * Every scale is checked to be finite, every ternary code to be one the
- * encoding allows. */
+ * Decides form and scale, hoisting equal scales of blocks or rows to one tensor
+ * scale. Every scale is checked to be finite, every ternary code to be one the
+ * encoding allows. opts may be NULL: the defaults. */
 int wsrc_open(struct wsrc *, const struct gguf *, const struct gguf_tensor *t,
-              enum i2s_layout layout, struct err *);
+              const struct wsrc_opts *, struct err *);
 
 /* n rows from row on into dst, canonical form, stride bytes apart. */
 int wsrc_read_rows(const struct wsrc *, uint32_t row, uint32_t n, void *dst, size_t stride);
@@ -49,9 +58,11 @@ int wsrc_read_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst
 /* One row as f32, scales applied: for vectors (norms), inspection and tests. */
 int wsrc_read_f32(const struct wsrc *, uint32_t row, float *dst);
 
-/* The file's types: name ("I2_S") or NULL, and bytes of rows x cols elements,
- * false when cols does not fit the block. */
+/* The file's types: name ("I2_S") or NULL, of a number and of a tensor, whose size
+ * decides where a number has several meanings; and bytes of rows x cols elements
+ * in a number's first meaning, false when the shape does not fit. */
 const char *wtype_name(uint32_t ggml_type);
+const char *wtype_name_of(const struct gguf_tensor *);
 bool wtype_size(uint32_t ggml_type, uint64_t rows, uint64_t cols, uint64_t *size);
 
 #endif

@@ -1,6 +1,11 @@
 /* wtype.c - the encodings this program reads, and the names of some it only
- * recognises, so that a refusal can say what a file holds. */
+ * recognises, so that a refusal can say what a file holds.
+ *
+ * Rows of one number stand in the order in which their sizes are tried. */
 #include "core/model/wtype.h"
+
+#include <inttypes.h>
+#include <string.h>
 
 #include "bitnet_plugin.h"
 
@@ -16,15 +21,19 @@ static const struct wtype table[] = {
     { .id = 14, .name = "Q6_K", .block = 256, .block_size = 210, .format = BNP_FMT_I8,
       .scale_cols = 16, .open = int8_open, .row = q6_k_row, .scales = q6_k_scales },
     { .id = 34, .name = "TQ1_0", .block = 256, .block_size = 54, .format = BNP_FMT_T2,
-      .scale_cols = 256, .shared = "IQ1_BN of ik_llama.cpp in August 2024",
-      .open = tq1_open, .row = tq1_row, .scales = tq1_scales },
+      .scale_cols = 256, .open = tq1_open, .row = tq1_row, .scales = tq1_scales },
+    { .id = 34, .name = "IQ1_BN", .whose = "ik_llama.cpp in August 2024", .block = 64,
+      .block_size = 13 },
     { .id = 35, .name = "TQ2_0", .block = 256, .block_size = 66, .format = BNP_FMT_T2,
-      .scale_cols = 256, .shared = "IQ2_BN of ik_llama.cpp in August 2024",
-      .open = tq2_open, .row = tq2_row, .scales = tq2_scales },
+      .scale_cols = 256, .open = tq2_open, .row = tq2_row, .scales = tq2_scales },
+    { .id = 35, .name = "IQ2_BN", .whose = "ik_llama.cpp in August 2024", .block = 64,
+      .block_size = 16 },
     { .id = 36, .name = "I2_S", .block = 4, .block_size = 1, .tail_size = 32, .flat = true,
-      .format = BNP_FMT_T2, .shared = "IQ4_NL_4_4 of llama.cpp in 2024, and the flavours of "
-      "BitNet.rs", .open = i2s_open, .row = i2s_row },
+      .format = BNP_FMT_T2, .open = i2s_open, .row = i2s_row },
+    { .id = 36, .name = "IQ4_NL_4_4", .whose = "llama.cpp in 2024", .block = 32,
+      .block_size = 18 },
 };
+enum { N_TABLE = sizeof table / sizeof table[0] };
 
 /* Numbers that mean the same in every program. */
 static const char *const other_name[] = {
@@ -37,10 +46,92 @@ static const char *const other_name[] = {
 
 const struct wtype *wtype_find(uint32_t id)
 {
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+    for (size_t i = 0; i < N_TABLE; i++)
         if (table[i].id == id)
             return &table[i];
     return NULL;
+}
+
+bool wtype_is_shared(uint32_t id)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < N_TABLE; i++)
+        n += table[i].id == id;
+    return n > 1;
+}
+
+static bool fits(const struct wtype *type, uint64_t rows, uint64_t cols, uint64_t bytes,
+                 uint64_t align)
+{
+    uint64_t size;
+    return wtype_bytes(type, rows, cols, &size) && size <= bytes && bytes - size < align;
+}
+
+const struct wtype *wtype_pick(uint32_t id, uint64_t rows, uint64_t cols, uint64_t bytes,
+                               uint64_t align)
+{
+    for (size_t i = 0; i < N_TABLE; i++)
+        if (table[i].id == id && !table[i].layout && fits(&table[i], rows, cols, bytes, align))
+            return &table[i];
+    return NULL;
+}
+
+const struct wtype *wtype_asked(uint32_t id, enum i2s_layout layout)
+{
+    for (size_t i = 0; i < N_TABLE; i++)
+        if (table[i].id == id && table[i].layout && table[i].layout == (uint32_t)layout)
+            return &table[i];
+    return NULL;
+}
+
+bool wtype_bytes(const struct wtype *type, uint64_t rows, uint64_t cols, uint64_t *size)
+{
+    uint64_t n, bytes, heads;
+    if (__builtin_mul_overflow(rows, cols, &n))
+        return false;
+    if (type->size)
+        return type->size(rows, cols, size);
+    return (type->flat ? n : cols) % type->block == 0 &&
+           !__builtin_mul_overflow(n / type->block, (uint64_t)type->block_size, &bytes) &&
+           !__builtin_mul_overflow(rows, (uint64_t)type->head_size, &heads) &&
+           !__builtin_add_overflow(bytes, heads, &bytes) &&
+           !__builtin_add_overflow(bytes, (uint64_t)type->tail_size, size);
+}
+
+void wtype_put_readings(struct buf *b, uint32_t id, uint64_t rows, uint64_t cols, uint64_t bytes,
+                        uint64_t align)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < N_TABLE; i++) {
+        const struct wtype *type = &table[i];
+        uint64_t size;
+        if (type->id != id || (type->layout && !fits(type, rows, cols, bytes, align)))
+            continue;
+        buf_addf(b, "%s%s", comma, type->name);
+        if (type->whose)
+            buf_addf(b, " (%s)", type->whose);
+        if (type->layout)
+            buf_addf(b, " fits, and must be asked for by model.i2s_layout");
+        else if (wtype_bytes(type, rows, cols, &size))
+            buf_addf(b, " takes %" PRIu64, size);
+        else
+            buf_addf(b, " does not hold this shape");
+        comma = ", ";
+    }
+}
+
+void wtype_put_names(struct buf *b)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < N_TABLE; i++) {
+        bool before = !table[i].open || table[i].layout;
+        for (size_t k = 0; k < i && !before; k++)
+            before = table[k].open && !strcmp(table[k].name, table[i].name);
+        if (before)
+            continue;
+        buf_addf(b, "%s%s", comma, table[i].name);
+        comma = ", ";
+    }
 }
 
 const char *wtype_name(uint32_t id)
@@ -51,16 +142,17 @@ const char *wtype_name(uint32_t id)
     return id < sizeof other_name / sizeof other_name[0] ? other_name[id] : NULL;
 }
 
+const char *wtype_name_of(const struct gguf_tensor *t)
+{
+    const struct wtype *type = wtype_pick(t->type, t->ne[1] * t->ne[2] * t->ne[3], t->ne[0],
+                                          t->size, 1);
+    return type ? type->name : wtype_is_shared(t->type) ? NULL : wtype_name(t->type);
+}
+
 bool wtype_size(uint32_t id, uint64_t rows, uint64_t cols, uint64_t *size)
 {
     const struct wtype *type = wtype_find(id);
-    uint64_t n, bytes;
-    if (!type || __builtin_mul_overflow(rows, cols, &n) ||
-        (type->flat ? n : cols) % type->block ||
-        __builtin_mul_overflow(n / type->block, (uint64_t)type->block_size, &bytes) ||
-        __builtin_add_overflow(bytes, (uint64_t)type->tail_size, size))
-        return false;
-    return true;
+    return type && wtype_bytes(type, rows, cols, size);
 }
 
 size_t wtype_row_size(uint32_t format, uint32_t cols)

@@ -1,7 +1,12 @@
 /* wtype.h - the table of tensor encodings behind wsrc.h.
  *
  * An encoding is one row: its size formula, the canonical form it decodes to,
- * and three functions. Adding one is a decoder, a row and a golden block. */
+ * and three functions. Adding one is a decoder, a row and a golden block.
+ *
+ * Programs have given the same type number to different encodings, so a number
+ * may have several rows: readings of it, told apart by the bytes that a tensor
+ * of its shape takes. A reading without `open` is one that is recognised and
+ * not read. */
 #ifndef BITNET_MODEL_WTYPE_H
 #define BITNET_MODEL_WTYPE_H
 
@@ -9,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/model/wsrc.h"
 
@@ -26,24 +32,51 @@ enum {
 struct wtype {
     uint32_t id;                 /* ggml type                                  */
     const char *name;
+    const char *whose;           /* "ik_llama.cpp before October 2024": who    */
+                                 /* means this by a shared number, or NULL     */
     uint32_t block, block_size;  /* elements and bytes of a block; rows hold   */
                                  /* whole ones, unless flat                    */
-    uint32_t tail_size;          /* bytes behind the last block                */
+    uint32_t head_size;          /* bytes before a row's first block           */
+    uint32_t tail_size;          /* bytes behind the tensor's last block       */
     bool flat;                   /* blocks run over the whole tensor, not rows */
+    /* Bytes of rows x cols elements, instead of the five above; false when the
+     * shape does not fit. rows * cols does not overflow. */
+    bool (*size)(uint64_t rows, uint64_t cols, uint64_t *size);
     uint32_t format;             /* BNP_FMT_*                                  */
-    uint32_t scale_cols;         /* columns per scale; 0: one or none          */
-    const char *shared;          /* other encodings seen under this id, or NULL */
+    uint32_t scale_cols;         /* columns per scale; 0: one, none, or a row's */
+    bool needs_scale;            /* has no scale of its own: blk.N.x.scale     */
+                                 /* must be there                              */
+    uint32_t layout;             /* enum i2s_layout that asks for this reading; */
+                                 /* 0: its size is enough                      */
 
     /* Checks the content; sets scale_kind, scale and flags. Everything else
      * of the wsrc is set and the size is known to be right. */
     int (*open)(struct wsrc *, struct err *);
     /* Row `row` in canonical form: row_size bytes at dst. */
     void (*row)(const struct wsrc *, uint32_t row, void *dst);
-    /* n scales from index first on, without extra_scale; NULL if !scale_cols. */
+    /* n scales from index first on, without extra_scale, as scale_kind counts
+     * them; NULL if there is one scale at most. */
     void (*scales)(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 };
 
-const struct wtype *wtype_find(uint32_t ggml_type);     /* NULL: none of ours */
+/* The first reading of a number; NULL: none of ours. */
+const struct wtype *wtype_find(uint32_t ggml_type);
+/* More than one reading: the size must decide. */
+bool wtype_is_shared(uint32_t ggml_type);
+/* The first reading of the number under which rows x cols elements take
+ * `bytes`, less than `align` of which may be padding behind them. NULL: none
+ * does. Readings that must be asked for (layout) are never picked. */
+const struct wtype *wtype_pick(uint32_t ggml_type, uint64_t rows, uint64_t cols, uint64_t bytes,
+                               uint64_t align);
+/* The reading that `layout` asks for; NULL: it asks for none. */
+const struct wtype *wtype_asked(uint32_t ggml_type, enum i2s_layout layout);
+/* The bytes of rows x cols elements; false when the shape does not fit. */
+bool wtype_bytes(const struct wtype *, uint64_t rows, uint64_t cols, uint64_t *size);
+/* "I2_S takes 96, BitNet.rs's ...": every reading of a number, for a message. */
+void wtype_put_readings(struct buf *, uint32_t ggml_type, uint64_t rows, uint64_t cols,
+                        uint64_t bytes, uint64_t align);
+/* "F32, F16, ... or TL2": everything that is read, for a message. */
+void wtype_put_names(struct buf *);
 
 /* Bytes of a canonical row of cols elements. */
 size_t wtype_row_size(uint32_t format, uint32_t cols);
@@ -51,6 +84,11 @@ size_t wtype_row_size(uint32_t format, uint32_t cols);
 static inline uint16_t wtype_u16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t wtype_u32(const uint8_t *p)
+{
+    return wtype_u16(p) | (uint32_t)wtype_u16(p + 2) << 16;
 }
 
 /* ternary.c */

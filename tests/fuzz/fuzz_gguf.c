@@ -33,10 +33,11 @@ static void read_ends(const struct wsrc *w)
 static void read_tensors(const struct gguf *g)
 {
     for (size_t i = 0; i < gguf_n_tensors(g); i++)
-        for (enum i2s_layout l = I2S_A; l <= I2S_C; l++) {
+        for (enum i2s_layout l = I2S_A; l <= I2S_RS_QK256; l++) {
             struct wsrc w;
             struct err e = { 0 };
-            int rc = wsrc_open(&w, g, gguf_tensor_at(g, i), l, &e);
+            const struct wsrc_opts opts = { .i2s_layout = l };
+            int rc = wsrc_open(&w, g, gguf_tensor_at(g, i), &opts, &e);
             check_err(rc, &e);
             if (!rc)
                 read_ends(&w);

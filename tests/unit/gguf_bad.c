@@ -316,10 +316,10 @@ const struct gguf_bad gguf_bad[] = {
     EDIT(offset_wraps, "behind the end of the file"), EDIT(tensors_overlap, "they overlap"),
     EDIT(tensors_same_place, "they overlap"), EDIT(floats_past_end, "it is truncated"),
 
-    EDIT(type_99, "attn_q.weight: its type is 99, expected F32"),
+    EDIT(type_99, "attn_q.weight: its type is 99, expected one of F32"),
     EDIT(type_q4_k, "its type is 12 (Q4_K)"),
-    EDIT(i2s_of_another_size, "also stands for IQ4_NL_4_4"),
-    EDIT(i2s_of_32_more, "also stands for"), EDIT(tq1_of_another_size, "also stands for IQ1_BN"),
+    EDIT(i2s_of_another_size, "in 160 bytes: as I2_S takes 96, IQ4_NL_4_4"),
+    EDIT(i2s_of_32_more, "in 128 bytes: as I2_S takes 96"), EDIT(tq1_of_another_size, "IQ1_BN (ik_llama.cpp in August 2024)"),
     EDIT(i2s_part_block, "does not fill the blocks"), EDIT(scale_nan, "scale is nan"),
     EDIT(scale_inf, "scale is inf"), EDIT(scale_zero, "scale is 0"),
     EDIT(scale_negative, "scale is -0.5"), EDIT(code_3, "2 codes are 3"),

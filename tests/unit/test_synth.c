@@ -34,7 +34,7 @@ static void one_open(struct one *o, const struct enc *c, const uint8_t *p, size_
     gguf_make_tensor(&o->made, "t.weight", c->id, ROWS, COLS, p, n);
     gguf_make_done(&o->made, &o->bytes);
     ck_assert_msg(!gguf_open_mem(&o->g, o->bytes.p, o->bytes.n, c->name, &e), "%s", e.text);
-    ck_assert_msg(!wsrc_open(&o->w, o->g, gguf_tensor(o->g, "t.weight"), I2S_A, &e), "%s", e.text);
+    ck_assert_msg(!wsrc_open(&o->w, o->g, gguf_tensor(o->g, "t.weight"), NULL, &e), "%s", e.text);
 }
 
 static void one_close(struct one *o)

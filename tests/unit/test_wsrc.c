@@ -71,7 +71,8 @@ static int one_open(struct one *o, uint32_t type, enum i2s_layout layout, uint64
         gguf_make_tensor(&o->made, "t.scale", 0, 0, 1, extra, sizeof *extra);
     gguf_make_done(&o->made, &o->bytes);
     ck_assert_msg(!gguf_open_mem(&o->g, o->bytes.p, o->bytes.n, "one", e), "%s", e->text);
-    return wsrc_open(&o->w, o->g, gguf_tensor(o->g, "t.weight"), layout, e);
+    const struct wsrc_opts opts = { .i2s_layout = layout };
+    return wsrc_open(&o->w, o->g, gguf_tensor(o->g, "t.weight"), &opts, e);
 }
 
 static void one_close(struct one *o)
@@ -392,7 +393,7 @@ START_TEST(rows_of_a_mapped_file_survive_being_dropped)
     struct wsrc w;
     size_t stride = 0;
     ck_assert_msg(!gguf_open(&g, "models/story.gguf", &e), "%s", e.text);
-    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "token_embd.weight"), I2S_A, &e), "%s", e.text);
+    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "token_embd.weight"), NULL, &e), "%s", e.text);
     const uint8_t *rows = wsrc_rows(&w, &stride);
     ck_assert_ptr_nonnull(rows);
     const size_t size = stride * w.rows;
@@ -403,7 +404,7 @@ START_TEST(rows_of_a_mapped_file_survive_being_dropped)
     wsrc_drop_rows(&w, w.rows, 1);              /* outside: nothing */
     ck_assert_mem_eq(rows, copy, size);
     free(copy);
-    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "blk.0.attn_q.weight"), I2S_A, &e), "%s",
+    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "blk.0.attn_q.weight"), NULL, &e), "%s",
                   e.text);
     ck_assert_ptr_null(wsrc_rows(&w, &stride));
     gguf_close(g);
@@ -428,7 +429,7 @@ START_TEST(story_files_hold_the_same_weights)
         struct wsrc w[3];
         memcpy(name, t->name.p, t->name.n);
         for (int k = 0; k < 3; k++)
-            ck_assert_msg(!wsrc_open(&w[k], g[k], gguf_tensor(g[k], name), I2S_A, &e), "%s",
+            ck_assert_msg(!wsrc_open(&w[k], g[k], gguf_tensor(g[k], name), NULL, &e), "%s",
                           e.text);
         if (t->type == 36) {
             for (int k = 0; k < 3; k++)
@@ -461,7 +462,7 @@ START_TEST(i2s_layouts_hold_the_same_weights)
     static const char *const name[] = { "blk.2.attn_k.weight", "blk.5.ffn_down.weight" };
     for (int i = 0; i < 2; i++) {
         struct wsrc a;
-        ck_assert_int_eq(wsrc_open(&a, g, gguf_tensor(g, name[i]), I2S_A, &e), 0);
+        ck_assert_int_eq(wsrc_open(&a, g, gguf_tensor(g, name[i]), NULL, &e), 0);
         int8_t *w = malloc((size_t)a.rows * a.cols);
         uint8_t x[256], y[256];
         for (uint32_t m = 0; m < a.rows; m++) {
