@@ -45,7 +45,7 @@ int float_open(struct wsrc *w, struct err *e)
 
 void float_row(const struct wsrc *w, uint32_t row, void *dst)
 {
-    size_t size = wtype_row_size(w->format, w->cols);
+    size_t size = wtype_row_size(w->type->format, w->cols);
     memcpy(dst, w->t->data + row * size, size);
 }
 
@@ -67,10 +67,11 @@ void q8_0_row(const struct wsrc *w, uint32_t row, void *dst)
         memcpy(out + 32 * (size_t)b, p + (size_t)b * Q8_0_SIZE + 2, 32);
 }
 
-void q8_0_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
+void d_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
 {
+    const uint32_t size = w->type->block_size;
     for (uint64_t i = 0; i < n; i++)
-        dst[i] = f16_to_f32(wtype_u16(w->t->data + (first + i) * Q8_0_SIZE));
+        dst[i] = f16_to_f32(wtype_u16(w->t->data + (first + i) * size));
 }
 
 /* Q6_K: ql[128], qh[64], int8 sc[16], f16 d. Each half of 128 elements has 64

@@ -65,7 +65,7 @@ static inline void regroup(const uint8_t *restrict in, uint8_t *restrict out, un
 }
 
 /* Fields with value 3 in n bytes. The usual answer, none, is found quickly. */
-static uint64_t count_threes(const uint8_t *p, uint64_t n)
+uint64_t ternary_count_threes(const uint8_t *p, uint64_t n)
 {
     uint64_t any = 0, count = 0, i = 0;
     for (; n - i >= 32; i += 32) {
@@ -105,7 +105,7 @@ int i2s_open(struct wsrc *w, struct err *e)
     if (!(isfinite(w->scale) && w->scale > 0))
         return err_set(e, ERR_DATA, "tensor %s: its I2_S scale is %g, expected a positive number",
                        w->name, (double)w->scale);
-    uint64_t threes = count_threes(w->t->data, n / 4);
+    uint64_t threes = ternary_count_threes(w->t->data, n / 4);
     if (threes)
         return err_set(e, ERR_DATA, "tensor %s: %" PRIu64 " codes are 3, which I2_S never holds: "
                        "another encoding under this type number, or a corrupt file; "
@@ -151,21 +151,21 @@ void i2s_row(const struct wsrc *w, uint32_t row, void *dst)
 
 /* ------------------------------------------------------------------ TQx_0 */
 
-/* Decides between one scale and block scales. A block of zero weights gives
- * nothing whatever its scale, so it does not stand against one scale. */
-static int tq_scale(struct wsrc *w, size_t size, bool (*is_zero)(const uint8_t *), struct err *e)
+int ternary_scale(struct wsrc *w, unsigned d_at,
+                  bool (*is_zero)(const struct wtype *, const uint8_t *), struct err *e)
 {
-    uint64_t n = elements(w) / TQ_BLOCK;
+    const uint64_t n = elements(w) / w->type->block;
     const uint8_t *p = w->t->data;
-    uint16_t one = wtype_u16(p + size - 2);
+    uint16_t one = wtype_u16(p + d_at);
     bool found = false;
     w->scale_kind = BNP_SCALE_TENSOR;
-    for (uint64_t b = 0; b < n; b++, p += size) {
-        uint16_t d = wtype_u16(p + size - 2);
+    for (uint64_t b = 0; b < n; b++, p += w->type->block_size) {
+        uint16_t d = wtype_u16(p + d_at);
         if ((d & 0x7c00) == 0x7c00)
             return err_set(e, ERR_DATA, "tensor %s: the scale of block %" PRIu64 " is NaN or "
                            "infinite, expected a number", w->name, b);
-        if ((found && d == one) || w->scale_kind == BNP_SCALE_BLOCK || is_zero(p))
+        if ((found && d == one) || w->scale_kind == BNP_SCALE_BLOCK ||
+            (is_zero && is_zero(w->type, p)))
             continue;
         if (found)
             w->scale_kind = BNP_SCALE_BLOCK;
@@ -173,7 +173,7 @@ static int tq_scale(struct wsrc *w, size_t size, bool (*is_zero)(const uint8_t *
         one = d;
     }
     if (w->scale_kind == BNP_SCALE_BLOCK)
-        w->block_cols = TQ_BLOCK;
+        w->block_cols = w->type->scale_cols;
     else
         w->scale = f16_to_f32(one);
     return 0;
@@ -206,8 +206,9 @@ static void tq1_codes(const uint8_t *block, uint8_t code[TQ_BLOCK])
     tq1_digits(block + 48, 4, 4, code + 240);
 }
 
-static bool tq1_is_zero(const uint8_t *block)
+static bool tq1_is_zero(const struct wtype *type, const uint8_t *block)
 {
+    (void)type;
     uint8_t code[TQ_BLOCK];
     tq1_codes(block, code);
     for (unsigned i = 0; i < TQ_BLOCK; i++)
@@ -218,7 +219,7 @@ static bool tq1_is_zero(const uint8_t *block)
 
 int tq1_open(struct wsrc *w, struct err *e)
 {
-    return tq_scale(w, TQ1_SIZE, tq1_is_zero, e);
+    return ternary_scale(w, TQ1_SIZE - 2, tq1_is_zero, e);
 }
 
 void tq1_row(const struct wsrc *w, uint32_t row, void *dst)
@@ -239,8 +240,9 @@ void tq1_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
 }
 
 /* TQ2_0: qs[64], d. Two halves of 128 elements, stride 32, low bits first. */
-static bool tq2_is_zero(const uint8_t *block)
+static bool tq2_is_zero(const struct wtype *type, const uint8_t *block)
 {
+    (void)type;
     for (unsigned i = 0; i < TQ_BLOCK / 4; i++)
         if (block[i] != 0x55)
             return false;
@@ -251,9 +253,9 @@ int tq2_open(struct wsrc *w, struct err *e)
 {
     uint64_t n = elements(w) / TQ_BLOCK;
     for (uint64_t b = 0; b < n && !w->flags; b++)
-        if (count_threes(w->t->data + b * TQ2_SIZE, TQ_BLOCK / 4))
+        if (ternary_count_threes(w->t->data + b * TQ2_SIZE, TQ_BLOCK / 4))
             w->flags = BNP_W_PLUS2;
-    return tq_scale(w, TQ2_SIZE, tq2_is_zero, e);
+    return ternary_scale(w, TQ2_SIZE - 2, tq2_is_zero, e);
 }
 
 void tq2_row(const struct wsrc *w, uint32_t row, void *dst)

@@ -81,9 +81,6 @@ static int find_extra_scale(struct wsrc *w, const struct gguf *g, struct err *e)
     w->extra_scale = f32_from_bits(bits);
     if (!isfinite(w->extra_scale))
         return err_set(e, ERR_DATA, "tensor %s: NaN or infinite, expected a number", name);
-    if (w->extra_scale != 1.0f && w->type->open == float_open)
-        return err_set(e, ERR_UNSUPPORTED, "tensor %s: scales a %s tensor, expected a quantized "
-                       "one", name, w->type->name);
     return 0;
 }
 
@@ -113,6 +110,13 @@ static int check_scales(const struct wsrc *w, struct err *e)
     return 0;
 }
 
+/* Elements without a scale of their own, and a separate one: rows are f32, each
+ * element times that, rounded once. */
+static bool is_scaled(const struct wsrc *w)
+{
+    return w->scale_kind == BNP_SCALE_NONE && w->extra_scale != 1.0f;
+}
+
 static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
 {
     const struct gguf_tensor *t = w->t;
@@ -134,6 +138,8 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
     rc = find_extra_scale(w, g, e);
     if (!rc)
         rc = w->type->open(w, e);
+    if (!rc && is_scaled(w))
+        w->format = BNP_FMT_F32;
     return rc ? rc : check_scales(w, e);
 }
 
@@ -164,19 +170,49 @@ static uint32_t row_of(const struct wsrc *w, uint32_t row)
     return n ? row - r + r % 2 * (n / 2) + r / 2 : row;
 }
 
+/* Element i of a canonical row at p, before its scale. */
+static float element(uint32_t format, const uint8_t *p, uint32_t i)
+{
+    uint32_t u;
+    switch (format) {
+    case BNP_FMT_T2:   return (float)((int)(p[i / 4] >> 2 * (i % 4) & 3) - 1);
+    case BNP_FMT_I8:   return (float)(int8_t)p[i];
+    case BNP_FMT_F16:  return f16_to_f32(wtype_u16(p + 2 * (size_t)i));
+    case BNP_FMT_BF16: return bf16_to_f32(wtype_u16(p + 2 * (size_t)i));
+    default:
+        memcpy(&u, p + 4 * (size_t)i, sizeof u);
+        return f32_from_bits(u);
+    }
+}
+
+/* The row is decoded into the end of dst and widened from the front: element i
+ * is written at 4i, and what is still to be read never lies below, for an
+ * element takes at most 4 bytes. */
+static void scaled_row(const struct wsrc *w, uint32_t row, void *dst)
+{
+    const uint32_t format = w->type->format;
+    uint8_t *p = (uint8_t *)dst + (size_t)w->cols * sizeof(float) - wtype_row_size(format, w->cols);
+    w->type->row(w, row, p);
+    for (uint32_t i = 0; i < w->cols; i++) {
+        const float v = element(format, p, i) * w->extra_scale;
+        memcpy((uint8_t *)dst + sizeof v * i, &v, sizeof v);
+    }
+}
+
 int wsrc_read_rows(const struct wsrc *w, uint32_t row, uint32_t n, void *dst, size_t stride)
 {
     if (row > w->rows || n > w->rows - row ||
         (n > 1 && stride < wtype_row_size(w->format, w->cols)))
         return ERR_ARG;
+    void (*one)(const struct wsrc *, uint32_t, void *) = is_scaled(w) ? scaled_row : w->type->row;
     for (uint32_t i = 0; i < n; i++)
-        w->type->row(w, row_of(w, row + i), (uint8_t *)dst + i * stride);
+        one(w, row_of(w, row + i), (uint8_t *)dst + i * stride);
     return 0;
 }
 
 const void *wsrc_rows(const struct wsrc *w, size_t *stride)
 {
-    if (w->type->row != float_row || (uintptr_t)w->t->data % 4 || w->t->head_rows)
+    if (w->type->row != float_row || is_scaled(w) || (uintptr_t)w->t->data % 4 || w->t->head_rows)
         return NULL;
     *stride = wtype_row_size(w->format, w->cols);
     return w->t->data;
@@ -203,24 +239,7 @@ int wsrc_read_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *ds
     return 0;
 }
 
-/* Element i of a canonical row at p, before its scale. */
-static float element(const struct wsrc *w, const uint8_t *p, uint32_t i)
-{
-    uint32_t u;
-    switch (w->format) {
-    case BNP_FMT_T2:   return (float)((int)(p[i / 4] >> 2 * (i % 4) & 3) - 1);
-    case BNP_FMT_I8:   return (float)(int8_t)p[i];
-    case BNP_FMT_F16:  return f16_to_f32(wtype_u16(p + 2 * (size_t)i));
-    case BNP_FMT_BF16: return bf16_to_f32(wtype_u16(p + 2 * (size_t)i));
-    default:
-        memcpy(&u, p + 4 * (size_t)i, sizeof u);
-        return f32_from_bits(u);
-    }
-}
-
-/* The canonical row is decoded into the end of dst and widened from the front:
- * element i is written at 4i, and what is still to be read never lies below,
- * for an element takes at most 4 bytes. */
+/* Widened in place, as scaled_row does. */
 int wsrc_read_f32(const struct wsrc *w, uint32_t row, float *dst)
 {
     size_t size = wtype_row_size(w->format, w->cols);
@@ -235,7 +254,7 @@ int wsrc_read_f32(const struct wsrc *w, uint32_t row, float *dst)
     for (uint32_t i = 0; i < w->cols; i++) {
         if (per_row && i % w->block_cols == 0)
             wsrc_read_scales(w, row * per_row + i / w->block_cols, 1, &scale);
-        dst[i] = element(w, p, i) * scale;
+        dst[i] = element(w->format, p, i) * scale;
     }
     return 0;
 }

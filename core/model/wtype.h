@@ -91,7 +91,20 @@ static inline uint32_t wtype_u32(const uint8_t *p)
     return wtype_u16(p) | (uint32_t)wtype_u16(p + 2) << 16;
 }
 
+/* Row `row` of an encoding whose rows are whole blocks and nothing else. */
+static inline const uint8_t *wtype_row_at(const struct wsrc *w, uint32_t row)
+{
+    return w->t->data + (uint64_t)row * (w->cols / w->type->block) * w->type->block_size;
+}
+
 /* ternary.c */
+/* For blocks with a half `d_at` bytes from their start: decides between one
+ * scale and block scales. A block of zero weights gives nothing whatever its
+ * scale, so it does not stand against one scale (is_zero NULL: none is zero). */
+int ternary_scale(struct wsrc *, unsigned d_at,
+                  bool (*is_zero)(const struct wtype *, const uint8_t *block), struct err *);
+/* Two-bit fields with value 3 in n bytes. */
+uint64_t ternary_count_threes(const uint8_t *, uint64_t n);
 int i2s_open(struct wsrc *, struct err *);
 void i2s_row(const struct wsrc *, uint32_t row, void *dst);
 int tq1_open(struct wsrc *, struct err *);
@@ -106,8 +119,36 @@ int float_open(struct wsrc *, struct err *);
 void float_row(const struct wsrc *, uint32_t row, void *dst);
 int int8_open(struct wsrc *, struct err *);
 void q8_0_row(const struct wsrc *, uint32_t row, void *dst);
-void q8_0_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+/* The half at the start of each block, where blocks have one scale. */
+void d_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 void q6_k_row(const struct wsrc *, uint32_t row, void *dst);
 void q6_k_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+
+/* quant_32.c */
+void q4_0_row(const struct wsrc *, uint32_t row, void *dst);
+void q5_0_row(const struct wsrc *, uint32_t row, void *dst);
+void iq4_nl_row(const struct wsrc *, uint32_t row, void *dst);
+int affine_open(struct wsrc *, struct err *);       /* blocks begin with scale and offset */
+void q4_1_row(const struct wsrc *, uint32_t row, void *dst);
+void q5_1_row(const struct wsrc *, uint32_t row, void *dst);
+
+/* quant_k.c */
+int q2_k_open(struct wsrc *, struct err *);
+void q2_k_row(const struct wsrc *, uint32_t row, void *dst);
+void q3_k_row(const struct wsrc *, uint32_t row, void *dst);
+void q3_k_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+void q4_k_row(const struct wsrc *, uint32_t row, void *dst);
+void q5_k_row(const struct wsrc *, uint32_t row, void *dst);
+
+/* quant_iq2.c */
+void iq2_xs_row(const struct wsrc *, uint32_t row, void *dst);
+void iq2_s_row(const struct wsrc *, uint32_t row, void *dst);
+void iq2_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+
+/* quant_group.c */
+int q1_0_open(struct wsrc *, struct err *);
+void q1_0_row(const struct wsrc *, uint32_t row, void *dst);
+int q2_0_open(struct wsrc *, struct err *);
+void q2_0_row(const struct wsrc *, uint32_t row, void *dst);
 
 #endif

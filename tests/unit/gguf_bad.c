@@ -137,7 +137,7 @@ static void resize(struct gguf_make *m, const char *name, size_t n)
 }
 
 E(type_99)           { tensor(m, Q)->type = 99; }
-E(type_q4_k)         { tensor(m, Q)->type = 12; }
+E(type_iq2_xxs)      { tensor(m, Q)->type = 16; }
 E(i2s_of_another_size) { resize(m, Q, 160); }
 E(i2s_of_32_more)    { resize(m, Q, 128); }
 E(tq1_of_another_size) { tensor(m, Q)->type = 34; }
@@ -177,11 +177,6 @@ E(extra_scale_of_two)
 {
     float v[2] = { 1, 2 };
     gguf_make_tensor(m, "blk.0.attn_q.scale", 0, 0, 2, v, sizeof v);
-}
-E(extra_scale_of_floats)
-{
-    float v = 2;
-    gguf_make_tensor(m, "blk.0.attn_q.scale", 0, 0, 1, &v, sizeof v);
 }
 
 /* --------------------------------------------------------------- The model */
@@ -317,7 +312,7 @@ const struct gguf_bad gguf_bad[] = {
     EDIT(tensors_same_place, "they overlap"), EDIT(floats_past_end, "it is truncated"),
 
     EDIT(type_99, "attn_q.weight: its type is 99, expected one of F32"),
-    EDIT(type_q4_k, "its type is 12 (Q4_K)"),
+    EDIT(type_iq2_xxs, "its type is 16 (IQ2_XXS)"),
     EDIT(i2s_of_another_size, "in 160 bytes: as I2_S takes 96, IQ4_NL_4_4"),
     EDIT(i2s_of_32_more, "in 128 bytes: as I2_S takes 96"), EDIT(tq1_of_another_size, "IQ1_BN (ik_llama.cpp in August 2024)"),
     EDIT(i2s_part_block, "does not fill the blocks"), EDIT(scale_nan, "scale is nan"),
@@ -330,7 +325,6 @@ const struct gguf_bad gguf_bad[] = {
     EDIT_OF(q6_k_scale_inf, "scale 0 of 192", .n_embd = 256, .embd = 14, .linear = 36),
     EDIT(extra_scale_nan, "attn_q.scale: NaN"), EDIT(extra_scale_overflows, "scale 0 of 1"),
     EDIT(extra_scale_of_two, "expected one F32"),
-    EDIT_OF(extra_scale_of_floats, "scales a F16 tensor", .linear = 1),
 
     EDIT(arch_missing, "general.architecture is missing"), EDIT(arch_unknown, "\"mamba\""),
     EDIT(arch_number, "expected a string"), EDIT(layers_missing, "block_count is missing"),

@@ -204,6 +204,18 @@ uint32_t make_random(uint64_t *state)
     return (uint32_t)(*state >> 33);
 }
 
+uint32_t make_crc32(const void *data, size_t n)
+{
+    const uint8_t *p = data;
+    uint32_t c = 0xffffffff;
+    for (size_t i = 0; i < n; i++) {
+        c ^= p[i];
+        for (int k = 0; k < 8; k++)
+            c = c >> 1 ^ (c & 1 ? 0xedb88320 : 0);
+    }
+    return ~c;
+}
+
 /* ---------------------------------------------------------------- Ternary */
 
 static void make_i2s(enum i2s_layout layout, uint64_t rows, uint64_t cols, const int8_t *w,

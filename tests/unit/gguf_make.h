@@ -77,5 +77,7 @@ void gguf_make_tiny(struct gguf_make *, const struct tiny *);
 
 /* Deterministic noise. */
 uint32_t make_random(uint64_t *state);
+/* zlib's crc32. */
+uint32_t make_crc32(const void *, size_t n);
 
 #endif
