@@ -27,6 +27,22 @@ double stat_nll(const float *logits, uint32_t n_vocab, int32_t id)
     return stat_lse(logits, n_vocab) - (double)logits[id];
 }
 
+bool stat_log_softmax(double *x, uint32_t n_vocab)
+{
+    const double largest = x[stat_argmax_d(x, n_vocab)];
+    double sum = 0;
+    if (!isfinite(largest))
+        return false;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        x[i] -= largest;
+        sum += exact_exp(x[i]);
+    }
+    const double all = exact_log(sum);
+    for (uint32_t i = 0; i < n_vocab; i++)
+        x[i] -= all;
+    return isfinite(all);
+}
+
 uint32_t stat_argmax(const float *logits, uint32_t n_vocab)
 {
     uint32_t best = 0;

@@ -7,6 +7,7 @@
 #ifndef BITNET_TOOLS_STAT_H
 #define BITNET_TOOLS_STAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@
 double stat_lse(const float *logits, uint32_t n_vocab);
 /* -ln p of id: stat_lse - logits[id]. */
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id);
+/* Log-probabilities instead of logits, in place. False: as where stat_lse gives
+ * NaN. */
+bool stat_log_softmax(double *x, uint32_t n_vocab);
 /* The first of the largest. */
 uint32_t stat_argmax(const float *logits, uint32_t n_vocab);
 uint32_t stat_argmax_d(const double *x, uint32_t n);
