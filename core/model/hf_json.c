@@ -1,6 +1,7 @@
 /* hf_json.c - see hf_json.h. */
 #include "core/model/hf_json.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "core/base/file.h"
@@ -15,9 +16,30 @@ static int fail_parse(const char *name, json_error_t *at, struct err *e)
                    at->line, at->column, at->text);
 }
 
+/* Commas and brackets outside of texts: values, or a few more. */
+static int check_values(const char *name, const char *p, size_t n, struct err *e)
+{
+    unsigned count = 0;
+    bool in_text = false;
+    for (size_t i = 0; i < n; i++) {
+        if (in_text && p[i] == '\\')
+            i++;
+        else if (p[i] == '"')
+            in_text = !in_text;
+        else if (!in_text && (p[i] == ',' || p[i] == '[' || p[i] == '{') &&
+                 ++count > HF_JSON_MAX_VALUES)
+            return err_set(e, ERR_LIMIT, "%s: more than %d values, the most that are read", name,
+                           HF_JSON_MAX_VALUES);
+    }
+    return 0;
+}
+
 int hf_json_parse(json_t **out, const char *name, const void *p, size_t n, struct err *e)
 {
     json_error_t at;
+    *out = NULL;
+    if (check_values(name, p, n, e))
+        return ERR_LIMIT;
     *out = json_loadb(p, n, JSON_REJECT_DUPLICATES, &at);
     if (!*out)
         return fail_parse(name, &at, e);

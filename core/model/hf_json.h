@@ -1,7 +1,8 @@
 /* hf_json.h - the JSON files of a Hugging Face directory, read under limits.
  *
  * A key that occurs twice is refused, and so is everything behind the end; the
- * nesting is bounded by the parser, the size by the caller. */
+ * nesting is bounded by the parser, the size by the caller, the memory by the
+ * number of values. */
 #ifndef BITNET_MODEL_HF_JSON_H
 #define BITNET_MODEL_HF_JSON_H
 
@@ -9,6 +10,9 @@
 #include <stddef.h>
 
 #include "core/base/err.h"
+
+/* Each takes some 100 bytes; Gemma's tokenizer.json has 2 million. */
+enum { HF_JSON_MAX_VALUES = 1 << 23 };
 
 /* n bytes, which must be an object; json_decref it. name is for messages. */
 int hf_json_parse(json_t **out, const char *name, const void *p, size_t n, struct err *);
