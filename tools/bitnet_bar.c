@@ -2,25 +2,19 @@
 #include "tools/bitnet_bar.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+#include "core/base/clock.h"
 
 void bar_open(struct bar *b, const char *what)
 {
-    *b = (struct bar){ .what = what, .terminal = isatty(STDERR_FILENO), .start_ms = now_ms() };
+    *b = (struct bar){ .what = what, .terminal = isatty(STDERR_FILENO), .start_ms = clock_ms() };
 }
 
 void bar_draw(struct bar *b, uint64_t done, uint64_t all, const char *more)
 {
     static const char full[] = "##############################";
-    const uint64_t now = now_ms();
+    const uint64_t now = clock_ms();
     if (!b->terminal || !all || now - b->start_ms < 300 || now - b->drawn_ms < 50)
         return;
     b->drawn_ms = now;

@@ -7,9 +7,9 @@
  * something on a machine that others use too. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/plug/workers.h"
 #include "tools/bitnet.h"
@@ -89,13 +89,6 @@ static int check_ask(struct err *e)
 
 /* ------------------------------------------------------------------ running */
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static int load(struct loaded *l, struct err *e)
 {
     const uint64_t n_ctx = bench_positions(&ask);
@@ -158,9 +151,9 @@ static int bench(enum bench_format format, struct bench_run *u, struct err *e)
     struct loaded l = { 0 };
     struct bench b = { 0 };
     unsigned n = 0;
-    const double start = now_s();
+    const double start = clock_s();
     int rc = load(&l, e);
-    u->load_s = now_s() - start;
+    u->load_s = clock_s() - start;
     if (!rc)
         rc = bench_open(&b, l.forward, &ask, e);
     if (!rc) {

@@ -9,19 +9,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "core/engine/forward_parts.h"
 #include "core/model/wtype.h"
 
 enum { WARM_STEPS = 8 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* -------------------------------------------------------------------- sizes */
 
@@ -166,7 +159,7 @@ static int prefill(struct bench *b, uint32_t pos, uint32_t n, double *time, stru
 {
     int rc = 0;
     for (uint32_t at = 0, rows; at < n && !rc; at += rows) {
-        const double start = now_s();
+        const double start = clock_s();
         rows = n - at < b->ask->chunk ? n - at : b->ask->chunk;
         for (uint32_t i = 0; i < rows; i++)
             b->id[i] = made_up_id(b, 0, pos + at + i);
@@ -176,7 +169,7 @@ static int prefill(struct bench *b, uint32_t pos, uint32_t n, double *time, stru
             return err_set(e, ERR_INTERNAL, "bench: %u rows do not fit a step", rows);
         rc = pass(b, e);
         if (time)
-            *time++ = now_s() - start;
+            *time++ = clock_s() - start;
     }
     return rc;
 }
@@ -189,14 +182,14 @@ static int generate(struct bench *b, uint32_t pos, uint32_t n_seq, uint32_t step
     for (uint32_t s = 0; s < n_seq; s++)
         b->last[s] = made_up_id(b, s, pos);
     for (uint32_t i = 0; i < steps && !rc; i++) {
-        const double start = now_s();
+        const double start = clock_s();
         batch_clear(&b->b);
         for (uint32_t s = 0; s < n_seq; s++)
             if (!batch_add(&b->b, &b->last[s], 1, pos + i, b->seq[s].page, b->seq[s].n_page, 1))
                 return err_set(e, ERR_INTERNAL, "bench: %u sequences do not fit a step", n_seq);
         rc = pass(b, e);
         if (time)
-            *time++ = now_s() - start;
+            *time++ = clock_s() - start;
     }
     return rc;
 }

@@ -10,16 +10,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "tools/bitnet_bar.h"
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* Against the reference's row of the same position. */
 static int compare(const struct ppl *p, const struct log_seq *s, uint32_t pos, const float *logits,
@@ -171,10 +164,10 @@ int ppl_run(struct ppl *p, struct loaded *l, struct err *e)
         rc = create_file(p, l, e);
     if (!rc)
         rc = make_room(p, l, e);
-    const double start = now_s();
+    const double start = clock_s();
     if (!rc)
         rc = all_windows(p, e);
-    p->seconds = now_s() - start;
+    p->seconds = clock_s() - start;
     if (!rc && p->save_file)
         rc = logfile_commit(&p->save, e);
     return rc;

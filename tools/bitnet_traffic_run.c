@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "tools/bitnet_traffic.h"
 
 enum {
@@ -37,13 +37,6 @@ struct shot {
     double free_at;               /* a refused client waits until then         */
 };
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ---- an answer's events ---- */
 
 static void take_usage(struct shot *s, json_t *root)
@@ -61,7 +54,7 @@ static void take_text(struct shot *s, json_t *root)
 {
     json_t *choice = json_array_get(json_object_get(root, "choices"), 0);
     json_t *text = json_object_get(choice, "text");
-    const double now = now_s();
+    const double now = clock_s();
     if (!json_string_length(text))
         return;
     buf_add(&s->text, json_string_value(text), json_string_length(text));
@@ -230,7 +223,7 @@ static enum shot_end count(struct traffic *t, struct shot *s, CURLcode rc)
         times_add(&t->ttft, ttft);
     if (s->n_tok > 1)
         times_add(&t->tpot, tpot);
-    times_add(&t->all, now_s() - s->born);
+    times_add(&t->all, clock_s() - s->born);
     t->n_good += (!(a->ttft_ms > 0) || ttft * 1000 <= (double)a->ttft_ms) &&
                  (!(a->itl_ms > 0) || tpot * 1000 <= (double)a->itl_ms);
     return end;
@@ -295,7 +288,7 @@ int traffic_alone(struct traffic *t, struct err *e)
     struct shot s = { 0 };
     int rc = shot_open(&s, t, e);
     for (uint32_t i = 0; !rc && i < t->ask->n_plan; i++) {
-        rc = shot_aim(&s, &t->plan[i], UINT32_MAX, now_s(), e);
+        rc = shot_aim(&s, &t->plan[i], UINT32_MAX, clock_s(), e);
         if (rc)
             break;
         const CURLcode c = curl_easy_perform(s.curl);
@@ -365,7 +358,7 @@ static int send_due(struct crowd *c, struct err *e)
 {
     const struct traffic_ask *a = c->t->ask;
     int rc = 0;
-    for (double now = now_s(); !rc && !is_over(c, now); now = now_s()) {
+    for (double now = clock_s(); !rc && !is_over(c, now); now = clock_s()) {
         struct shot *s = idle_shot(c, now);
         if (!s || (a->rate > 0 && now < c->next))
             break;
@@ -391,7 +384,7 @@ static void collect(struct crowd *c)
         curl_off_t retry_s = 0;
         if (end == SHOT_REFUSED)
             curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_s);
-        s->free_at = retry_s > 0 ? now_s() + fmin((double)retry_s, MAX_RETRY_MS * 1e-3) : 0;
+        s->free_at = retry_s > 0 ? clock_s() + fmin((double)retry_s, MAX_RETRY_MS * 1e-3) : 0;
         s->busy = false;
         c->n_busy--;
         c->n_lost = end == SHOT_LOST ? c->n_lost + 1 : 0;
@@ -403,14 +396,14 @@ static int crowd_run(struct crowd *c, struct err *e)
     int rc = 0, running = 0;
     while (!rc) {
         rc = send_due(c, e);
-        if (rc || (!c->n_busy && is_over(c, now_s())))
+        if (rc || (!c->n_busy && is_over(c, clock_s())))
             break;
         if (curl_multi_perform(c->multi, &running) ||
             curl_multi_poll(c->multi, NULL, 0, c->t->ask->rate > 0 ? 1 : 20, NULL))
             rc = err_set(e, ERR_IO, "load: libcurl gives up");
         collect(c);
     }
-    c->t->wall_s = now_s() - c->start;
+    c->t->wall_s = clock_s() - c->start;
     return rc;
 }
 
@@ -423,7 +416,7 @@ int traffic_run(struct traffic *t, struct err *e)
     int rc = c.multi && c.shot ? 0 : err_set(e, ERR_NOMEM, "load: no memory for %u clients", c.n_shot);
     if (!rc) {
         curl_multi_setopt(c.multi, CURLMOPT_MAXCONNECTS, (long)c.n_shot);
-        c.start = c.next = now_s();
+        c.start = c.next = clock_s();
         rc = crowd_run(&c, e);
     }
     for (uint32_t i = 0; c.shot && i < c.n_shot; i++) {

@@ -70,3 +70,15 @@ void buf_free(struct buf *b)
     free(b->p);
     *b = (struct buf){ 0 };
 }
+
+bool str_is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+size_t str_skip_space(struct str s, size_t i)
+{
+    while (i < s.n && str_is_space(s.p[i]))
+        i++;
+    return i;
+}

@@ -14,6 +14,10 @@ struct str {              /* borrowed bytes, not terminated */
     size_t n;
 };
 
+/* The white space of JSON and most formats; the first byte from i on that is none. */
+bool str_is_space(char c);
+size_t str_skip_space(struct str s, size_t i);
+
 struct buf {
     char *p;              /* NULL while nothing was added */
     size_t n, cap;

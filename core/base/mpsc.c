@@ -1,5 +1,6 @@
 /* mpsc.c - a list under a lock. Pushes are rare next to the work they start
  * (one per request, not per token), so the lock is never the bottleneck. */
+#include "core/base/clock.h"
 #include "core/base/mpsc.h"
 
 #include <errno.h>
@@ -50,24 +51,11 @@ void mpsc_poke(struct mpsc *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-static struct timespec deadline(int wait_ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += wait_ms / 1000;
-    t.tv_nsec += wait_ms % 1000 * 1000000L;
-    if (t.tv_nsec >= 1000000000L) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000L;
-    }
-    return t;
-}
-
 struct mpsc_node *mpsc_take(struct mpsc *q, int wait_ms)
 {
     struct timespec until = { 0 };
     if (wait_ms > 0)
-        until = deadline(wait_ms);
+        until = clock_after(wait_ms);
     pthread_mutex_lock(&q->lock);
     int rc = 0;
     while (!q->head && !q->poked && wait_ms && rc != ETIMEDOUT)

@@ -133,7 +133,8 @@ static void run_row(struct check *c, const struct row *r)
         r->run(c);
 }
 
-void check_all(struct check *c)
+/* Every row of the table. */
+static void run_all(struct check *c)
 {
     for (unsigned i = 0; i < sizeof table / sizeof *table; i++)
         run_row(c, &table[i]);
@@ -195,7 +196,7 @@ int check_command(struct bitnetd *d, const struct err *conf_error)
         check_err(&c, conf_error, "see bitnet.ini(5)");
     } else {
         check_ok(&c, "%s is understood", d->args.conf_path ? d->args.conf_path : "the default");
-        check_all(&c);
+        run_all(&c);
     }
     (d->args.json ? check_put_json : check_put_text)(&c, &out);
     const bool whole = out.p && !out.failed && fputs(out.p, stdout) >= 0 && !fflush(stdout);

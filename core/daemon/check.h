@@ -26,8 +26,7 @@ struct check {
     bool failed_alloc;
 };
 
-/* Every row of the table, or the one of that name. */
-void check_all(struct check *);
+/* The row of the table with that name. */
 void check_row(struct check *, const char *what);
 enum check_level check_worst(const struct check *);
 void check_put_text(const struct check *, struct buf *out);   /* a line each */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/conf_keys.h"
 #include "core/base/log.h"
 #include "core/daemon/daemon.h"
@@ -62,10 +62,7 @@ void reload(struct bitnetd *d)
     struct conf fresh = { 0 };
     struct err e = { 0 };
     struct buf taken = { 0 }, left = { 0 };
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
-               (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
     int rc = load_conf(d, &fresh, &e);
     if (!rc)
         rc = serving_reload(d, &fresh, &e);

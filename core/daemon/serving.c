@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/daemon/daemon.h"
 #include "core/daemon/signals.h"
@@ -97,13 +98,6 @@ int serving_wait(struct bitnetd *d, struct err *e)
     return rc;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* What the head had to compute: rows of weights for each token served; what went
  * between memories; and how often other devices had to take over. */
 static void log_served(struct bitnetd *d)
@@ -130,8 +124,8 @@ void serving_drain(struct bitnetd *d)
     serve_drain(d->serve);
     uint32_t n = serve_active(d->serve);
     log_info("stopping, %u requests to finish", n);
-    const uint64_t until = now_ms() + (uint64_t)d->conf.drain_s * 1000;
-    while ((n = serve_active(d->serve)) && now_ms() < until) {
+    const uint64_t until = clock_ms() + (uint64_t)d->conf.drain_s * 1000;
+    while ((n = serve_active(d->serve)) && clock_ms() < until) {
         nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000000 }, NULL);
         watchdog_look(d);
     }

@@ -11,18 +11,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "core/engine/engine_parts.h"
 
 _Static_assert((int)PRIORITY_HIGH == (int)SCHED_TOP, "the scheduler's levels are the priorities");
-
-uint64_t engine_now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* ------------------------------------------------------------- requests */
 
@@ -114,7 +107,7 @@ int engine_submit(struct engine *g, struct request *r, struct err *e)
     r->seq->max_draft = r->n_draft == REQUEST_DRAFT_CONF ? g->conf.n_draft : r->n_draft;
     r->seq->priority = (int)r->priority;
     r->seq->no_cache = r->no_cache || r->seq->want_prompt || r->seq->sum;
-    r->seq->submit_us = engine_now_us();
+    r->seq->submit_us = clock_us();
     pthread_mutex_lock(&g->lock);
     rc = check_open(g, e);
     if (!rc) {
@@ -249,7 +242,7 @@ void engine_close(struct engine *g, uint32_t drain_ms)
     pthread_mutex_lock(&g->lock);
     g->closing = true;
     pthread_mutex_unlock(&g->lock);
-    atomic_store(&g->drain_until_us, engine_now_us() + (uint64_t)drain_ms * 1000);
+    atomic_store(&g->drain_until_us, clock_us() + (uint64_t)drain_ms * 1000);
     mpsc_poke(&g->inbox);
     pthread_join(g->thread, NULL);
     assert(atomic_load(&g->n_inflight) == 0);
@@ -321,7 +314,7 @@ uint64_t engine_stalled_us(const struct engine *g, char where[256])
 {
     char call[160];
     uint64_t beat = atomic_load(&g->beat_us);
-    const uint64_t at = forward_where(g->forward, call), now = engine_now_us();
+    const uint64_t at = forward_where(g->forward, call), now = clock_us();
     if (beat && at > beat)        /* a step of many calls is no standstill */
         beat = at;
     snprintf(where, 256, "call under way: %s; step of %u rows, %u sequences", call,

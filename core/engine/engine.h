@@ -66,7 +66,7 @@ struct request {
     /* set by the submitter, constant afterwards */
     enum request_kind kind;
     enum priority priority;       /* request_open: PRIORITY_NORMAL             */
-    uint64_t deadline_us;         /* as engine_now_us; 0: none                 */
+    uint64_t deadline_us;         /* as clock_us; 0: none                      */
     uint64_t admit_by_us;         /* the same, for its first place; 0: none    */
     bool no_cache;                /* neither reads nor fills the prefix cache  */
     const int32_t *prompt;        /* [n_prompt], at least one                  */
@@ -194,7 +194,6 @@ const struct engine_hists *engine_hists(const struct engine *);   /* [any] */
 /* [any] Microseconds since the engine thread last moved on; 0 while it has
  * nothing to do. where: what it does (forward_where), of what. */
 uint64_t engine_stalled_us(const struct engine *, char where[256]);
-uint64_t engine_now_us(void);     /* [any] monotonic clock                     */
 uint32_t engine_n_ctx(const struct engine *);   /* [any] tokens of a sequence, at most */
 /* [any] Nonzero once a device was lost that no other can replace, or strict mode
  * was violated: the daemon drains and exits with an error. */

@@ -40,18 +40,13 @@ uint32_t engine_needs(struct engine *g, struct seq *s, uint32_t n)
     return k && k <= UINT32_MAX - n_no_token(g) ? k + n_no_token(g) : 0;
 }
 
-/* The only allowed one, or -1. */
-static int32_t forced(const uint32_t *mask, uint32_t n_vocab)
+/* The first allowed one; there is one. */
+static int32_t first_allowed(const uint32_t *mask)
 {
-    int32_t id = -1;
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        if (!(mask[i / 32] >> i % 32 & 1))
-            continue;
-        if (id >= 0)
-            return -1;
-        id = (int32_t)i;
-    }
-    return id;
+    uint32_t i = 0;
+    while (!mask[i])
+        i++;
+    return (int32_t)(32 * i + (uint32_t)__builtin_ctz(mask[i]));
 }
 
 static int32_t from_all(struct engine *g, struct seq *s, const float *logits)
@@ -85,11 +80,10 @@ static int32_t from_top(struct engine *g, struct seq *s, struct forward_out out)
     const uint32_t *mask = grammar_mask(s->grammar);
     if (!mask)
         return CHOOSE_STUCK;
-    const int32_t only = forced(mask, g->n_vocab);
-    if (only >= 0)
-        return only;
-    return n == count_allowed(g, mask) ? sample_top(g->sampler, q, id, logit, n, p, s->n_id)
-                                       : CHOOSE_MORE;
+    const uint32_t allowed = count_allowed(g, mask);
+    if (allowed == 1)
+        return first_allowed(mask);
+    return n == allowed ? sample_top(g->sampler, q, id, logit, n, p, s->n_id) : CHOOSE_MORE;
 }
 
 int32_t engine_choose(struct engine *g, struct seq *s, struct forward_out out)

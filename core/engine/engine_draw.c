@@ -5,6 +5,7 @@
  * with the same past as if each had had a step of its own, as long as what is
  * drawn is what was guessed: the next row is of that token. So the text does
  * not depend on the guesses. Engine thread. */
+#include "core/base/clock.h"
 #include "core/engine/engine_parts.h"
 #include "core/engine/grammar.h"
 #include "core/engine/lookup.h"
@@ -35,7 +36,7 @@ void engine_guess(struct engine *g)
 /* One more token for the client: how long it took. */
 static void count_token(struct engine *g, struct seq *s)
 {
-    const uint64_t now = engine_now_us();
+    const uint64_t now = clock_us();
     if (s->last_us)
         hist_add(&g->hists.inter_token, now - s->last_us);
     else
@@ -124,7 +125,7 @@ static enum next draw(struct engine *g, struct seq *s, struct forward_out out, i
         return NEXT_AGAIN;
     sched_advance(&g->sched, s, 1);
     if (!s->first_us)
-        s->first_us = engine_now_us();
+        s->first_us = clock_us();
     if (id < 0) {
         (id == CHOOSE_STUCK ? stuck : not_numbers)(g, s);
         return NEXT_GONE;

@@ -18,6 +18,7 @@
  * it. */
 #include <pthread.h>
 
+#include "core/base/clock.h"
 #include "core/engine/engine_parts.h"
 #include "core/plug/workers.h"
 
@@ -40,7 +41,7 @@ static void show(struct engine *g)
 void engine_end(struct engine *g, struct seq *s, enum finish why)
 {
     struct request *r = s->req;
-    uint64_t now = engine_now_us();
+    uint64_t now = clock_us();
     uint64_t admit = s->admit_us ? s->admit_us : now, first = s->first_us ? s->first_us : now;
     r->n_new = s->n_id - s->n_prompt;
     r->n_cached = s->n_cached;
@@ -97,7 +98,7 @@ static bool hardware(struct engine *g, int rc, const struct err *e)
     if (rc == ERR_DEVICE) {
         atomic_store(&g->beat_us, 0);   /* preparing weights takes its time */
         engine_recover(g, e);
-        atomic_store(&g->beat_us, engine_now_us());
+        atomic_store(&g->beat_us, clock_us());
     } else if (rc == ERR_STRICT) {
         engine_lose(g, e);
     }
@@ -165,7 +166,7 @@ static bool step_submit(struct engine *g)
     atomic_store(&g->step_seq, g->batch.step.n_seq);
     hist_add(&g->hists.step_row, g->batch.step.n_tok);
     hist_add(&g->hists.step_seq, g->batch.step.n_seq);
-    g->step_us = engine_now_us();
+    g->step_us = clock_us();
     const int rc = submit_batch(g, &e);
     if (rc)
         settle(g, rc, &e);
@@ -176,7 +177,7 @@ static void step_finish(struct engine *g)
 {
     struct err e = { 0 };
     const int rc = finish_batch(g, &e);
-    hist_add(&g->hists.step, engine_now_us() - g->step_us);
+    hist_add(&g->hists.step, clock_us() - g->step_us);
     settle(g, rc, &e);
 }
 
@@ -201,7 +202,7 @@ static enum finish expired(const struct seq *s, uint64_t now)
 
 static void sweep_list(struct engine *g, struct seq_list *l, bool all)
 {
-    const uint64_t now = engine_now_us();
+    const uint64_t now = clock_us();
     for (struct seq *s = l->head, *next; s; s = next) {
         const enum finish late = expired(s, now);
         next = s->next;
@@ -219,7 +220,7 @@ static void admit(struct engine *g)
     for (struct seq *s; (s = sched_admit(&g->sched));) {
         if (s->admit_us)
             continue;
-        s->admit_us = engine_now_us();
+        s->admit_us = clock_us();
         hist_add(&g->hists.queue, s->admit_us - s->submit_us);
     }
     show(g);
@@ -256,7 +257,7 @@ static int patience_ms(const struct engine *g, uint64_t until)
             first = s->req->deadline_us;
     if (first == UINT64_MAX)
         return -1;
-    const uint64_t now = engine_now_us(), ms = first > now ? (first - now) / 1000 + 1 : 0;
+    const uint64_t now = clock_us(), ms = first > now ? (first - now) / 1000 + 1 : 0;
     return ms < 60000 ? (int)ms : 60000;
 }
 
@@ -273,13 +274,13 @@ void *engine_thread(void *engine)
         unpark(g);
         show(g);
         const int wait_ms = patience_ms(g, until);
-        atomic_store(&g->beat_us, wait_ms ? 0 : engine_now_us());
+        atomic_store(&g->beat_us, wait_ms ? 0 : clock_us());
         take(g, wait_ms);
         if (wait_ms)
-            atomic_store(&g->beat_us, engine_now_us());
+            atomic_store(&g->beat_us, clock_us());
         if (until && idle(g))
             return NULL;
-        bool late = until && engine_now_us() >= until;
+        bool late = until && clock_us() >= until;
         sweep_list(g, &g->sched.running, late);
         sweep_list(g, &g->sched.parked, late);
         sweep_list(g, &g->sched.waiting, late);

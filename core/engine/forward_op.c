@@ -9,11 +9,11 @@
  * that memory. A device with memory of its own reads only what was brought
  * there, in the order of its queue, and is waited for when something is fetched
  * from it. */
+#include "core/base/clock.h"
 #include "core/engine/forward_parts.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { MUL_MAX = 3 };             /* matrices on one input: q, k, v            */
 
@@ -38,13 +38,6 @@ static int fail(struct run *r, struct dev *d, int status, const char *what)
 
 /* ----------------------------------------------------------- time of calls */
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* One look at the clock a call: it begins when the one before ended, and what
  * little lies between is its own. Only this thread writes, so plain stores do
  * for what others read. */
@@ -55,7 +48,7 @@ static uint64_t call_begins(const struct run *r, struct dev *d, enum dev_call ca
     atomic_store_explicit(&s->at_call, (uint32_t)call, memory_order_relaxed);
     atomic_store_explicit(&s->at_dev, d, memory_order_relaxed);
     if (!s->clock_ns)
-        s->clock_ns = now_ns();
+        s->clock_ns = clock_ns();
     atomic_store_explicit(&s->at_us, s->clock_ns / 1000, memory_order_relaxed);
     return s->clock_ns;
 }
@@ -69,7 +62,7 @@ static void more(_Atomic uint64_t *count, uint64_t n)
 static void call_ended(const struct run *r, enum dev_call call, uint64_t since)
 {
     struct dev *d = atomic_load_explicit(&r->s->at_dev, memory_order_relaxed);
-    const uint64_t now = r->s->clock_ns = now_ns();
+    const uint64_t now = r->s->clock_ns = clock_ns();
     atomic_store_explicit(&r->s->at_us, now / 1000, memory_order_relaxed);
     more(&d->n_call[call], 1);
     more(&d->call_ns[call], now - since);

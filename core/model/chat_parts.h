@@ -81,10 +81,4 @@ void chat_say(struct chat_draft *, struct str said);
 void chat_put_tools(struct chat_draft *, const struct chat_in *);
 void chat_put_calls(struct chat_draft *, const struct chat_msg *);
 
-/* JSON text in Python's spacing, which models were trained on: one line with
- * ", " and ": ", or indented. Says nothing about text that is no JSON but puts
- * it out as it is between the brackets, commas and colons that it finds. */
-void chat_space_json(struct buf *out, struct str json, unsigned indent, unsigned level);
-void chat_quote_json(struct buf *out, struct str text);
-
 #endif

@@ -18,18 +18,6 @@ static void line(struct buf *out, unsigned indent, unsigned level)
         buf_add(out, spaces, n < sizeof spaces - 1 ? n : sizeof spaces - 1);
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static size_t skip_space(struct str s, size_t i)
-{
-    while (i < s.n && is_space(s.p[i]))
-        i++;
-    return i;
-}
-
 /* Length of the string that starts with the quote at s.p[i]. */
 static size_t string_size(struct str s, size_t i)
 {
@@ -39,16 +27,19 @@ static size_t string_size(struct str s, size_t i)
     return (k < s.n ? k + 1 : s.n) - i;
 }
 
-void chat_space_json(struct buf *out, struct str s, unsigned indent, unsigned level)
+/* JSON text in Python's spacing, which models were trained on: one line with
+ * ", " and ": ", or indented. Says nothing about text that is no JSON but puts
+ * it out as it is between the brackets, commas and colons that it finds. */
+static void space_json(struct buf *out, struct str s, unsigned indent, unsigned level)
 {
-    for (size_t i = skip_space(s, 0); i < s.n; i = skip_space(s, i)) {
+    for (size_t i = str_skip_space(s, 0); i < s.n; i = str_skip_space(s, i)) {
         const char c = s.p[i];
         size_t n = 1;
         if (c == '"') {
             n = string_size(s, i);
             buf_add(out, s.p + i, n);
         } else if (c == '{' || c == '[') {
-            const size_t next = skip_space(s, i + 1);
+            const size_t next = str_skip_space(s, i + 1);
             const bool empty = next < s.n && (s.p[next] == '}' || s.p[next] == ']');
             buf_add(out, &c, 1);
             if (empty) {
@@ -77,7 +68,7 @@ void chat_space_json(struct buf *out, struct str s, unsigned indent, unsigned le
     }
 }
 
-void chat_quote_json(struct buf *out, struct str s)
+static void quote_json(struct buf *out, struct str s)
 {
     static const char plain[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
     buf_add(out, "\"", 1);
@@ -97,10 +88,10 @@ void chat_quote_json(struct buf *out, struct str s)
 static void tool_json(struct buf *out, const struct chat_tool *t)
 {
     buf_addf(out, "{\"type\":\"function\",\"function\":{\"name\":");
-    chat_quote_json(out, t->name);
+    quote_json(out, t->name);
     if (t->description.n) {
         buf_addf(out, ",\"description\":");
-        chat_quote_json(out, t->description);
+        quote_json(out, t->description);
     }
     if (t->parameters.n) {
         buf_addf(out, ",\"parameters\":");
@@ -113,7 +104,7 @@ static void call_json(struct buf *out, const struct chat_call *c, const char *ar
 {
     static const char none[] = "{}";
     buf_addf(out, "{\"name\":");
-    chat_quote_json(out, c->name);
+    quote_json(out, c->name);
     buf_addf(out, ",\"%s\":", arguments);
     buf_add(out, c->arguments.n ? c->arguments.p : none,
             c->arguments.n ? c->arguments.n : sizeof none - 1);
@@ -124,7 +115,7 @@ static void call_json(struct buf *out, const struct chat_call *c, const char *ar
 static void say_json(struct chat_draft *d, const struct buf *json, unsigned indent, unsigned level)
 {
     struct buf spaced = { 0 };
-    chat_space_json(&spaced, (struct str){ json->p, json->n }, indent, level);
+    space_json(&spaced, (struct str){ json->p, json->n }, indent, level);
     chat_say(d, (struct str){ spaced.p, spaced.n });
     d->failed = d->failed || spaced.failed || json->failed;
     buf_free(&spaced);

@@ -5,13 +5,13 @@
  * one layer after the other. Windows are short, because a busy neighbour leaves
  * short ones alone the soonest; half of them are read with prefetches, which some
  * processors need to keep enough lines on their way. */
+#include "core/base/clock.h"
 #include "core/plug/limits.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/plug/cgroup.h"
 
@@ -72,13 +72,6 @@ static void read_window(void *arg, uint32_t task, uint32_t worker)
     atomic_fetch_add(&r->sum, a[0] ^ a[1]);
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Four times the last caches together, within reason, and never more than a
  * quarter of the memory that is free. */
 static uint64_t read_size(const struct plug *plug)
@@ -101,9 +94,9 @@ static double time_window(struct plug *plug, struct reading *r, unsigned i)
 {
     r->ahead = i / WINDOWS % 2 != 0;
     r->from = i % WINDOWS * r->window;
-    const double start = now_s();
+    const double start = clock_s();
     workers_run(plug->workers, plug->topo.abi.n_workers, BNP_PAR_STATIC, read_window, r);
-    return now_s() - start;
+    return clock_s() - start;
 }
 
 /* The lowest eighth of all: as kernels are timed. */

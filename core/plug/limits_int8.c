@@ -6,9 +6,9 @@
  * loads and its unpacking leave. Assembly, because compilers move accumulators
  * about where they should not, and because this file is for every machine of
  * its architecture: the instructions are reached only where isa.h says so. */
+#include "core/base/clock.h"
 #include "core/plug/limits.h"
 
-#include <time.h>
 
 #define BUDGET_S 0.2
 #define PASS_S   0.001                    /* one pass takes this long at least */
@@ -138,22 +138,15 @@ struct running {
     double spent[TOPO_MAX_WORKERS];       /* pass, and of all                  */
 };
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Each worker has a clock of its own: a core that somebody else had for a while
  * says nothing about the others. */
 static void run_one(void *arg, uint32_t task, uint32_t worker)
 {
     struct running *r = arg;
     (void)worker;
-    const double start = now_s();
+    const double start = clock_s();
     r->loop->run(r->turns);
-    const double took = now_s() - start;
+    const double took = clock_s() - start;
     if (took < r->took[task])
         r->took[task] = took;
     r->spent[task] += took;
@@ -197,8 +190,8 @@ double limits_int8_gmacs(struct plug *plug)
     struct running r;
     if (plug->limits.int8_gmacs > 0 || !settle(plug, &r))
         return plug->limits.int8_gmacs;
-    const double end = now_s() + BUDGET_S;
-    for (unsigned i = 0; i < PASSES && (i < 16 || now_s() < end); i++)
+    const double end = clock_s() + BUDGET_S;
+    for (unsigned i = 0; i < PASSES && (i < 16 || clock_s() < end); i++)
         pass(plug, &r);
     plug->limits.int8_gmacs = rate_of(plug, &r, r.took, (double)r.turns);
     return plug->limits.int8_gmacs;
@@ -209,9 +202,9 @@ double limits_int8_mean(struct plug *plug)
     struct running r;
     if (!settle(plug, &r))
         return 0;
-    const double end = now_s() + SAMPLE_S;
+    const double end = clock_s() + SAMPLE_S;
     unsigned n = 0;
-    for (; n < 4 || (n < PASSES && now_s() < end); n++)
+    for (; n < 4 || (n < PASSES && clock_s() < end); n++)
         pass(plug, &r);
     return rate_of(plug, &r, r.spent, (double)r.turns * n);
 }

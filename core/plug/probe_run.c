@@ -2,11 +2,11 @@
  *
  * The two kinds of device differ only in how bytes come in and out; everything
  * above this file is the same for both. */
+#include "core/base/clock.h"
 #include "core/plug/probe_run.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/base/f16.h"
 #include "core/plug/hostsvc.h"
@@ -180,13 +180,6 @@ int run_end(struct probe_run *r)
     return run_status(r, r->dev->ops->wait(r->stream, ticket, WAIT_NS), "wait");
 }
 
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -207,9 +200,9 @@ bool probe_clock_guess(struct probe_clock *c, uint32_t i)
 
 static int timed(int (*once)(void *ctx), void *ctx, double *us)
 {
-    const double start = now_us();
+    const double start = (double)clock_ns() * 1e-3;
     const int rc = once(ctx);
-    *us = now_us() - start;
+    *us = (double)clock_ns() * 1e-3 - start;
     return rc;
 }
 
@@ -220,7 +213,7 @@ static int timed(int (*once)(void *ctx), void *ctx, double *us)
  * eat the budget; it may make all of this four times as long. */
 static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx), void *ctx)
 {
-    const double end = share[i] * c->budget_us, start = now_us();
+    const double end = share[i] * c->budget_us, start = (double)clock_ns() * 1e-3;
     const uint32_t most = !i && c->n_copy >= MIN_CALLS ? c->n_copy : RUN_CALLS;
     double us[RUN_CALLS], best = 0, spent = 0;
     uint32_t n = 0;
@@ -232,7 +225,7 @@ static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx),
         n++;
         spent = c->spent_us + best * n;
     } while (n < most && (n < MIN_CALLS || spent < end) && spent + best <= c->budget_us &&
-             now_us() - start < DISTURBED * c->budget_us);
+             (double)clock_ns() * 1e-3 - start < DISTURBED * c->budget_us);
     c->spent_us = spent;
     qsort(us, n, sizeof us[0], by_value);
     c->us[i] = us[n / 8] > 0 ? us[n / 8] : 1e-3;      /* under the clock's resolution */
@@ -256,8 +249,8 @@ int run_clock(struct probe_run *r, int (*set)(void *ctx, uint32_t n_tok), int (*
 
 int run_best(double budget_us, int (*once)(void *ctx), void *ctx, double *us)
 {
-    const double start = now_us();
-    for (uint32_t n = 0; n < RUN_BEST && (n < 3 || now_us() - start < budget_us); n++) {
+    const double start = (double)clock_ns() * 1e-3;
+    for (uint32_t n = 0; n < RUN_BEST && (n < 3 || (double)clock_ns() * 1e-3 - start < budget_us); n++) {
         double one;
         const int rc = timed(once, ctx, &one);
         if (rc)

@@ -1,6 +1,7 @@
 /* access.c - one write(2) per line, so threads and processes never mix. A line
  * that cannot be written is lost, and counted; no request waits for a disk
  * that is full. */
+#include "core/base/clock.h"
 #include "core/serve/access.h"
 
 #include <errno.h>
@@ -107,11 +108,10 @@ static void put_line(struct buf *b, const struct exchange *x, unsigned status, u
 
 static void complain(struct access *a, int no)
 {
-    struct timespec t;
     const uint64_t n = atomic_fetch_add(&a->n_lost, 1) + 1;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    const int64_t now = (int64_t)(clock_ms() / 1000);
     int64_t said = atomic_load(&a->said_at);
-    if (t.tv_sec - said >= COMPLAIN_S && atomic_compare_exchange_strong(&a->said_at, &said, t.tv_sec))
+    if (now - said >= COMPLAIN_S && atomic_compare_exchange_strong(&a->said_at, &said, now))
         log_warn("log.access: %s: %s; %llu lines are lost", a->path ? a->path : "stderr",
                  strerror(no), (unsigned long long)n);
 }

@@ -36,6 +36,11 @@ void api_name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *answer
 
 /* A field that is an object, kept as its text. */
 int api_read_schema(struct api_in *, const json_t *, const struct api_field *, void *to_str);
+/* An object with name, description and parameters, into a chat_tool. */
+int api_read_function(struct api_in *, const json_t *, const struct api_field *, void *to);
+/* none, auto, required or an object, whose tool is named at name_at by name. */
+int api_read_choice(struct api_in *, const json_t *, const char *name_at, const json_t *name,
+                    struct api_chat *);
 /* An array of tools, each read by `one`. */
 int api_read_tools(struct api_in *, const json_t *, struct api_chat *,
                    int (*one)(struct api_in *, const json_t *, struct chat_tool *));

@@ -8,11 +8,6 @@
 
 #include "core/serve/api_tools.h"
 
-static bool is(const char *s, const char *what)
-{
-    return s && !strcmp(s, what);
-}
-
 /* ---- content ---- */
 
 struct part {
@@ -34,7 +29,7 @@ static int read_part(struct api_in *in, const json_t *j, struct buf *out)
     int rc = api_read_fields(in, j, type, 1, &p);
     if (!rc && !p.type)
         rc = api_missing(in, "type");
-    if (!rc && !is(p.type, "text") && !is(p.type, "input_text") && !is(p.type, "output_text"))
+    if (!rc && !api_is(p.type, "text") && !api_is(p.type, "input_text") && !api_is(p.type, "output_text"))
         rc = api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported, only text is",
                       in->at, p.type);
     if (!rc)
@@ -123,7 +118,7 @@ static int read_role(struct api_in *in, const json_t *j, const struct api_field 
     };
     const char *s = json_string_value(j);
     for (unsigned i = 0; i < sizeof role / sizeof *role; i++)
-        if (is(s, role[i].name)) {
+        if (api_is(s, role[i].name)) {
             *(enum chat_role *)to = role[i].role;
             return 0;
         }
@@ -192,24 +187,13 @@ static int read_messages(struct api_in *in, const json_t *j, const struct api_fi
 
 /* ---- tools ---- */
 
-static int read_tool_function(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
-{
-    (void)f;
-    static const struct api_field field[] = {
-        { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
-        { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
-        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
-    };
-    return json_is_object(j) ? api_read_fields(in, j, field, 3, to) : api_wrong_type(in, "an object");
-}
-
 static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
 {
-    static const struct api_field field[] = { { "function", read_tool_function, 0, 0, 0 } };
+    static const struct api_field field[] = { { "function", api_read_function, 0, 0, 0 } };
     const json_t *type = json_object_get(j, "type");
     if (!json_is_object(j))
         return api_wrong_type(in, "an object with type and function");
-    if (type && !is(json_string_value(type), "function"))
+    if (type && !api_is(json_string_value(type), "function"))
         return api_fail(in, 400, "unsupported_value", "%s.type: only function is supported", in->at);
     int rc = api_read_fields(in, j, field, 1, t);
     return rc || t->name.p ? rc : api_missing(in, "function.name");
@@ -224,18 +208,8 @@ static int read_tools(struct api_in *in, const json_t *j, const struct api_field
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
-    struct api_chat *c = to;
-    const char *s = json_string_value(j);
-    if (json_is_object(j))
-        return api_choose_tool(in, "function.name",
-                               json_object_get(json_object_get(j, "function"), "name"), c);
-    if (is(s, "required"))
-        return api_choose_any(in, s, c);
-    if (is(s, "none"))
-        api_choose_none(c);
-    else if (!is(s, "auto"))
-        return api_wrong_type(in, "none, auto, required, or an object that names a function");
-    return 0;
+    return api_read_choice(in, j, "function.name",
+                           json_object_get(json_object_get(j, "function"), "name"), to);
 }
 
 /* ---- all ---- */

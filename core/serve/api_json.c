@@ -57,6 +57,11 @@ int api_bad_value(struct api_in *in, const char *fmt, ...)
     return api_fail(in, 400, "invalid_value", "%s: %s", in->at, text);
 }
 
+bool api_is(const char *s, const char *what)
+{
+    return s && !strcmp(s, what);
+}
+
 int api_missing(struct api_in *in, const char *name)
 {
     const size_t at = api_enter(in, name);

@@ -65,6 +65,8 @@ struct api_field {
  * absent, and what is in no table is ignored. base: each field is at base + at. */
 int api_read_fields(struct api_in *, const json_t *object, const struct api_field *, unsigned n,
                     void *base);
+/* Whether s is that text; NULL is none. */
+bool api_is(const char *s, const char *what);
 /* "NAME: is required" */
 int api_missing(struct api_in *, const char *name);
 

@@ -21,11 +21,6 @@ struct reading {
     unsigned n, cap;
 };
 
-static bool is(const char *s, const char *what)
-{
-    return s && !strcmp(s, what);
-}
-
 static int read_object(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     return json_is_object(j) ? api_read_json(in, j, f, to) : api_wrong_type(in, "an object");
@@ -54,14 +49,14 @@ static int read_block(struct api_in *in, const json_t *j, bool from_user, struct
     int rc = api_read_fields(in, j, &type, 1, b);
     if (rc || !b->type)
         return rc ? rc : api_missing(in, "type");
-    if (is(b->type, "text"))
+    if (api_is(b->type, "text"))
         return need(in, api_read_fields(in, j, &text, 1, b), &b->text, "text");
-    if (is(b->type, "tool_use") && !from_user) {
+    if (api_is(b->type, "tool_use") && !from_user) {
         rc = need(in, api_read_fields(in, j, use, 3, b), &b->call.id, "id");
         rc = need(in, rc, &b->call.name, "name");
         return need(in, rc, &b->call.arguments, "input");
     }
-    if (is(b->type, "tool_result") && from_user)
+    if (api_is(b->type, "tool_result") && from_user)
         return need(in, api_read_fields(in, j, result, 2, b), &b->tool_use_id, "tool_use_id");
     return api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported in a message "
                     "of this role", in->at, b->type);
@@ -87,12 +82,12 @@ static int read_blocks(struct api_in *in, const json_t *j, struct reading *r, en
         struct block b = { 0 };
         const size_t at = api_enter_index(in, i);
         rc = read_block(in, json_array_get(j, i), role == CHAT_USER, &b);
-        if (!rc && is(b.type, "tool_result")) {
+        if (!rc && api_is(b.type, "tool_result")) {
             struct chat_msg *const m = add(r, CHAT_TOOL);
             m->tool_call_id = b.tool_use_id;
             m->text = b.text.p ? b.text : m->text;
             api_name_tool(r->msg, r->n - 1, m);
-        } else if (!rc && is(b.type, "tool_use")) {
+        } else if (!rc && api_is(b.type, "tool_use")) {
             call[n_call++] = b.call;
         } else if (!rc) {
             buf_add(&text, b.text.p, b.text.n);
@@ -117,11 +112,11 @@ static int read_message(struct api_in *in, const json_t *j, struct reading *r)
     const json_t *const content = json_object_get(j, "content");
     if (!json_is_object(j))
         return api_wrong_type(in, "an object with role and content");
-    if (!is(role, "user") && !is(role, "assistant")) {
+    if (!api_is(role, "user") && !api_is(role, "assistant")) {
         api_enter(in, "role");
         return api_bad_value(in, "must be user or assistant");
     }
-    const enum chat_role as = is(role, "user") ? CHAT_USER : CHAT_ASSISTANT;
+    const enum chat_role as = api_is(role, "user") ? CHAT_USER : CHAT_ASSISTANT;
     const size_t at = api_enter(in, "content");
     int rc = json_is_string(content) || json_is_array(content)
                  ? 0 : api_wrong_type(in, "a string or an array of blocks");
@@ -185,7 +180,7 @@ static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
     const json_t *const type = json_object_get(j, "type");
     if (!json_is_object(j))
         return api_wrong_type(in, "an object with name and input_schema");
-    if (json_is_string(type) && !is(json_string_value(type), "custom"))
+    if (json_is_string(type) && !api_is(json_string_value(type), "custom"))
         return api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported, only "
                         "custom is", in->at, json_string_value(type));
     return need(in, api_read_fields(in, j, field, 3, t), &t->name, "name");
@@ -203,13 +198,13 @@ static int read_tool_choice(struct api_in *in, const json_t *j, const struct api
     struct api_chat *const c = to;
     const char *const type = json_string_value(json_object_get(j, "type"));
     c->parallel = !json_is_true(json_object_get(j, "disable_parallel_tool_use"));
-    if (is(type, "tool"))
+    if (api_is(type, "tool"))
         return api_choose_tool(in, "name", json_object_get(j, "name"), c);
-    if (is(type, "any"))
+    if (api_is(type, "any"))
         return api_choose_any(in, type, c);
-    if (is(type, "none"))
+    if (api_is(type, "none"))
         api_choose_none(c);
-    else if (!is(type, "auto"))
+    else if (!api_is(type, "auto"))
         return api_wrong_type(in, "an object of type auto, any, tool or none");
     return 0;
 }

@@ -9,7 +9,9 @@
 
 /* sample_check knows the ranges; what was read before passes it, so a
  * complaint is about this field. */
-int api_read_sample(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+/* One float of gen_params.sample (at: offset in gen_params), held against
+ * sample_check. */
+static int read_sample(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     struct gen_params *p = (struct gen_params *)(void *)((char *)to - f->at);
     struct err e = { 0 };
@@ -177,18 +179,18 @@ static int read_stream_options(struct api_in *in, const json_t *j, const struct 
 #define GEN(field) offsetof(struct gen_params, field)
 
 static const struct api_field gen_field[] = {
-    { "temperature", api_read_sample, GEN(sample.temperature), 0, 0 },
-    { "top_p", api_read_sample, GEN(sample.top_p), 0, 0 },
-    { "min_p", api_read_sample, GEN(sample.min_p), 0, 0 },
+    { "temperature", read_sample, GEN(sample.temperature), 0, 0 },
+    { "top_p", read_sample, GEN(sample.top_p), 0, 0 },
+    { "min_p", read_sample, GEN(sample.min_p), 0, 0 },
     { "top_k", api_read_u32, GEN(sample.top_k), 0, UINT32_MAX },
-    { "repetition_penalty", api_read_sample, GEN(sample.repeat_penalty), 0, 0 },
-    { "repeat_penalty", api_read_sample, GEN(sample.repeat_penalty), 0, 0 },
+    { "repetition_penalty", read_sample, GEN(sample.repeat_penalty), 0, 0 },
+    { "repeat_penalty", read_sample, GEN(sample.repeat_penalty), 0, 0 },
     { "seed", read_seed, GEN(sample.seed), 0, INT64_MAX },
     { "stop", api_read_stop, 0, 0, 0 },
     { "n", api_read_u32, GEN(n), 1, GEN_MAX_CHOICE },
-    { "typical_p", api_read_sample, GEN(sample.typical_p), 0, 0 },
-    { "presence_penalty", api_read_sample, GEN(sample.presence_penalty), 0, 0 },
-    { "frequency_penalty", api_read_sample, GEN(sample.frequency_penalty), 0, 0 },
+    { "typical_p", read_sample, GEN(sample.typical_p), 0, 0 },
+    { "presence_penalty", read_sample, GEN(sample.presence_penalty), 0, 0 },
+    { "frequency_penalty", read_sample, GEN(sample.frequency_penalty), 0, 0 },
     { "logit_bias", read_logit_bias, GEN(sample), 0, 0 },
     { "priority", api_read_priority, GEN(priority), 0, 0 },
     { "n_draft", api_read_u32, GEN(n_draft), 0, REQUEST_MAX_DRAFT },

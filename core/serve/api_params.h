@@ -39,8 +39,5 @@ int gen_set_format(struct gen *, const struct api_common *, const char *param, s
 int api_read_format(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_priority(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_stop(struct api_in *, const json_t *, const struct api_field *, void *to);
-/* One float of gen_params.sample (at: offset in gen_params), held against
- * sample_check. */
-int api_read_sample(struct api_in *, const json_t *, const struct api_field *, void *to);
 
 #endif

@@ -9,11 +9,6 @@
 #include "core/serve/api_responses.h"
 #include "core/serve/api_tools.h"
 
-static bool is(const char *s, const char *what)
-{
-    return s && !strcmp(s, what);
-}
-
 static int refuse_kept(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
@@ -44,7 +39,7 @@ static int read_role(struct api_in *in, const char *s, enum chat_role *role)
         { "assistant", CHAT_ASSISTANT },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is(s, known[i].name)) {
+        if (api_is(s, known[i].name)) {
             *role = known[i].role;
             return 0;
         }
@@ -97,11 +92,11 @@ static int read_item(struct api_in *in, const json_t *j, struct reading *r)
     int rc = api_read_fields(in, j, field, sizeof field / sizeof *field, &it);
     if (rc)
         return rc;
-    if (is(it.type, "function_call"))
+    if (api_is(it.type, "function_call"))
         return add_call(in, r, &it);
-    if (is(it.type, "function_call_output"))
+    if (api_is(it.type, "function_call_output"))
         return add_output(in, r, &it);
-    if (it.type && !is(it.type, "message"))
+    if (it.type && !api_is(it.type, "message"))
         return api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported", in->at,
                         it.type);
     struct chat_msg m = { .text = it.content };
@@ -161,14 +156,9 @@ static int read_messages(struct api_in *in, const json_t *root, struct api_chat 
 
 static int read_tool(struct api_in *in, const json_t *j, struct chat_tool *t)
 {
-    static const struct api_field field[] = {
-        { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
-        { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
-        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
-    };
-    if (!is(json_string_value(json_object_get(j, "type")), "function"))
+    if (!api_is(json_string_value(json_object_get(j, "type")), "function"))
         return api_fail(in, 400, "unsupported_value", "%s.type: only function is supported", in->at);
-    const int rc = api_read_fields(in, j, field, 3, t);
+    const int rc = api_read_function(in, j, NULL, t);
     return rc || t->name.p ? rc : api_missing(in, "name");
 }
 
@@ -181,17 +171,7 @@ static int read_tools(struct api_in *in, const json_t *j, const struct api_field
 static int read_tool_choice(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     (void)f;
-    struct api_chat *const c = to;
-    const char *const s = json_string_value(j);
-    if (json_is_object(j))
-        return api_choose_tool(in, "name", json_object_get(j, "name"), c);
-    if (is(s, "required"))
-        return api_choose_any(in, s, c);
-    if (is(s, "none"))
-        api_choose_none(c);
-    else if (!is(s, "auto"))
-        return api_wrong_type(in, "none, auto, required, or an object that names a function");
-    return 0;
+    return api_read_choice(in, j, "name", json_object_get(j, "name"), to);
 }
 
 static int read_text(struct api_in *in, const json_t *j, const struct api_field *f, void *to)

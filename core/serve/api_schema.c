@@ -126,7 +126,8 @@ int schema_fail(struct schema *s, int code, const char *keyword, const char *fmt
 
 /* ---- pieces ---- */
 
-void schema_literal(const char *p, size_t n, struct buf *out)
+/* A GBNF literal of these bytes. */
+static void put_literal(const char *p, size_t n, struct buf *out)
 {
     buf_addf(out, "\"");
     for (size_t i = 0; i < n; i++) {
@@ -151,7 +152,7 @@ int schema_value(struct schema *s, const json_t *v, struct buf *out)
         const bool same = back && json_equal(back, v);
         json_decref(back);
         if (same)
-            schema_literal(text, strlen(text), out);
+            put_literal(text, strlen(text), out);
         free(text);
         if (same)
             return 0;

@@ -49,8 +49,7 @@ void schema_common(struct schema *, enum schema_common, struct buf *);
 /* COMMON_CHAR without a call. */
 void schema_char(struct schema *, struct buf *);
 
-/* A GBNF literal of these bytes; a JSON text of a value as one. */
-void schema_literal(const char *p, size_t n, struct buf *);
+/* A GBNF literal of the JSON text of a value. */
 int schema_value(struct schema *, const json_t *, struct buf *);
 
 /* The name of j's rule, which is written if it is new. keyword and name lead

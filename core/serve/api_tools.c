@@ -90,18 +90,6 @@ const struct chat_call *tools_calls(const struct tools *s, unsigned *n)
 
 /* ---- slices of JSON that jansson has seen to be right ---- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static size_t skip_space(struct str s, size_t i)
-{
-    while (i < s.n && is_space(s.p[i]))
-        i++;
-    return i;
-}
-
 /* The value that starts at s.p[i]. */
 static struct str slice(struct str s, size_t i)
 {
@@ -117,7 +105,7 @@ static struct str slice(struct str s, size_t i)
             in_string = true;
         } else if (c == '{' || c == '[') {
             depth++;
-        } else if (c == '}' || c == ']' || c == ',' || c == ':' || is_space(c)) {
+        } else if (c == '}' || c == ']' || c == ',' || c == ':' || str_is_space(c)) {
             if (!depth)
                 break;
             depth -= c == '}' || c == ']';
@@ -134,9 +122,9 @@ static struct str slice(struct str s, size_t i)
  * the bracket. */
 static bool next(struct str s, size_t *i, struct str *out)
 {
-    *i = skip_space(s, *i);
+    *i = str_skip_space(s, *i);
     if (*i < s.n && s.p[*i] == ',')
-        *i = skip_space(s, *i + 1);
+        *i = str_skip_space(s, *i + 1);
     if (*i >= s.n || s.p[*i] == ']' || s.p[*i] == '}')
         return false;
     *out = slice(s, *i);
@@ -150,7 +138,7 @@ static struct str member(struct str object, const char *key)
     const size_t len = strlen(key);
     struct str k, none = { NULL, 0 };
     for (size_t i = 1; next(object, &i, &k);) {
-        i = skip_space(object, skip_space(object, i) + 1);
+        i = str_skip_space(object, str_skip_space(object, i) + 1);
         const struct str v = slice(object, i);
         i += v.n;
         if (k.n == len + 2 && !memcmp(k.p + 1, key, len))
@@ -285,7 +273,7 @@ static void refuse(struct tools *s, struct buf *content)
 /* White space in front of what ends at n. */
 static size_t before_space(const struct tools *s, size_t n)
 {
-    while (n && is_space(s->held.p[n - 1]))
+    while (n && str_is_space(s->held.p[n - 1]))
         n--;
     return n;
 }
@@ -325,7 +313,7 @@ static void enter(struct tools *s, size_t body)
 /* Each returns whether there is more to do with what is held. */
 static bool text_step(struct tools *s, bool end, struct buf *content)
 {
-    size_t at = skip_space((struct str){ s->held.p, s->held.n }, 0);
+    size_t at = str_skip_space((struct str){ s->held.p, s->held.n }, 0);
     if (!s->begun && chat_calls(s->t) == CHAT_CALL_JSON) {
         if (at == s->held.n && !end)
             return false;
@@ -359,9 +347,9 @@ static bool between_step(struct tools *s, bool end, struct buf *content)
         accept(s);
         return true;
     }
-    s->at = skip_space(held, s->at);
+    s->at = str_skip_space(held, s->at);
     while (s->kind == BARE && some && s->at < held.n && held.p[s->at] == ';')
-        s->at = skip_space(held, s->at + 1);
+        s->at = str_skip_space(held, s->at + 1);
     const size_t rest = held.n - s->at;
     if (rest && (held.p[s->at] == '{' || (held.p[s->at] == '[' && s->kind != BARE))) {
         s->state = VALUE;

@@ -65,3 +65,29 @@ int api_choose_tool(struct api_in *in, const char *at, const json_t *name, struc
     c->choice = API_TOOL_REQUIRED;
     return 0;
 }
+
+int api_read_function(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+{
+    (void)f;
+    static const struct api_field field[] = {
+        { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
+        { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
+        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
+    };
+    return json_is_object(j) ? api_read_fields(in, j, field, 3, to) : api_wrong_type(in, "an object");
+}
+
+int api_read_choice(struct api_in *in, const json_t *j, const char *name_at, const json_t *name,
+                    struct api_chat *c)
+{
+    const char *s = json_string_value(j);
+    if (json_is_object(j))
+        return api_choose_tool(in, name_at, name, c);
+    if (api_is(s, "required"))
+        return api_choose_any(in, s, c);
+    if (api_is(s, "none"))
+        api_choose_none(c);
+    else if (!api_is(s, "auto"))
+        return api_wrong_type(in, "none, auto, required, or an object that names a function");
+    return 0;
+}

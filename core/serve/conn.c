@@ -1,4 +1,5 @@
 /* conn.c - the list of connections and the thread that looks at its clocks. */
+#include "core/base/clock.h"
 #include "core/serve/conn.h"
 
 #include <arpa/inet.h>
@@ -44,13 +45,6 @@ static const char late[] =
     "{\"error\":{\"message\":\"the request did not arrive within server.read_timeout_s\","
     "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"timeout\"}}";
 
-static uint64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 /* Whether the client is done, or has had its time. */
 static bool drained(const struct lingering *l, uint64_t now)
 {
@@ -80,7 +74,7 @@ static void hold(struct conns *all, int fd, bool deaf)
     for (unsigned i = 0; i < LINGER_MAX; i++)
         if (all->linger[i].fd < 0) {
             all->linger[i] = (struct lingering){ fcntl(fd, F_DUPFD_CLOEXEC, 0), deaf,
-                                                 now_us() + LINGER_US };
+                                                 clock_us() + LINGER_US };
             all->n_linger += all->linger[i].fd >= 0;
             pthread_cond_signal(&all->some);
             return;
@@ -119,16 +113,12 @@ static void *watch(void *arg)
             pthread_cond_wait(&all->some, &all->lock);
             continue;
         }
-        const uint64_t now = now_us();
+        const uint64_t now = clock_us();
         for (struct conn *c = all->list; c; c = c->next)
             if (c->deadline_us && c->deadline_us <= now)
                 cut(all, c);
         drain(all, now);
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (all->n_linger ? DRAIN_MS : LOOK_MS) * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        const struct timespec until = clock_after(all->n_linger ? DRAIN_MS : LOOK_MS);
         pthread_cond_timedwait(&all->some, &all->lock, &until);
     }
     pthread_mutex_unlock(&all->lock);
@@ -211,7 +201,7 @@ static struct conn *conn_open(struct conns *all, struct MHD_Connection *m)
     c->fd = fd->connect_fd;
     name_peer(c, peer ? peer->client_addr : NULL);
     if (all->conf.read_s)
-        c->deadline_us = now_us() + (uint64_t)all->conf.read_s * 1000000;
+        c->deadline_us = clock_us() + (uint64_t)all->conf.read_s * 1000000;
     pthread_mutex_lock(&all->lock);
     c->next = all->list;
     if (c->next)
@@ -260,7 +250,7 @@ void conn_begin(struct conn *c)
 {
     if (!c)
         return;
-    const uint64_t by = now_us() + (uint64_t)c->all->conf.read_s * 1000000;
+    const uint64_t by = clock_us() + (uint64_t)c->all->conf.read_s * 1000000;
     pthread_mutex_lock(&c->all->lock);
     c->begun = true;
     if (c->fd >= 0 && c->deadline_us > by)
@@ -295,6 +285,6 @@ void conn_next(struct conn *c)
     const uint64_t s = (uint64_t)c->all->conf.read_s + c->all->conf.idle_s;
     pthread_mutex_lock(&c->all->lock);
     if (c->fd >= 0)
-        c->deadline_us = now_us() + s * 1000000;
+        c->deadline_us = clock_us() + s * 1000000;
     pthread_mutex_unlock(&c->all->lock);
 }

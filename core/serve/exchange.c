@@ -8,18 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/serve/access.h"
 #include "core/serve/serve_parts.h"
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static void list_add(struct exchange **list, struct exchange *x)
 {
@@ -109,7 +102,7 @@ struct exchange *exchange_new(struct serve *s, struct MHD_Connection *conn, cons
     snprintf(x->peer, sizeof x->peer, "%s", c ? c->peer : "?");
     x->conn = conn;
     x->watched_fd = -1;
-    x->start_us = now_us();
+    x->start_us = clock_us();
     set_request_id(x);
     trace_begin(&x->trace, exchange_header(x, "traceparent"), s->conf.trace_percent);
     pthread_mutex_lock(&s->lock);
@@ -203,7 +196,7 @@ void exchange_end(struct exchange *x, enum MHD_RequestTerminationCode code)
     pthread_mutex_lock(&x->lock);
     x->suspended = false;
     pthread_mutex_unlock(&x->lock);
-    const uint64_t end_us = now_us();
+    const uint64_t end_us = clock_us();
     const unsigned status = log_status(x, code);
     log_debug("http: %s %u in %llu us", x->route ? x->route->path : x->path, status,
               (unsigned long long)(end_us - x->start_us));

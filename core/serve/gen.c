@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/engine/grammar.h"
 
@@ -139,10 +140,10 @@ static void fill_request(struct gen *g, struct gen_choice *c)
     r->priority = p->priority;
     r->n_draft = p->n_draft;
     r->no_cache = p->no_cache;
-    r->deadline_us = ms ? engine_now_us() + ms * 1000 : 0;
+    r->deadline_us = ms ? clock_us() + ms * 1000 : 0;
     /* With a place for the first the request is served: the others wait for it. */
     if (!c->index && g->model->max_queue_s)
-        r->admit_by_us = engine_now_us() + (uint64_t)g->model->max_queue_s * 1000000;
+        r->admit_by_us = clock_us() + (uint64_t)g->model->max_queue_s * 1000000;
     r->wake = wake;
     r->wake_ctx = g->x;
 }
@@ -252,7 +253,7 @@ enum answer gen_start(struct gen *g)
 {
     struct exchange *x = g->x;
     struct api_error e;
-    const uint64_t now = engine_now_us();
+    const uint64_t now = clock_us();
     int rc = open_choices(g, &e);
     if (!rc)
         rc = submit_some(g, &e);

@@ -29,7 +29,8 @@ static enum scope scope_of(const char *p, size_t n)
     return SCOPE_NONE;
 }
 
-unsigned keys_scopes(const char *list, size_t n)
+/* Bits of "read,infer"; 0 when a word is none. */
+static unsigned scopes_of(const char *list, size_t n)
 {
     unsigned bits = 0;
     for (size_t i = 0; i <= n;) {
@@ -85,7 +86,7 @@ static int read_line(struct key *k, struct str line, struct err *e)
     if (!read_name(name, k->name))
         return err_set(e, ERR_DATA, "the name is wrong, expected 1 to %d letters, digits, dots, "
                        "dashes or underscores", KEYS_NAME_SIZE - 1);
-    k->scopes = keys_scopes(scopes.p, scopes.n);
+    k->scopes = scopes_of(scopes.p, scopes.n);
     if (!k->scopes)
         return err_set(e, ERR_DATA, "key %s: the scopes are wrong, expected a list like read,infer "
                        "of read, infer and admin", k->name);

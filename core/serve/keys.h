@@ -48,7 +48,5 @@ void keys_free(struct keys *);
 const struct key *keys_find(const struct keys *, const char *value, size_t n);
 
 const char *keys_scope_name(enum scope);
-/* Bits of "read,infer"; 0 when a word is none. */
-unsigned keys_scopes(const char *list, size_t n);
 
 #endif

@@ -3,6 +3,7 @@
  * The first span of a batch waits up to BATCH_MS for others, so a busy server
  * posts a few times a second. A post that fails is not repeated: what a
  * collector missed is in the counts, and the next batch is fresher. */
+#include "core/base/clock.h"
 #include "core/serve/otlp.h"
 
 #include <curl/curl.h>
@@ -39,13 +40,6 @@ struct otlp {
     char error[CURL_ERROR_SIZE];
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 void otlp_add(struct otlp *o, const struct otlp_span *s)
 {
     pthread_mutex_lock(&o->lock);
@@ -76,19 +70,15 @@ void otlp_model(struct otlp *o, const char *model)
  * 0: closing, and nothing is left. */
 static unsigned take_batch(struct otlp *o)
 {
-    struct timespec at;
     pthread_mutex_lock(&o->lock);
     while (!o->n && !o->closing)
         pthread_cond_wait(&o->wake, &o->lock);
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += BATCH_MS * 1000000L;
-    at.tv_sec += at.tv_nsec / 1000000000;
-    at.tv_nsec %= 1000000000;
+    const struct timespec at = clock_after(BATCH_MS);
     while (o->n < OTLP_MAX_BATCH && !o->closing &&
            !pthread_cond_timedwait(&o->wake, &o->lock, &at))
         ;
     if (o->closing && !o->until_ms)
-        o->until_ms = now_ms() + LAST_MS;
+        o->until_ms = clock_ms() + LAST_MS;
     const unsigned n = o->n < OTLP_MAX_BATCH ? o->n : OTLP_MAX_BATCH;
     for (unsigned i = 0; i < n; i++)
         o->batch[i] = o->queue[(o->first + i) % OTLP_MAX_QUEUE];
@@ -111,7 +101,7 @@ static bool post(struct otlp *o, const struct buf *body)
 {
     long status = 0, ms = POST_MS;
     if (o->until_ms) {
-        const uint64_t now = now_ms();
+        const uint64_t now = clock_ms();
         ms = now < o->until_ms ? (long)(o->until_ms - now) : 1;
     }
     o->error[0] = 0;

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/clock.h"
 #include "core/serve/serve_parts.h"
 
 /* As the semantic conventions for generative AI call what a route does. */
@@ -18,10 +19,11 @@ static const char *operation(const struct route *r)
     return NULL;
 }
 
-static uint64_t clock_ns(clockid_t clock)
+/* Since 1970. */
+static uint64_t wall_ns(void)
 {
     struct timespec t;
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
@@ -31,7 +33,7 @@ void spans_put(const struct exchange *x, unsigned status, uint64_t end_us)
     if (!o || !x->trace.sampled || !x->route || x->route->scope != SCOPE_INFER)
         return;
     /* Of a time on the monotonic clock: since 1970. */
-    const uint64_t shift = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+    const uint64_t shift = wall_ns() - clock_ns();
     const struct exchange_work *w = &x->work;
     struct otlp_span s = {
         .trace = x->trace, .method = x->route->method, .route = x->route->path,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/engine/prefix.h"
 #include "tests/unit/alloc_count.h"
 #include "tests/unit/ask.h"
@@ -235,7 +236,7 @@ START_TEST(engine_ends_who_is_parked)
     struct ask a, b, c;
     engine_start(3, 32, 32, 8);
     ask_slow(&a, 50, 0);
-    ask_slow(&b, 50, engine_now_us() + 3000000);
+    ask_slow(&b, 50, clock_us() + 3000000);
     ask_slow(&c, 50, 0);
     while (!is_parked(&a) || !is_parked(&c) || !(is_parked(&b) || atomic_load(&b.r.done)))
         nap();
@@ -244,7 +245,7 @@ START_TEST(engine_ends_who_is_parked)
         nap();
     ck_assert_int_eq(atomic_load(&a.r.done), FINISH_CANCELLED);
     ck_assert_int_eq(atomic_load(&b.r.done), FINISH_DEADLINE);
-    ck_assert_uint_ge(engine_now_us(), b.r.deadline_us);
+    ck_assert_uint_ge(clock_us(), b.r.deadline_us);
     ck_assert_uint_eq(a.r.n_new, 8);
     ck_assert_uint_le(b.r.n_new, 8);
     ck_assert_uint_eq(stats().n_parked, 1);
@@ -301,9 +302,9 @@ START_TEST(engine_keeps_deadlines_waiting_and_running)
     ask_close(&b);
     atomic_store(&bend_hold, true);
     ask_open(&b, "The bear", 80);
-    b.r.deadline_us = engine_now_us() + 200000;
+    b.r.deadline_us = clock_us() + 200000;
     ask_submit(&b);
-    while (engine_now_us() < b.r.deadline_us)
+    while (clock_us() < b.r.deadline_us)
         nap();
     atomic_store(&bend_hold, false);                /* its first step ends too late */
     ck_assert_int_eq(ask_wait(&b), FINISH_DEADLINE);
@@ -326,10 +327,10 @@ START_TEST(engine_ends_who_waited_too_long_and_nobody_who_has_a_place)
     ask_open(&c, "x", 20);
     ask_submit(&a);
     ask_wait_tokens(&a, 1);
-    b.r.admit_by_us = engine_now_us() + 20000;
+    b.r.admit_by_us = clock_us() + 20000;
     atomic_store(&bend_hold, true);
     ask_submit(&b);
-    while (engine_now_us() < b.r.admit_by_us)
+    while (clock_us() < b.r.admit_by_us)
         nap();
     atomic_store(&bend_hold, false);
     ck_assert_int_eq(ask_wait(&b), FINISH_QUEUE);
@@ -338,11 +339,11 @@ START_TEST(engine_ends_who_waited_too_long_and_nobody_who_has_a_place)
     ck_assert_uint_eq(b.r.prefill_us + b.r.decode_us, 0);
     engine_cancel(engine, &a.r);
     ask_wait(&a);
-    c.r.admit_by_us = engine_now_us() + 1000000;
+    c.r.admit_by_us = clock_us() + 1000000;
     ask_submit(&c);
     ask_wait_tokens(&c, 1);
     atomic_store(&bend_hold, true);
-    while (engine_now_us() < c.r.admit_by_us)
+    while (clock_us() < c.r.admit_by_us)
         nap();
     atomic_store(&bend_hold, false);
     ck_assert_int_eq(ask_wait(&c), FINISH_LENGTH);

@@ -2,28 +2,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "tools/verify/ops.h"
 #include "tools/verify/ops_help.h"
 
 enum { N_POS = 64 + SUT_MAX_TOK };          /* rows of the rope table */
 
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
 void result_time(struct result *out)
 {
-    out->since = now_us();
+    out->since = (double)clock_ns() * 1e-3;
 }
 
 int result_timed(struct result *out, int rc)
 {
-    out->us += now_us() - out->since;
+    out->us += (double)clock_ns() * 1e-3 - out->since;
     return rc;
 }
 
