@@ -333,7 +333,8 @@ static void norm(struct gguf_make *m, const char *name, uint64_t n)
     gguf_make_tensor(m, name, 0, 0, n, one, n * sizeof one[0]);
 }
 
-static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, uint32_t n_ff)
+static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, uint32_t n_ff,
+                      const struct tiny *tiny)
 {
     static const char *const token[12] = {
         "a", "b", "c", "d", "\xc4\xa0", "ab", "cd", "\304\240a", "abcd", "e", "<|begin|>",
@@ -354,7 +355,13 @@ static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, ui
     gguf_make_u32(m, KEY("attention.head_count_kv"), 1);
     gguf_make_f32(m, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
     gguf_make_f32(m, KEY("rope.freq_base"), 10000);
-    gguf_make_u32(m, KEY("rope.dimension_count"), n_embd / 2);
+    gguf_make_u32(m, KEY("rope.dimension_count"), tiny->head_dim ? tiny->head_dim : n_embd / 2);
+    if (tiny->head_dim) {
+        gguf_make_u32(m, KEY("attention.key_length"), tiny->head_dim);
+        gguf_make_u32(m, KEY("attention.value_length"), tiny->head_dim);
+    }
+    if (tiny->proj_norm)
+        gguf_make_u32(m, KEY("pooling_type"), 3);
 #undef KEY
     gguf_make_str(m, "tokenizer.ggml.model", "gpt2");
     gguf_make_str(m, "tokenizer.ggml.pre", "llama-bpe");
@@ -366,30 +373,47 @@ static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, ui
     gguf_make_bool(m, "tokenizer.ggml.add_bos_token", true);
 }
 
+/* A norm that is there when `has` is. */
+static void norm_if(struct gguf_make *m, bool has, const char *name, uint64_t n)
+{
+    if (has)
+        norm(m, name, n);
+}
+
 void gguf_make_tiny(struct gguf_make *m, const struct tiny *tiny)
 {
     const char *arch = tiny->arch ? tiny->arch : "bitnet-b1.58";
-    uint32_t n = tiny->n_embd ? tiny->n_embd : 16, linear = tiny->linear ? tiny->linear : 36;
-    uint32_t n_ff = n < 256 ? 2 * n : n;
+    const uint32_t n = tiny->n_embd ? tiny->n_embd : 16, linear = tiny->linear ? tiny->linear : 36;
+    const uint32_t n_ff = tiny->n_ff ? tiny->n_ff : n < 256 ? 2 * n : n;
+    const uint32_t kv = tiny->head_dim ? tiny->head_dim : n / 2, q = 2 * kv;
+    const bool llama = !strcmp(arch, "llama"), gemma = !strcmp(arch, "gemma3");
+    const bool sub = !strncmp(arch, "bitnet", 6), in = tiny->proj_norm;
+    const bool head = gemma || !strcmp(arch, "qwen3");
     uint64_t state = 7;
-    bool llama = !strcmp(arch, "llama");
     *m = (struct gguf_make){ .version = tiny->version };
-    tiny_keys(m, arch, n, n_ff);
+    tiny_keys(m, arch, n, n_ff, tiny);
     weights(m, "token_embd.weight", tiny->embd ? tiny->embd : 1, 12, n, &state);
     if (llama)
         weights(m, "output.weight", tiny->embd ? tiny->embd : 1, 12, n, &state);
     norm(m, "output_norm.weight", n);
     norm(m, "blk.0.attn_norm.weight", n);
-    weights(m, "blk.0.attn_q.weight", linear, n, n, &state);
-    weights(m, "blk.0.attn_k.weight", linear, n / 2, n, &state);
-    weights(m, "blk.0.attn_v.weight", linear, n / 2, n, &state);
-    if (!llama)
-        norm(m, "blk.0.attn_sub_norm.weight", n);
-    weights(m, "blk.0.attn_output.weight", linear, n, n, &state);
+    norm_if(m, in, "blk.0.attn_q_norm_in.weight", n);
+    weights(m, "blk.0.attn_q.weight", linear, q, n, &state);
+    norm_if(m, in, "blk.0.attn_k_norm_in.weight", n);
+    weights(m, "blk.0.attn_k.weight", linear, kv, n, &state);
+    norm_if(m, in, "blk.0.attn_v_norm_in.weight", n);
+    weights(m, "blk.0.attn_v.weight", linear, kv, n, &state);
+    norm_if(m, head, "blk.0.attn_q_norm.weight", kv);
+    norm_if(m, head, "blk.0.attn_k_norm.weight", kv);
+    norm_if(m, sub || in, in ? "blk.0.attn_output_norm_in.weight" : "blk.0.attn_sub_norm.weight", q);
+    weights(m, "blk.0.attn_output.weight", linear, n, q, &state);
+    norm_if(m, gemma, "blk.0.post_attention_norm.weight", n);
     norm(m, "blk.0.ffn_norm.weight", n);
+    norm_if(m, in, "blk.0.ffn_gate_norm_in.weight", n);
     weights(m, "blk.0.ffn_gate.weight", linear, n_ff, n, &state);
+    norm_if(m, in, "blk.0.ffn_up_norm_in.weight", n);
     weights(m, "blk.0.ffn_up.weight", linear, n_ff, n, &state);
-    if (!llama)
-        norm(m, "blk.0.ffn_sub_norm.weight", n_ff);
+    norm_if(m, sub || in, in ? "blk.0.ffn_down_norm_in.weight" : "blk.0.ffn_sub_norm.weight", n_ff);
     weights(m, "blk.0.ffn_down.weight", linear, n, n_ff, &state);
+    norm_if(m, gemma, "blk.0.post_ffw_norm.weight", n);
 }

@@ -72,6 +72,10 @@ struct tiny {
     uint32_t linear, embd;       /* types of the projections and of the       */
                                  /* embedding; 0: I2_S and F16                */
     uint32_t version;
+    uint32_t head_dim;           /* 0: n_embd / 2, and no key says so         */
+    uint32_t n_ff;               /* 0: 2 * n_embd, or n_embd from 256 on      */
+    bool proj_norm;              /* norms of every projection's input, for    */
+                                 /* qwen3 and gemma3                          */
 };
 void gguf_make_tiny(struct gguf_make *, const struct tiny *);
 

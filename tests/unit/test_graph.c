@@ -3,6 +3,7 @@
  * norms are not all ones. */
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,38 @@ static void norm(const struct model *m, const struct wsrc *w, const double *x, d
         ss += x[i] * x[i];
     for (uint32_t i = 0; i < w->cols; i++)
         y[i] = x[i] / sqrt(ss / w->cols + (double)m->hp.eps) * (double)g[i];
+}
+
+/* y = W norm(h), or W h where this projection has no norm of its own. */
+static void project(const struct model *m, const struct model_layer *l, unsigned in, unsigned w,
+                    const double *h, double *y)
+{
+    static double own[MAX_DIM];
+    if (l->t[in].t)
+        norm(m, &l->t[in], h, own);
+    mul(&l->t[w], l->t[in].t ? own : h, y);
+}
+
+static void norm_heads(const struct model *m, const struct wsrc *w, uint32_t n_head, double *x)
+{
+    for (uint32_t i = 0; w->t && i < n_head; i++)
+        norm(m, w, x + i * w->cols, x + i * w->cols);
+}
+
+/* x += h, or norm(h). */
+static void join(const struct model *m, const struct wsrc *post, double *h, double *x)
+{
+    if (post->t)
+        norm(m, post, h, h);
+    for (uint32_t i = 0; i < m->hp.n_embd; i++)
+        x[i] += h[i];
+}
+
+static double activate(const struct model *m, double g)
+{
+    if (!strcmp(m->arch, "gemma3"))
+        return g / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+    return m->hp.glu == BNP_GLU_SILU ? g / (1 + exp(-g)) : g > 0 ? g * g : 0;
 }
 
 static void turn(const struct model *m, double *x, uint32_t n_head, uint32_t pos)
@@ -96,9 +129,11 @@ static void layer(const struct model *m, const struct model_layer *l, struct cac
     const struct hparams *hp = &m->hp;
     static double h[MAX_DIM], q[MAX_DIM], a[MAX_DIM], u[MAX_DIM];
     norm(m, &l->t[T_ATTN_NORM], x, h);
-    mul(&l->t[T_ATTN_Q], h, q);
-    mul(&l->t[T_ATTN_K], h, c->k[pos]);
-    mul(&l->t[T_ATTN_V], h, c->v[pos]);
+    project(m, l, T_ATTN_Q_NORM_IN, T_ATTN_Q, h, q);
+    project(m, l, T_ATTN_K_NORM_IN, T_ATTN_K, h, c->k[pos]);
+    project(m, l, T_ATTN_V_NORM_IN, T_ATTN_V, h, c->v[pos]);
+    norm_heads(m, &l->t[T_ATTN_Q_NORM], hp->n_head, q);
+    norm_heads(m, &l->t[T_ATTN_K_NORM], hp->n_head_kv, c->k[pos]);
     turn(m, q, hp->n_head, pos);
     turn(m, c->k[pos], hp->n_head_kv, pos);
     for (uint32_t i = 0; i < hp->n_head_kv * hp->head_dim; i++) {
@@ -109,32 +144,29 @@ static void layer(const struct model *m, const struct model_layer *l, struct cac
     if (l->t[T_ATTN_SUB_NORM].t)
         norm(m, &l->t[T_ATTN_SUB_NORM], a, a);
     mul(&l->t[T_ATTN_OUT], a, h);
-    for (uint32_t i = 0; i < hp->n_embd; i++)
-        x[i] += h[i];
+    join(m, &l->t[T_ATTN_POST_NORM], h, x);
     norm(m, &l->t[T_FFN_NORM], x, h);
-    mul(&l->t[T_FFN_GATE], h, a);
-    mul(&l->t[T_FFN_UP], h, u);
-    for (uint32_t i = 0; i < hp->n_ff; i++) {
-        const double g = a[i];
-        a[i] = (hp->glu == BNP_GLU_SILU ? g / (1 + exp(-g)) : g > 0 ? g * g : 0) * u[i];
-    }
+    project(m, l, T_FFN_GATE_NORM_IN, T_FFN_GATE, h, a);
+    project(m, l, T_FFN_UP_NORM_IN, T_FFN_UP, h, u);
+    for (uint32_t i = 0; i < hp->n_ff; i++)
+        a[i] = activate(m, a[i]) * u[i];
     if (l->t[T_FFN_SUB_NORM].t)
         norm(m, &l->t[T_FFN_SUB_NORM], a, a);
     mul(&l->t[T_FFN_DOWN], a, h);
-    for (uint32_t i = 0; i < hp->n_embd; i++)
-        x[i] += h[i];
+    join(m, &l->t[T_FFN_POST_NORM], h, x);
 }
 
 static void formulas(const struct model *m, const int32_t *id, uint32_t n, double *logits)
 {
     static struct cache cache[2];
     static float embd[MAX_DIM];
+    const double by = strcmp(m->arch, "gemma3") ? 1 : sqrt(m->hp.n_embd);
     ck_assert_uint_le(m->hp.n_layer, 2);
     for (uint32_t pos = 0; pos < n; pos++) {
         double x[MAX_DIM];
         ck_assert_int_eq(wsrc_read_f32(&m->embd, (uint32_t)id[pos], embd), 0);
         for (uint32_t i = 0; i < m->hp.n_embd; i++)
-            x[i] = (double)embd[i];
+            x[i] = (double)embd[i] * by;
         for (uint32_t i = 0; i < m->hp.n_layer; i++)
             layer(m, &m->layer[i], &cache[i], pos, x);
         norm(m, &m->output_norm, x, x);
@@ -144,19 +176,24 @@ static void formulas(const struct model *m, const int32_t *id, uint32_t n, doubl
 
 /* --------------------------------------------------------------- the subject */
 
-/* Norm weights between a half and one and a half, different everywhere. */
-static void spice(struct gguf_make *make)
+/* Norm weights between a half and one and a half, different everywhere; F16, as
+ * converters of embedding models write them, or F32. */
+static void spice(struct gguf_make *make, bool f16)
 {
     uint64_t state = 99;
     for (unsigned i = 0; i < make->n_t; i++) {
         struct make_tensor *t = &make->t[i];
         if (!strstr(t->name, "norm"))
             continue;
-        for (size_t j = 0; j < t->data.n; j += sizeof(float)) {
+        t->type = f16 ? 1 : 0;
+        buf_clear(&t->data);
+        for (uint64_t j = 0; j < t->ne[0]; j++) {
             const float v = 0.5f + (float)(make_random(&state) % 1024) / 1024;
-            memcpy(t->data.p + j, &v, sizeof v);
+            const uint16_t h = f16_from_f32(v);
+            buf_add(&t->data, f16 ? (const void *)&h : &v, f16 ? sizeof h : sizeof v);
         }
     }
+    gguf_make_place(make);
 }
 
 static void check_model(const struct tiny *tiny, double tolerance)
@@ -165,8 +202,11 @@ static void check_model(const struct tiny *tiny, double tolerance)
     static struct gguf_make make;
     struct buf file = { 0 };
     struct err err = { 0 };
+    char eps[64];
     gguf_make_tiny(&make, tiny);
-    spice(&make);
+    snprintf(eps, sizeof eps, "%s.attention.layer_norm_rms_epsilon", tiny->arch);
+    gguf_make_f32(&make, eps, 0.25f);            /* large enough to be seen */
+    spice(&make, tiny->proj_norm);
     gguf_make_done(&make, &file);
 
     struct rig r = { .plug = rig_plug(&(struct rig_opts){ .n_threads = 1 }) };
@@ -222,6 +262,32 @@ START_TEST(graph_ternary_projections_follow_the_formulas)
 }
 END_TEST
 
+/* The embedding models, and their graphs without a norm of every input; heads
+ * that do not split the embedding evenly. */
+START_TEST(graph_with_norms_of_heads_and_inputs_follows_the_formulas)
+{
+    static const char *const name[] = { "qwen3", "gemma3" };
+    for (uint32_t in = 0; in < 2; in++) {
+        struct tiny tiny = { .arch = name[_i], .n_embd = 64, .head_dim = 48, .linear = F16,
+                             .proj_norm = in };
+        check_model(&tiny, 1e-4);
+        tiny = (struct tiny){ .arch = name[_i], .n_embd = 256, .head_dim = 256, .n_ff = 300,
+                              .proj_norm = in };
+        check_model(&tiny, 5e-3);
+    }
+}
+END_TEST
+
+/* Rows of feed-forward widths that fill no block of 128, as published ones do
+ * not: blocks go on into the next row. */
+START_TEST(graph_of_rows_that_share_blocks_follows_the_formulas)
+{
+    static const uint32_t n_ff[] = { 340, 540, 372, 388 };
+    for (size_t i = 0; i < sizeof n_ff / sizeof n_ff[0]; i++)
+        check_model(&(struct tiny){ .arch = arch[_i], .n_embd = 128, .n_ff = n_ff[i] }, 5e-3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("graph");
@@ -229,6 +295,8 @@ int main(void)
     tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, graph_dense_projections_follow_the_formulas, 0, 4);
     tcase_add_loop_test(c, graph_ternary_projections_follow_the_formulas, 0, 4);
+    tcase_add_loop_test(c, graph_with_norms_of_heads_and_inputs_follows_the_formulas, 0, 2);
+    tcase_add_loop_test(c, graph_of_rows_that_share_blocks_follows_the_formulas, 0, 4);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
