@@ -96,8 +96,8 @@ static void pair_of(const uint8_t s[12], unsigned j, unsigned *sc, unsigned *mn)
         *sc = s[j] & 63;
         *mn = s[j + 4] & 63;
     } else {
-        *sc = (s[j + 4] & 15) | (s[j - 4] >> 6) << 4;
-        *mn = (s[j + 4] >> 4) | (s[j] >> 6) << 4;
+        *sc = (s[j + 4] & 15u) | (s[j - 4] >> 6 & 3u) << 4;
+        *mn = (s[j + 4] >> 4 & 15u) | (s[j] >> 6 & 3u) << 4;
     }
 }
 
