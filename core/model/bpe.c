@@ -1,4 +1,5 @@
-/* bpe.c - merging with a heap over a linked list of symbols, O(n log n).
+/* bpe.c - merging: by looking for the lowest rank in a short piece, with a heap
+ * over a linked list of symbols, O(n log n), in a long one.
  *
  * Heap entries are (rank, place of the left symbol) and are never removed
  * when a neighbour changes: an entry counts only if the pair now standing at
@@ -6,13 +7,20 @@
 #include "core/model/bpe.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/utf8.h"
 #include "core/model/vocab_parts.h"
 
-enum { BPE_MAX_MERGES = 1 << 23, NOWHERE = -1 };
+enum {
+    BPE_MAX_MERGES = 1 << 23,
+    NOWHERE = -1,
+    SHORT = 32                     /* bytes of a piece that looking for the lowest suits */
+};
+
+enum { OWN_UNKNOWN, OWN_YES, OWN_NO };
 
 struct bpe_symbol {
     int32_t id;                    /* -1: a byte without a token */
@@ -74,52 +82,141 @@ bool bpe_unspell(struct buf *out, const char *p, size_t n)
     return true;
 }
 
-static uint32_t pair_slot(const struct bpe *b, int32_t left, int32_t right)
+static uint64_t pair_hash(int32_t left, int32_t right)
 {
     const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    return (uint32_t)(pair * 0x9e3779b97f4a7c15u >> 32) & b->slot_mask;
+    const uint64_t h = pair * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
 }
 
-/* Slot of a pair: holding its rank + 1, or empty. */
-static uint32_t *find_pair(const struct bpe *b, int32_t left, int32_t right)
+/* Place of a pair: of its slot, or of the empty one where it belongs. */
+static uint32_t find_pair(const struct bpe *b, uint64_t hash, int32_t left, int32_t right)
 {
-    uint32_t i = pair_slot(b, left, right);
-    while (b->slot[i]) {
-        const struct merge *const m = &b->merge[b->slot[i] - 1];
+    uint32_t i = (uint32_t)hash & b->slot_mask;
+    for (; b->slot[i]; i = (i + 1) & b->slot_mask) {
+        if (b->slot[i] >> 32 != hash >> 32)
+            continue;
+        const struct merge *const m = &b->merge[(uint32_t)b->slot[i] - 1];
         if (m->left == left && m->right == right)
             break;
-        i = (i + 1) & b->slot_mask;
     }
-    return &b->slot[i];
+    return i;
 }
 
+/* The rank of a pair; UINT32_MAX: nothing joins it. */
+static uint32_t pair_rank(const struct bpe *b, int32_t left, int32_t right)
+{
+    return (uint32_t)b->slot[find_pair(b, pair_hash(left, right), left, right)] - 1;
+}
+
+/* Merges on their way in, several at a time: left, right and both joined. */
+enum { BATCH = VOCAB_MAP_MANY / 3 };
+
+struct batch {
+    struct str text[3 * BATCH];
+    uint32_t n;                    /* merges */
+    struct buf joined;
+};
+
 /* One "left right" line. The space that divides is the first after place 0. */
-static int add_merge(struct bpe *b, const struct vocab *v, struct str s, struct buf *joined)
+static int batch_add(struct batch *m, struct str s)
 {
     const char *const space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
     if (!space)
         return ERR_DATA;
-    const size_t left_n = (size_t)(space - s.p);
-    buf_clear(joined);
-    buf_add(joined, s.p, left_n);
-    buf_add(joined, space + 1, s.n - left_n - 1);
-    if (joined->failed)
-        return ERR_NOMEM;
-    const struct merge m = {
-        vocab_plain(v, s.p, left_n),
-        vocab_plain(v, space + 1, s.n - left_n - 1),
-        vocab_plain(v, joined->p, joined->n),
-    };
-    if (m.left < 0 || m.right < 0 || m.id < 0) {
-        b->skipped++;
-        return 0;
-    }
-    uint32_t *const slot = find_pair(b, m.left, m.right);
-    if (*slot)
-        return 0;                  /* named twice: the first rank holds */
-    b->merge[b->n++] = m;
-    *slot = b->n;
+    struct str *const t = &m->text[3 * m->n++];
+    t[0] = (struct str){ s.p, (size_t)(space - s.p) };
+    t[1] = (struct str){ space + 1, s.n - t[0].n - 1 };
+    buf_add(&m->joined, t[0].p, t[0].n);
+    buf_add(&m->joined, t[1].p, t[1].n);
     return 0;
+}
+
+static void add_merge(struct bpe *b, const struct merge *m)
+{
+    const uint64_t hash = pair_hash(m->left, m->right);
+    uint64_t *const slot = &b->slot[find_pair(b, hash, m->left, m->right)];
+    if (*slot)
+        return;                    /* named twice: the first rank holds */
+    b->merge[b->n++] = *m;
+    *slot = hash >> 32 << 32 | b->n;
+}
+
+static int batch_enter(struct bpe *b, const struct vocab *v, struct batch *m)
+{
+    int32_t id[3 * BATCH];
+    size_t at = 0;
+    if (m->joined.failed)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < m->n; i++) {
+        struct str *const t = &m->text[3 * i];
+        t[2] = (struct str){ m->joined.p + at, t[0].n + t[1].n };
+        at += t[2].n;
+    }
+    vocab_map_find_many(&v->by_text, m->text, 3 * m->n, id);
+    for (uint32_t i = 0; i < 3 * m->n; i += 3)
+        __builtin_prefetch(&b->slot[pair_hash(id[i], id[i + 1]) & b->slot_mask], 1);
+    for (uint32_t i = 0; i < 3 * m->n; i += 3) {
+        bool plain = true;
+        for (uint32_t k = i; k < i + 3; k++)
+            plain = plain && id[k] >= 0 && vocab_is_plain(v, (uint32_t)id[k]);
+        if (plain)
+            add_merge(b, &(struct merge){ id[i], id[i + 1], id[i + 2] });
+        else
+            b->skipped++;
+    }
+    m->n = 0;
+    buf_clear(&m->joined);
+    return 0;
+}
+
+static int add_merges(struct bpe *b, const struct vocab *v, const struct gguf_kv *merges,
+                      struct err *e)
+{
+    struct batch batch = { .n = 0 };
+    struct str s;
+    uint64_t pos = 0;
+    int rc = 0;
+    for (uint64_t i = 0; rc == 0 && gguf_next_str(merges, &pos, &s); i++) {
+        rc = batch_add(&batch, s);
+        if (rc == ERR_DATA)
+            err_set(e, rc, "tokenizer.ggml.merges: entry %llu is not two tokens with a space "
+                    "between them", (unsigned long long)i);
+        if (rc == 0 && batch.n == BATCH)
+            rc = batch_enter(b, v, &batch);
+    }
+    if (rc == 0)
+        rc = batch_enter(b, v, &batch);
+    buf_free(&batch.joined);
+    return rc;
+}
+
+/* Whether a text spells these bytes. */
+static bool is_spelling(struct str text, struct str raw)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < raw.n; i++) {
+        char c[4];
+        const size_t n = utf8_encode(char_of_byte((uint8_t)raw.p[i]), c);
+        if (n > text.n - at || memcmp(text.p + at, c, n) != 0)
+            return false;
+        at += n;
+    }
+    return at == text.n;
+}
+
+/* The tokens that a piece of text may be: those that vocab_plain finds under
+ * the piece's spelling. */
+static void add_whole(struct bpe *b, const struct vocab *v)
+{
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct str text = texts_at(&v->text, i);
+        if (i + VOCAB_MAP_AHEAD < v->n)
+            vocab_map_touch(&b->whole, i + VOCAB_MAP_AHEAD);
+        if (vocab_is_plain(v, i) && is_spelling(text, texts_at(&v->raw, i)) &&
+            (!v->repeats || vocab_lookup(v, text.p, text.n) == (int32_t)i))
+            vocab_map_add(&b->whole, i);
+    }
 }
 
 int bpe_open(struct bpe *b, const struct vocab *v, const struct gguf_kv *merges, struct err *e)
@@ -130,32 +227,31 @@ int bpe_open(struct bpe *b, const struct vocab *v, const struct gguf_kv *merges,
                        "%d of %d are read", (unsigned long long)merges->n,
                        (unsigned long long)merges->size, BPE_MAX_MERGES, VOCAB_MAX_BYTES);
     uint32_t slots = 64;
-    while (slots < 2 * merges->n)
+    while (slots < merges->n + merges->n / 2)
         slots *= 2;
     b->slot_mask = slots - 1;
     b->slot = calloc(slots, sizeof *b->slot);
     b->merge = calloc((size_t)merges->n + 1, sizeof *b->merge);
-    struct buf joined = { 0 };
-    int rc = b->slot && b->merge ? 0 : ERR_NOMEM;
-    struct str s;
-    uint64_t pos = 0;
-    for (uint64_t i = 0; rc == 0 && gguf_next_str(merges, &pos, &s); i++) {
-        rc = add_merge(b, v, s, &joined);
-        if (rc == ERR_DATA)
-            err_set(e, rc, "tokenizer.ggml.merges: entry %llu is not two tokens with a space "
-                    "between them", (unsigned long long)i);
-    }
-    buf_free(&joined);
+    b->own = calloc(v->n, sizeof *b->own);
+    int rc = vocab_map_open(&b->whole, &v->raw, v->n);
+    if (!b->slot || !b->merge || !b->own)
+        rc = ERR_NOMEM;
+    if (rc == 0)
+        rc = add_merges(b, v, merges, e);
     if (rc == ERR_NOMEM)
         err_set(e, rc, "tokenizer.ggml.merges: no memory for %llu entries",
                 (unsigned long long)merges->n);
     if (rc)
         bpe_close(b);
+    else
+        add_whole(b, v);
     return rc;
 }
 
 void bpe_close(struct bpe *b)
 {
+    vocab_map_close(&b->whole);
+    free(b->own);
     free(b->merge);
     free(b->slot);
     *b = (struct bpe){ 0 };
@@ -181,7 +277,6 @@ void bpe_work_free(struct bpe_work *w)
 {
     heap_free(&w->heap);
     free(w->symbol);
-    buf_free(&w->spelled);
     *w = (struct bpe_work){ 0 };
 }
 
@@ -190,8 +285,8 @@ static int note_pair(const struct bpe *b, struct bpe_work *w, int32_t left)
 {
     if (left == NOWHERE || w->symbol[left].next == NOWHERE)
         return 0;
-    const uint32_t rank1 = *find_pair(b, w->symbol[left].id, w->symbol[w->symbol[left].next].id);
-    return rank1 ? heap_push(&w->heap, heap_key(rank1 - 1, (uint32_t)left)) : 0;
+    const uint32_t rank = pair_rank(b, w->symbol[left].id, w->symbol[w->symbol[left].next].id);
+    return rank != UINT32_MAX ? heap_push(&w->heap, heap_key(rank, (uint32_t)left)) : 0;
 }
 
 static int merge_all(const struct bpe *b, struct bpe_work *w)
@@ -215,25 +310,9 @@ static int merge_all(const struct bpe *b, struct bpe_work *w)
     return 0;
 }
 
-/* The token that the whole piece is, or -1. */
-static int32_t whole_token(const struct vocab *v, struct bpe_work *w, struct str piece)
+static int encode_long(const struct vocab *v, struct bpe_work *w, struct str piece,
+                       struct sink *out)
 {
-    if (piece.n > v->longest)
-        return -1;
-    buf_clear(&w->spelled);
-    bpe_spell(&w->spelled, piece.p, piece.n);
-    return w->spelled.failed ? -1 : vocab_plain(v, w->spelled.p, w->spelled.n);
-}
-
-int bpe_encode(const struct vocab *v, struct bpe_work *w, struct str piece, bool whole,
-               struct sink *out)
-{
-    assert(piece.n > 0 && piece.n <= INT32_MAX);
-    const int32_t id = whole ? whole_token(v, w, piece) : -1;
-    if (w->spelled.failed)
-        return ERR_NOMEM;
-    if (id >= 0)
-        return sink_put(out, id);
     if (work_reserve(w, piece.n))
         return ERR_NOMEM;
     const int32_t n = (int32_t)piece.n;
@@ -249,4 +328,60 @@ int bpe_encode(const struct vocab *v, struct bpe_work *w, struct str piece, bool
         if (w->symbol[i].id >= 0)
             rc = sink_put(out, w->symbol[i].id);
     return rc;
+}
+
+/* Merges id[0..n) in place; the number of tokens left. rank[i] is that of the
+ * pair at i and i + 1. */
+static uint32_t merge_short(const struct bpe *b, int32_t *id, uint32_t n)
+{
+    uint32_t rank[SHORT];
+    for (uint32_t i = 0; i + 1 < n; i++)
+        rank[i] = pair_rank(b, id[i], id[i + 1]);
+    while (n > 1) {
+        uint32_t at = 0;
+        for (uint32_t i = 1; i + 1 < n; i++)
+            if (rank[i] < rank[at])
+                at = i;
+        if (rank[at] == UINT32_MAX)
+            break;
+        id[at] = b->merge[rank[at]].id;
+        n--;
+        for (uint32_t i = at + 1; i < n; i++) {
+            id[i] = id[i + 1];
+            rank[i - 1] = rank[i];
+        }
+        if (at > 0)
+            rank[at - 1] = pair_rank(b, id[at - 1], id[at]);
+        if (at + 1 < n)
+            rank[at] = pair_rank(b, id[at], id[at + 1]);
+    }
+    return n;
+}
+
+/* whole: the token with the piece's bytes, or -1. */
+static int encode_short(const struct vocab *v, struct str piece, int32_t whole, struct sink *out)
+{
+    int32_t id[SHORT];
+    for (size_t i = 0; i < piece.n; i++)
+        id[i] = v->byte_id[(uint8_t)piece.p[i]];
+    const uint32_t n = merge_short(&v->bpe, id, (uint32_t)piece.n);
+    if (whole >= 0)
+        atomic_store_explicit(&v->bpe.own[whole], n == 1 && id[0] == whole ? OWN_YES : OWN_NO,
+                              memory_order_relaxed);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < n; i++)
+        if (id[i] >= 0)
+            rc = sink_put(out, id[i]);
+    return rc;
+}
+
+int bpe_encode(const struct vocab *v, struct bpe_work *w, struct str piece, bool whole,
+               struct sink *out)
+{
+    assert(piece.n > 0 && piece.n <= INT32_MAX);
+    const struct bpe *const b = &v->bpe;
+    const int32_t id = piece.n <= v->longest ? vocab_map_find(&b->whole, piece.p, piece.n) : -1;
+    if (id >= 0 && (whole || atomic_load_explicit(&b->own[id], memory_order_relaxed) == OWN_YES))
+        return sink_put(out, id);
+    return piece.n <= SHORT ? encode_short(v, piece, id, out) : encode_long(v, w, piece, out);
 }

@@ -3,7 +3,10 @@
  * A token's text spells each byte as one printable character (the GPT-2
  * table), so every token and every merge is a pair of ids away from bytes.
  * Merging starts from single bytes and always joins the adjacent pair of the
- * lowest rank, the leftmost of equals, until no pair has a merge. */
+ * lowest rank, the leftmost of equals, until no pair has a merge.
+ *
+ * Most pieces of ordinary text are tokens: those are found by their bytes, and
+ * merging is for the rest. */
 #ifndef BITNET_MODEL_BPE_H
 #define BITNET_MODEL_BPE_H
 
@@ -15,6 +18,7 @@
 #include "core/base/err.h"
 #include "core/model/gguf.h"
 #include "core/model/vocab_heap.h"
+#include "core/model/vocab_map.h"
 
 struct vocab;
 struct sink;
@@ -25,7 +29,11 @@ struct bpe {
     } *merge;                      /* by rank                          */
     uint32_t n;
     uint32_t skipped;              /* merges that name a missing token */
-    uint32_t *slot, slot_mask;     /* (left, right) -> rank + 1        */
+    uint64_t *slot;                /* hash of (left, right) << 32 | rank + 1; 0: empty */
+    uint32_t slot_mask;
+    struct vocab_map whole;        /* a token's bytes -> id                            */
+    _Atomic uint8_t *own;          /* by token: whether merging its bytes gives it; found
+                                      out when first wanted, the same by every thread  */
 };
 
 /* Scratch of one encoding; zero-initialise to start. */
@@ -33,11 +41,10 @@ struct bpe_work {
     struct heap heap;
     struct bpe_symbol *symbol;
     size_t cap;
-    struct buf spelled;
 };
 
-/* merges: the array of "left right" strings. The vocabulary's texts must be
- * in place. */
+/* merges: the array of "left right" strings. The vocabulary's texts, types and
+ * bytes must be in place. */
 int bpe_open(struct bpe *, const struct vocab *, const struct gguf_kv *merges, struct err *);
 void bpe_close(struct bpe *);
 

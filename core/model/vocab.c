@@ -51,52 +51,21 @@ int32_t vocab_find(const struct vocab *v, const char *text)
     return vocab_lookup(v, text, strlen(text));
 }
 
-/* FNV-1a, then a mix so that the low bits depend on all. */
-static uint32_t hash(const char *p, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)p[i]) * 0x100000001b3u;
-    return (uint32_t)((h ^ h >> 32) * 0x9e3779b97f4a7c15u >> 32);
-}
-
-/* Slot of a text: holding its token's id + 1, or empty. */
-static uint32_t *find_text(const struct vocab *v, const char *p, size_t n)
-{
-    uint32_t i = hash(p, n) & v->slot_mask;
-    while (v->slot[i]) {
-        const struct str s = texts_at(&v->text, v->slot[i] - 1);
-        if (s.n == n && memcmp(s.p, p, n) == 0)
-            break;
-        i = (i + 1) & v->slot_mask;
-    }
-    return &v->slot[i];
-}
-
-bool vocab_enter(struct vocab *v, uint32_t id)
-{
-    const struct str s = texts_at(&v->text, id);
-    uint32_t *const slot = find_text(v, s.p, s.n);
-    if (*slot)
-        return false;
-    *slot = id + 1;
-    return true;
-}
-
 int32_t vocab_lookup(const struct vocab *v, const char *p, size_t n)
 {
-    return (int32_t)*find_text(v, p, n) - 1;
+    return vocab_map_find(&v->by_text, p, n);
+}
+
+bool vocab_is_plain(const struct vocab *v, uint32_t id)
+{
+    const uint8_t t = v->type[id];
+    return t == TOKEN_NORMAL || t == TOKEN_USER || t == TOKEN_UNUSED;
 }
 
 int32_t vocab_plain(const struct vocab *v, const char *p, size_t n)
 {
-    if (n > v->longest)
-        return -1;
-    const int32_t id = vocab_lookup(v, p, n);
-    if (id < 0)
-        return -1;
-    const uint8_t t = v->type[id];
-    return t == TOKEN_NORMAL || t == TOKEN_USER || t == TOKEN_UNUSED ? id : -1;
+    const int32_t id = n <= v->longest ? vocab_lookup(v, p, n) : -1;
+    return id >= 0 && vocab_is_plain(v, (uint32_t)id) ? id : -1;
 }
 
 int sink_put(struct sink *s, int32_t id)
@@ -128,10 +97,10 @@ static int encode_bpe(struct encoder *c, struct str text)
     struct pretok_run run;
     struct str piece;
     const bool whole = pretok_ignore_merges(c->v->pretok);
-    int rc = pretok_start(&run, c->v->pretok, text.p, text.n);
-    while (rc == 0 && (rc = pretok_next(&run, &piece)) == 1)
+    int rc = 0;
+    pretok_start(&run, c->v->pretok, text.p, text.n);
+    while (rc == 0 && pretok_next(&run, &piece))
         rc = bpe_encode(c->v, &c->bpe, piece, whole, &c->sink);
-    pretok_stop(&run);
     return rc;
 }
 
@@ -195,8 +164,5 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned fla
     if (rc == ERR_LIMIT)
         return err_set(e, rc, "text: %zu bytes make more than %zu tokens, the most allowed here",
                        n, max);
-    if (rc == ERR_NOMEM)
-        return err_set(e, rc, "text: no memory to encode %zu bytes; send less at once", n);
-    return err_set(e, rc, "text: the pre-tokenizer %s failed on %zu bytes; this is a defect here, "
-                   "not in the text", v->kind, n);
+    return err_set(e, rc, "text: no memory to encode %zu bytes; send less at once", n);
 }

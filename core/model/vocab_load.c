@@ -184,24 +184,20 @@ static int load_scores(struct load *l)
 static int load_table(struct load *l)
 {
     struct vocab *const v = l->v;
-    uint32_t slots = 64;
-    while (slots < 2 * v->n)
-        slots *= 2;
-    v->slot_mask = slots - 1;
-    v->slot = calloc(slots, sizeof *v->slot);
-    if (!v->slot)
+    if (vocab_map_open(&v->by_text, &v->text, v->n))
         return no_memory(l, KEY("tokens"), v->n);
-    uint32_t twice = 0;
     for (uint32_t i = 0; i < v->n; i++) {
-        if (!vocab_enter(v, i))
-            twice++;
+        if (i + VOCAB_MAP_AHEAD < v->n)
+            vocab_map_touch(&v->by_text, i + VOCAB_MAP_AHEAD);
+        if (!vocab_map_add(&v->by_text, i))
+            v->repeats++;
         const size_t n = texts_at(&v->text, i).n;
         const uint8_t t = v->type[i];
         if (n > v->longest && t != TOKEN_CONTROL && t != TOKEN_UNKNOWN && t != TOKEN_BYTE)
             v->longest = (uint32_t)n;
     }
-    if (twice)
-        warn_add(l, "%u tokens repeat an earlier token's text and are never produced", twice);
+    if (v->repeats)
+        warn_add(l, "%u tokens repeat an earlier token's text and are never produced", v->repeats);
     return 0;
 }
 
@@ -402,7 +398,7 @@ static int load_bpe(struct load *l)
     struct str pre;
     int rc = choose_pre(l, &pre);
     if (rc == 0)
-        rc = named(l, pretok_open(&v->pretok, pre, l->e));
+        rc = named(l, pretok_find(&v->pretok, pre, l->e));
     if (rc == 0)
         rc = need_array(l, KEY("merges"), 1u << GGUF_STR, 0, &merges);
     if (rc == 0)
@@ -488,7 +484,6 @@ void vocab_close(struct vocab *v)
     if (!v)
         return;
     bpe_close(&v->bpe);
-    pretok_close(v->pretok);
     special_close(v->special);
     special_close(v->user);
     free(v->text.p);
@@ -498,6 +493,6 @@ void vocab_close(struct vocab *v)
     free(v->type);
     free(v->eog);
     free(v->order);
-    free(v->slot);
+    vocab_map_close(&v->by_text);
     free(v);
 }

@@ -9,6 +9,7 @@
 #include "core/model/bpe.h"
 #include "core/model/pretok.h"
 #include "core/model/vocab.h"
+#include "core/model/vocab_map.h"
 #include "core/model/vocab_special.h"
 
 enum {
@@ -23,11 +24,6 @@ enum token_type {                   /* as in tokenizer.ggml.token_type */
     TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE
 };
 
-struct texts {                      /* text i is p[off[i]] .. p[off[i + 1]] */
-    char *p;
-    uint32_t *off;
-};
-
 struct vocab {
     uint32_t n;
     bool spm;                       /* else byte-level BPE                       */
@@ -37,20 +33,16 @@ struct vocab {
     uint8_t *type;                  /* enum token_type                           */
     bool *eog;
     uint32_t *order;                /* SPM: scores turned over, smallest first   */
-    uint32_t *slot, slot_mask;      /* text -> id + 1, open addressing           */
+    struct vocab_map by_text;
+    uint32_t repeats;               /* tokens that by_text lacks: another has the text */
     uint32_t longest;               /* bytes of the longest text merging may give */
     int32_t byte_id[256];           /* token of a single byte, -1: none          */
     struct special *special;        /* control, unknown and user-defined         */
     struct special *user;           /* user-defined only                         */
-    struct pretok *pretok;          /* BPE                                       */
+    const struct pretok *pretok;    /* BPE                                       */
     struct bpe bpe;                 /* BPE                                       */
     char kind[32];
 };
-
-static inline struct str texts_at(const struct texts *t, uint32_t i)
-{
-    return (struct str){ t->p + t->off[i], t->off[i + 1] - t->off[i] };
-}
 
 /* Where an encoder puts its tokens. */
 struct sink {
@@ -64,7 +56,6 @@ int32_t vocab_lookup(const struct vocab *, const char *p, size_t n);
 /* The same for what ordinary text may become. Control, unknown and byte
  * tokens never result from merging: text that spells one stays text. */
 int32_t vocab_plain(const struct vocab *, const char *p, size_t n);
-/* Puts id under its text; false when the text has a token already. */
-bool vocab_enter(struct vocab *, uint32_t id);
+bool vocab_is_plain(const struct vocab *, uint32_t id);
 
 #endif

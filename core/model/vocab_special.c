@@ -152,6 +152,12 @@ static int scan(const struct special *s, const char *text, size_t n, struct heap
 {
     uint32_t at = 0;
     for (size_t i = 0; i < n; i++) {
+        if (at == 0) {             /* most of a text is nobody's first byte */
+            while (i < n && !s->root[(uint8_t)text[i]])
+                i++;
+            if (i == n)
+                break;
+        }
         at = step(s, at, (uint8_t)text[i]);
         const uint32_t hit = s->node[at].rank >= 0 ? at : s->node[at].dict;
         if (!hit)

@@ -123,20 +123,24 @@ END_TEST
 
 START_TEST(open_knows_the_aliases)
 {
-    static const char *const alias[] = { "llama-bpe", "llama3", "llama-v3", "falcon3" };
+    static const char *const alias[][2] = {
+        { "llama-bpe", "bpe/llama-bpe" }, { "llama3", "bpe/llama-bpe" },
+        { "llama-v3", "bpe/llama-bpe" }, { "falcon3", "bpe/falcon3" }, { "falcon_e", "bpe/falcon3" },
+        { "falcon-e", "bpe/falcon3" }, { "qwen2", "bpe/qwen2" }, { "qwen3", "bpe/qwen2" },
+    };
     small_bpe();
-    opens(alias[_i]);
-    ck_assert_str_eq(vocab_kind(v), "bpe/llama-bpe");
+    opens(alias[_i][0]);
+    ck_assert_str_eq(vocab_kind(v), alias[_i][1]);
 }
 END_TEST
 
 START_TEST(open_unknown_pre_is_refused_by_name_and_lists_the_known)
 {
-    static const char *const name[] = { "falcon_e", "", "llama-bpe2", "LLAMA3" };
+    static const char *const name[] = { "falcon-x", "", "llama-bpe2", "LLAMA3" };
     small_bpe();
     make_str(m, KEY("pre"), name[_i]);
     refused(NULL, ERR_UNSUPPORTED, name[_i],
-            "llama-bpe, llama3, llama-v3, falcon3, qwen2, gpt-2, default");
+            "llama-bpe, llama3, llama-v3, falcon3, falcon_e, falcon-e, qwen2, qwen3, gpt-2, default");
 }
 END_TEST
 
@@ -457,7 +461,7 @@ static void add_tests(TCase *t)
     tcase_add_test(t, open_missing_pre_is_llama_bpe_where_the_vocabulary_is_llama3s);
     tcase_add_test(t, open_argument_overrides_the_files_pre);
     tcase_add_test(t, open_auto_takes_the_files_pre);
-    tcase_add_loop_test(t, open_knows_the_aliases, 0, 4);
+    tcase_add_loop_test(t, open_knows_the_aliases, 0, 8);
     tcase_add_loop_test(t, open_unknown_pre_is_refused_by_name_and_lists_the_known, 0, 4);
     tcase_add_test(t, open_unknown_model_is_refused_by_name_and_lists_the_known);
     tcase_add_test(t, open_missing_model_is_refused);

@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "core/base/utf8.h"
-#include "core/model/pretok.h"
 #include "core/model/vocab_heap.h"
 #include "core/model/vocab_special.h"
 #include "vocab_make.h"
@@ -127,153 +124,6 @@ START_TEST(special_texts_have_a_limit)
         list[i] = (struct special_text){ { big, sizeof big }, i };
     ck_assert_int_eq(special_open(&s, list, 100, &e), ERR_LIMIT);
     ck_assert_ptr_null(s);
-}
-END_TEST
-
-static const char *const pre_names[] = { "llama-bpe", "qwen2", "gpt-2", "default" };
-
-static struct pretok *open_pre(const char *name)
-{
-    struct pretok *t;
-    struct err e = { 0 };
-    ck_assert_msg(pretok_open(&t, (struct str){ name, strlen(name) }, &e) == 0, "%s", e.text);
-    return t;
-}
-
-/* The pieces of a text with a bar between them. */
-static struct buf pieces(const struct pretok *t, const char *text, size_t n)
-{
-    struct pretok_run run;
-    struct buf out = { 0 };
-    struct str s;
-    int rc;
-    ck_assert_int_eq(pretok_start(&run, t, text, n), 0);
-    const char *at = text;
-    while ((rc = pretok_next(&run, &s)) == 1) {
-        ck_assert_ptr_eq(s.p, at);
-        ck_assert_uint_gt(s.n, 0);
-        buf_add(&out, "\x1f", at > text ? 1 : 0);
-        buf_add(&out, s.p, s.n);
-        at += s.n;
-    }
-    ck_assert_int_eq(rc, 0);
-    ck_assert_ptr_eq(at, text + n);
-    pretok_stop(&run);
-    buf_add(&out, "", 0);
-    return out;
-}
-
-static const struct {
-    const char *pre, *text, *want;    /* want: bars where the cuts are */
-} split[] = {
-    { "llama-bpe", "Hello world", "Hello| world" },
-    { "llama-bpe", "I'LL be 12345 it's", "I|'LL| be| |123|45| it|'s" },
-    { "llama-bpe", "a  b\n\n c \n", "a| | b|\n\n| c| \n" },
-    { "llama-bpe", "a   ", "a|   " },
-    { "llama-bpe", "x...\n\ny", "x|...\n\n|y" },
-    { "llama-bpe", "na\xc3\xafve \xe4\xb8\xad\xe6\x96\x87 \xd9\xa1\xd9\xa2",
-      "na\xc3\xafve| \xe4\xb8\xad\xe6\x96\x87| |\xd9\xa1\xd9\xa2" },
-    { "llama-bpe", "a\xe1\xa0\x8e""b", "a|\xe1\xa0\x8e""b" },
-    { "llama-bpe", "a \xe1\xa0\x8e!", "a| \xe1\xa0\x8e!" },
-    { "llama-bpe", "a\xc2\xa0\xc2\xa0!", "a|\xc2\xa0|\xc2\xa0|!" },
-    { "qwen2", "I'Ll 12345", "I|'Ll| |1|2|3|4|5" },
-    { "gpt-2", "I'll I'LL 12345 a  b\n\nc  ", "I|'ll| I|'|LL| 12345| a| | b|\n|\n|c|  " },
-    { "gpt-2", "$5.00!", "$|5|.|00|!" },
-    { "default", "x+12345, 'tis", "x|+|123|45|,| |'|tis" },
-    { "default", "a $5 #1 `q` ", "a| |$|5| |#|1| `|q|`| " },
-};
-
-START_TEST(pretok_splits_as_its_expressions_say)
-{
-    struct pretok *t = open_pre(split[_i].pre);
-    struct buf got = pieces(t, split[_i].text, strlen(split[_i].text));
-    for (size_t i = 0; i < got.n; i++)
-        if (got.p[i] == '\x1f')
-            got.p[i] = '|';
-    ck_assert_str_eq(got.p, split[_i].want);
-    buf_free(&got);
-    pretok_close(t);
-}
-END_TEST
-
-/* The same cuts, and the same as if each bad byte were written U+FFFD. */
-START_TEST(pretok_takes_a_byte_that_is_not_utf8_for_a_replacement_character)
-{
-    static const char *const units[] = {
-        "a", "Z", "'s", "'", " ", " ", "  ", "\n", "\r\n", "1", "23", ".", "$", "|", "\xc3\xa9",
-        "\xe2\x80\x83", "\xff", "\xe2\x82", "\x80", "\xf0\x9f", "\xed\xa0\x80",
-    };
-    struct pretok *t = open_pre(pre_names[_i]);
-    seed_again();
-    for (int round = 0; round < 400; round++) {
-        struct buf text = { 0 }, clean = { 0 }, spelled = { 0 };
-        for (uint32_t n = 1 + random_below(20); n > 0; n--)
-            buf_addf(&text, "%s", units[random_below(sizeof units / sizeof *units)]);
-        for (int pass = 0; pass < 2; pass++) {
-            struct buf got = { 0 };
-            if (pass)
-                got = pieces(t, text.p, text.n);
-            const struct buf *from = pass ? &got : &text;
-            struct buf *to = pass ? &spelled : &clean;
-            for (size_t i = 0; i < from->n;) {
-                uint32_t cp;
-                const size_t len = utf8_decode(from->p + i, from->n - i, &cp);
-                buf_add(to, len ? from->p + i : "\xef\xbf\xbd", len ? len : 3);
-                i += len ? len : 1;
-            }
-            buf_free(&got);
-        }
-        struct buf want = pieces(t, clean.p, clean.n);
-        ck_assert_str_eq(spelled.p, want.p);
-        buf_free(&text);
-        buf_free(&clean);
-        buf_free(&spelled);
-        buf_free(&want);
-    }
-    pretok_close(t);
-}
-END_TEST
-
-static double split_seconds(const struct pretok *t, const char *p, size_t n)
-{
-    double best = 1e9;
-    for (int i = 0; i < 3; i++) {
-        struct timespec a, b;
-        struct pretok_run run;
-        struct str s;
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
-        ck_assert_int_eq(pretok_start(&run, t, p, n), 0);
-        int rc = 1;
-        while (rc == 1)
-            rc = pretok_next(&run, &s);
-        ck_assert_int_eq(rc, 0);
-        pretok_stop(&run);
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-        const double took = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
-START_TEST(pretok_takes_linear_time)
-{
-    enum { N = 1 << 17 };
-    static const char *const units[] = {
-        " ", "\n", " \n", "a", "1", "!", "\xe3\x80\x80", "\xff", "'", "\r", "   a", "a1! ",
-    };
-    struct pretok *t = open_pre(pre_names[_i]);
-    char *p = malloc(N + 8);
-    ck_assert(p);
-    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        const size_t len = strlen(units[u]);
-        for (size_t i = 0; i < N; i += len)
-            memcpy(p + i, units[u], len);
-        const double part = split_seconds(t, p, N / 4), all = split_seconds(t, p, N);
-        ck_assert_msg(all < 10 * part + 0.01, "%s, \"%s\": %.4f s for a quarter, %.4f s for all",
-                      pre_names[_i], units[u], part, all);
-    }
-    free(p);
-    pretok_close(t);
 }
 END_TEST
 
@@ -424,9 +274,6 @@ int main(void)
     tcase_add_test(t, heap_gives_keys_in_order);
     tcase_add_test(t, special_tokens_are_cut_longest_first);
     tcase_add_test(t, special_texts_have_a_limit);
-    tcase_add_loop_test(t, pretok_splits_as_its_expressions_say, 0, sizeof split / sizeof *split);
-    tcase_add_loop_test(t, pretok_takes_a_byte_that_is_not_utf8_for_a_replacement_character, 0, 4);
-    tcase_add_loop_test(t, pretok_takes_linear_time, 0, 4);
     tcase_add_test(t, bpe_merges_by_rank_then_from_the_left);
     tcase_add_test(t, spm_merges_by_score_then_from_the_left);
     suite_add_tcase(s, t);
