@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/model/hf.h"
 #include "tools/bitnet.h"
 
 enum { SHOW = 6 };                /* elements of an array                      */
@@ -271,7 +272,7 @@ static int inspect(struct err *e)
     if (!rc)
         rc = load_path(path, e);
     if (!rc)
-        rc = gguf_open(&g, path, e);
+        rc = hf_open_any(&g, path, e);
     if (rc)
         return rc;
     if (model_open(&m, path, &o, &why))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/model/hf.h"
 #include "tools/bitnet.h"
 
 static bool no_bos, special, ids_only;
@@ -127,7 +128,7 @@ static int open_vocab(struct gguf **g, struct vocab **v, struct err *e)
     char path[PATH_MAX], warn[256] = "";
     int rc = load_path(path, e);
     if (!rc)
-        rc = gguf_open(g, path, e);
+        rc = hf_open_any(g, path, e);
     if (!rc)
         rc = vocab_open(v, *g, common.pre, warn, e);
     if (!rc && warn[0])

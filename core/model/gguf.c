@@ -347,6 +347,7 @@ int gguf_open_parts(struct gguf **out, const struct gguf_parts *parts, struct er
         return no;
     }
     g->n = parts->file_size;
+    g->align = 1;
     g->owner = parts->owner;
     g->close = parts->close;
     g->drop = parts->drop;

@@ -17,6 +17,7 @@
 #include "core/base/aside.h"
 #include "core/base/utf8.h"
 #include "core/model/arch.h"
+#include "core/model/hf.h"
 #include "core/model/hparams.h"
 
 enum dim { ONE, EMBD, HEADS, HEADS_KV, HEAD, FF };
@@ -351,7 +352,7 @@ int model_open(struct model **out, const char *path, const struct model_opts *op
 {
     struct gguf *g;
     *out = NULL;
-    int rc = gguf_open(&g, path, e);
+    int rc = hf_open_any(&g, path, e);
     return rc ? rc : open_common(out, g, opts, e);
 }
 

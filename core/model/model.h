@@ -1,8 +1,9 @@
 /* model.h - a model file understood: what it is, its numbers, its tensors.
  *
- * model_open reads a GGUF, recognises the architecture, checks every tensor
- * the graph needs (presence, shape, type) and opens the tokenizer. Nothing is
- * copied: weights stay in the map until a device prepares them. */
+ * model_open reads a GGUF file or a Hugging Face directory (hf.h), recognises
+ * the architecture, checks every tensor the graph needs (presence, shape, type)
+ * and opens the tokenizer. Nothing is copied: weights stay in the map until a
+ * device prepares them. */
 #ifndef BITNET_MODEL_MODEL_H
 #define BITNET_MODEL_MODEL_H
 

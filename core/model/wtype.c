@@ -61,6 +61,14 @@ static const struct wtype table[] = {
       .format = BNP_FMT_T2, .open = i2s_open, .row = i2s_row },
     { .id = 36, .name = "IQ4_NL_4_4", .whose = "llama.cpp in 2024", .block = 32,
       .block_size = 18 },
+    { .id = HF_U8, .name = "HF-U8", .block = 4, .block_size = 1, .flat = true,
+      .format = BNP_FMT_T2, .needs_scale = true, .open = hf_u8_open, .row = hf_u8_row },
+    { .id = HF_LATENT_BF16, .name = "HF-BF16", .block = 1, .block_size = 2,
+      .format = BNP_FMT_T2, .open = hf_latent_open, .row = hf_latent_row },
+    { .id = HF_LATENT_F16, .name = "HF-F16", .block = 1, .block_size = 2,
+      .format = BNP_FMT_T2, .open = hf_latent_open, .row = hf_latent_row },
+    { .id = HF_LATENT_F32, .name = "HF-F32", .block = 1, .block_size = 4,
+      .format = BNP_FMT_T2, .open = hf_latent_open, .row = hf_latent_row },
 };
 enum { N_TABLE = sizeof table / sizeof table[0] };
 
@@ -151,7 +159,7 @@ void wtype_put_names(struct buf *b)
 {
     const char *comma = "";
     for (size_t i = 0; i < N_TABLE; i++) {
-        bool before = !table[i].open || table[i].layout;
+        bool before = !table[i].open || table[i].layout || table[i].id >= WTYPE_INTERNAL;
         for (size_t k = 0; k < i && !before; k++)
             before = table[k].open && !strcmp(table[k].name, table[i].name);
         if (before)

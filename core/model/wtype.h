@@ -114,6 +114,12 @@ int tq2_open(struct wsrc *, struct err *);
 void tq2_row(const struct wsrc *, uint32_t row, void *dst);
 void tq2_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 
+/* hf_rows.c */
+int hf_u8_open(struct wsrc *, struct err *);
+void hf_u8_row(const struct wsrc *, uint32_t row, void *dst);
+int hf_latent_open(struct wsrc *, struct err *);
+void hf_latent_row(const struct wsrc *, uint32_t row, void *dst);
+
 /* dense.c */
 int float_open(struct wsrc *, struct err *);
 void float_row(const struct wsrc *, uint32_t row, void *dst);
