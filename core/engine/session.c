@@ -63,6 +63,8 @@ int session_model(uint8_t out[SESSION_MODEL], const struct model *m, uint32_t kv
     const uint32_t read_as[] = { kv_format, m->hp.glu, m->hp.rope_style,
                                  (uint32_t)m->layer[0].t[T_ATTN_Q].layout };
     XXH3_128bits_update(h, read_as, sizeof read_as);
+    for (unsigned s = 0; s < T_LAYER_N; s++)
+        XXH3_128bits_update(h, &m->layer[0].t[s].tiles, sizeof m->layer[0].t[s].tiles);
     XXH128_canonical_t sum;
     XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(h));
     memcpy(out, sum.digest, SESSION_MODEL);

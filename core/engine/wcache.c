@@ -143,7 +143,8 @@ static bool key_of(const struct weight *w, const struct pieces *l, size_t first,
     const struct gguf_tensor *t = w->src->t;
     const uint32_t desc[] = { w->desc.format, w->desc.scale_kind, w->desc.flags, w->desc.rows,
                               w->desc.cols, w->desc.block_cols, t->type,
-                              (uint32_t)w->src->layout, t->head_rows };
+                              (uint32_t)w->src->layout, w->src->tiles.rows, w->src->tiles.cols,
+                              w->src->tiles.step, t->head_rows };
     const float scale[] = { w->src->scale, w->src->extra_scale };
     const uint64_t layout[] = { w->layout.layout_id, w->layout.size, t->size };
     const char *id = w->dev->plugin->note.raw.id;

@@ -92,6 +92,7 @@ struct opening {
     const struct arch *arch;
     struct model_opts opts;
     bool *used;                  /* [tensors of the file]                     */
+    bool guessed;                /* how a tensor lies (wsrc.h)                */
     struct err *e;
 };
 
@@ -116,6 +117,7 @@ static int open_tensor(struct opening *o, struct wsrc *w, const char *name, uint
     const struct wsrc_opts opts = { .i2s_layout = o->opts.i2s_layout,
                                     .tl_preset = o->opts.tl_preset };
     const int rc = wsrc_open(w, g, t, &opts, o->e);
+    o->guessed |= !rc && w->guessed;
     gguf_drop(g, t, 0, t->size);         /* checked; it comes back when it is prepared */
     return rc;
 }
@@ -232,6 +234,9 @@ static int open_tensors(struct opening *o)
         rc = open_rope_factor(o);
     if (!rc)
         rc = open_layers(o);
+    if (o->guessed)
+        warn(m, "two sets of tiles are in use for TL1 tensors of these shapes: taken to be those of "
+             "setup_env.py; if the text makes no sense, try model.tl_preset = ini");
     return rc ? rc : refuse_unused(o);
 }
 

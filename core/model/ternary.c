@@ -9,60 +9,12 @@
 
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
+#include "core/model/ternary.h"
 #include "core/model/wtype.h"
 
 #define TQ_BLOCK 256
 #define TQ1_SIZE 54
 #define TQ2_SIZE 66
-
-typedef uint32_t words __attribute__((vector_size(16)));
-typedef uint8_t bytes __attribute__((vector_size(16)));
-
-/* Each word is four bytes of four two-bit fields: field f of byte j changes
- * places with field j of byte f. Squares of two by two first, then of one. */
-static inline bytes transpose(words x)
-{
-    words t = (x ^ x >> 6) & 0x00cc00cc;
-    x ^= t ^ t << 6;
-    t = (x ^ x >> 12) & 0x0000f0f0;
-    return (bytes)(x ^ t ^ t << 12);
-}
-
-/* a0 b0 a1 b1 .. of the lower, and of the upper halves. */
-static inline bytes zip_low(bytes a, bytes b)
-{
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-static inline bytes zip_high(bytes a, bytes b)
-{
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
-                                   15, 31);
-}
-
-/* `stride` bytes, 16 or 32, that hold 4 * stride elements to as many canonical
- * bytes:
- *
- *   in    byte j, two-bit field f      element f * stride + j
- *   out   byte j, fields low first     elements 4j .. 4j + 3
- *
- * so that output byte j takes one field of four neighbouring input bytes, which
- * transpose puts into one byte. What is left is to bring byte f of all words
- * together. With a stride of 16 the upper words repeat the lower ones. */
-static inline void regroup(const uint8_t *restrict in, uint8_t *restrict out, unsigned stride,
-                           bool high_first)
-{
-    words lower, upper;
-    memcpy(&lower, in, sizeof lower);
-    memcpy(&upper, in + stride - sizeof upper, sizeof upper);
-    const bytes a = transpose(lower), b = transpose(upper);
-    const bytes first = zip_low(a, b), last = zip_high(a, b);
-    const bytes even = zip_low(first, last), odd = zip_high(first, last);
-    const bytes field[2] = { zip_low(even, odd), zip_high(even, odd) };     /* 8 bytes of each */
-    for (unsigned f = 0; f < 4; f++)
-        memcpy(out + f * (stride / 4), (const uint8_t *)field + 8 * (high_first ? 3 - f : f),
-               stride / 4);
-}
 
 /* Fields with value 3 in n bytes. The usual answer, none, is found quickly. */
 uint64_t ternary_count_threes(const uint8_t *p, uint64_t n)
@@ -137,9 +89,9 @@ void i2s_row(const struct wsrc *w, uint32_t row, void *dst)
         for (; w->cols - col >= 4 * stride; col += 4 * stride, out += stride) {
             const uint8_t *in = w->t->data + (start + col) / 4;
             if (stride == 32)
-                regroup(in, out, 32, true);
+                ternary_regroup(in, out, 32, true);
             else
-                regroup(in, out, 16, true);
+                ternary_regroup(in, out, 16, true);
         }
     for (; col < w->cols; col += 4) {
         unsigned byte = 0x55;                       /* tail codes are 1 */
@@ -264,8 +216,8 @@ void tq2_row(const struct wsrc *w, uint32_t row, void *dst)
     const uint8_t *p = w->t->data + (uint64_t)row * n * TQ2_SIZE;
     uint8_t *out = dst;
     for (uint32_t b = 0; b < n; b++, p += TQ2_SIZE, out += TQ_BLOCK / 4) {
-        regroup(p, out, 32, false);
-        regroup(p + 32, out + 32, 32, false);
+        ternary_regroup(p, out, 32, false);
+        ternary_regroup(p + 32, out + 32, 32, false);
     }
 }
 

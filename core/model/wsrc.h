@@ -22,6 +22,10 @@ struct wsrc_opts {
                                     /* or as docs/formats.md says               */
 };
 
+struct wsrc_tiles {
+    uint32_t rows, cols, step;      /* BM, BY and bm of docs/formats.md         */
+};
+
 struct wsrc {
     const struct gguf_tensor *t;    /* NULL: the model has no such tensor       */
     const struct gguf *file;
@@ -34,6 +38,8 @@ struct wsrc {
     float scale;                    /* the one scale when BNP_SCALE_TENSOR      */
     float extra_scale;              /* a separate blk.N.x.scale tensor; 1       */
     enum i2s_layout layout;
+    struct wsrc_tiles tiles;        /* of TL1 and TL2; else 0                   */
+    bool guessed;                   /* other tiles are in use for this shape    */
     const char *tl_preset;          /* only while wsrc_open runs                */
     const struct wtype *type;       /* the file encoding's decoder              */
 };

@@ -9,6 +9,21 @@
 
 #include "bitnet_plugin.h"
 
+/* Rows of ik_llama.cpp before they had scales of their own. */
+#define BARE "without scales, before October 2024"
+#define BARE_IQ1_BN(number, who) \
+    { .id = number, .name = "IQ1_BN", .whose = who, .block = 64, .block_size = 13, \
+      .format = BNP_FMT_T2, .needs_scale = true, .open = iq1_bn_open, .row = iq1_bn_row }
+#define BARE_IQ2_BN(number, who) \
+    { .id = number, .name = "IQ2_BN", .whose = who, .block = 64, .block_size = 16, \
+      .format = BNP_FMT_T2, .needs_scale = true, .open = iq2_bn_open, .row = iq2_bn_row }
+#define TL2(number, who) \
+    { .id = number, .name = "TL2", .whose = who, .size = tl2_size, .flat = true, \
+      .format = BNP_FMT_T2, .open = tl2_open, .row = tl2_row }
+/* Rows of other orders that llama.cpp wrote in 2024, and reads no more. */
+#define REPACKED(number, what) \
+    { .id = number, .name = what, .whose = "llama.cpp in 2024", .block = 32, .block_size = 18 }
+
 static const struct wtype table[] = {
     { .id = 0, .name = "F32", .block = 1, .block_size = 4, .format = BNP_FMT_F32,
       .open = float_open, .row = float_row },
@@ -51,16 +66,34 @@ static const struct wtype table[] = {
       .scales = d_scales },
     { .id = 34, .name = "TQ1_0", .block = 256, .block_size = 54, .format = BNP_FMT_T2,
       .scale_cols = 256, .open = tq1_open, .row = tq1_row, .scales = tq1_scales },
-    { .id = 34, .name = "IQ1_BN", .whose = "ik_llama.cpp in August 2024", .block = 64,
-      .block_size = 13 },
+    BARE_IQ1_BN(34, "ik_llama.cpp in August 2024"),
     { .id = 35, .name = "TQ2_0", .block = 256, .block_size = 66, .format = BNP_FMT_T2,
       .scale_cols = 256, .open = tq2_open, .row = tq2_row, .scales = tq2_scales },
-    { .id = 35, .name = "IQ2_BN", .whose = "ik_llama.cpp in August 2024", .block = 64,
-      .block_size = 16 },
+    BARE_IQ2_BN(35, "ik_llama.cpp in August 2024"),
     { .id = 36, .name = "I2_S", .block = 4, .block_size = 1, .tail_size = 32, .flat = true,
       .format = BNP_FMT_T2, .open = i2s_open, .row = i2s_row },
-    { .id = 36, .name = "IQ4_NL_4_4", .whose = "llama.cpp in 2024", .block = 32,
-      .block_size = 18 },
+    { .id = 36, .name = "rs-inline32", .whose = "BitNet.rs", .block = 32, .block_size = 10,
+      .format = BNP_FMT_T2, .scale_cols = 32, .layout = I2S_RS_INLINE32, .open = rs_inline_open,
+      .row = rs_inline_row, .scales = rs_inline_scales },
+    { .id = 36, .name = "rs-qk256", .whose = "BitNet.rs", .size = rs_qk256_size,
+      .format = BNP_FMT_I8, .layout = I2S_RS_QK256, .open = rs_qk256_open, .row = rs_qk256_row },
+    REPACKED(36, "IQ4_NL_4_4"),
+    { .id = 38, .name = "TL1", .block = 4, .block_size = 1, .tail_size = 32, .flat = true,
+      .format = BNP_FMT_T2, .open = tl1_open, .row = tl1_row },
+    REPACKED(38, "IQ4_NL_8_8"),
+    TL2(39, "bitnet.cpp before July 2026"),
+    { .id = 39, .name = "MXFP4", .block = 32, .block_size = 17 },
+    TL2(42, "bitnet.cpp since July 2026"),
+    { .id = 134, .name = "IQ1_BN", .head_size = 2, .block = 64, .block_size = 13,
+      .format = BNP_FMT_T2, .open = iq1_bn_open, .row = iq1_bn_row, .scales = iq1_bn_scales },
+    BARE_IQ1_BN(134, BARE),
+    { .id = 135, .name = "IQ2_BN", .head_size = 4, .block = 64, .block_size = 16,
+      .format = BNP_FMT_T2, .open = iq2_bn_open, .row = iq2_bn_row, .scales = iq2_bn_scales },
+    BARE_IQ2_BN(135, BARE),
+    { .id = 335, .name = "IQ2_BN_R4", .size = iq2_bn_r4_size, .flat = true, .format = BNP_FMT_T2,
+      .open = iq2_bn_r4_open, .row = iq2_bn_r4_row, .scales = iq2_bn_r4_scales },
+    BARE_IQ1_BN(31, "ik_llama.cpp in June 2024"), REPACKED(31, "Q4_0_4_4"),
+    BARE_IQ2_BN(32, "ik_llama.cpp in June 2024"), REPACKED(32, "Q4_0_4_8"),
     { .id = HF_U8, .name = "HF-U8", .block = 4, .block_size = 1, .flat = true,
       .format = BNP_FMT_T2, .needs_scale = true, .open = hf_u8_open, .row = hf_u8_row },
     { .id = HF_LATENT_BF16, .name = "HF-BF16", .block = 1, .block_size = 2,

@@ -119,6 +119,32 @@ int hf_u8_open(struct wsrc *, struct err *);
 void hf_u8_row(const struct wsrc *, uint32_t row, void *dst);
 int hf_latent_open(struct wsrc *, struct err *);
 void hf_latent_row(const struct wsrc *, uint32_t row, void *dst);
+/* ternary_bn.c */
+int iq1_bn_open(struct wsrc *, struct err *);
+void iq1_bn_row(const struct wsrc *, uint32_t row, void *dst);
+void iq1_bn_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+int iq2_bn_open(struct wsrc *, struct err *);
+void iq2_bn_row(const struct wsrc *, uint32_t row, void *dst);
+void iq2_bn_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+bool iq2_bn_r4_size(uint64_t rows, uint64_t cols, uint64_t *size);
+int iq2_bn_r4_open(struct wsrc *, struct err *);
+void iq2_bn_r4_row(const struct wsrc *, uint32_t row, void *dst);
+void iq2_bn_r4_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+
+/* ternary_tl.c */
+int tl1_open(struct wsrc *, struct err *);
+void tl1_row(const struct wsrc *, uint32_t row, void *dst);
+bool tl2_size(uint64_t rows, uint64_t cols, uint64_t *size);
+int tl2_open(struct wsrc *, struct err *);
+void tl2_row(const struct wsrc *, uint32_t row, void *dst);
+
+/* ternary_rs.c */
+int rs_inline_open(struct wsrc *, struct err *);
+void rs_inline_row(const struct wsrc *, uint32_t row, void *dst);
+void rs_inline_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+bool rs_qk256_size(uint64_t rows, uint64_t cols, uint64_t *size);
+int rs_qk256_open(struct wsrc *, struct err *);
+void rs_qk256_row(const struct wsrc *, uint32_t row, void *dst);
 
 /* dense.c */
 int float_open(struct wsrc *, struct err *);

@@ -127,6 +127,11 @@ static void set_half(struct gguf_make *m, const char *name, size_t at, float v)
     memcpy(tensor(m, name)->data.p + at, &h, sizeof h);
 }
 
+static void set_f32(uint8_t *p, float v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
 static void resize(struct gguf_make *m, const char *name, size_t n)
 {
     struct buf *b = &tensor(m, name)->data;
@@ -156,6 +161,29 @@ E(scale_inf)         { set_i2s_scale(m, INFINITY); }
 E(scale_zero)        { set_i2s_scale(m, 0); }
 E(scale_negative)    { set_i2s_scale(m, -0.5f); }
 E(code_3)            { tensor(m, Q)->data.p[5] = (char)0xc3; }
+/* All weights -1 of 64 x 64 in another encoding, scales 0. */
+static uint8_t *become(struct gguf_make *m, uint32_t type, size_t n)
+{
+    struct make_tensor *t = tensor(m, Q);
+    t->type = type;
+    resize(m, Q, n);
+    memset(t->data.p, 0, n);
+    return (uint8_t *)t->data.p;
+}
+
+E(iq1_bn_never)      { become(m, 134, 64 * 15)[2 + 3] = 20; }
+E(iq1_bn_scale_nan)  { become(m, 134, 64 * 15)[15 * 63 + 1] = 0x7e; }
+E(iq2_bn_code_3)     { become(m, 135, 64 * 20)[4] = 3; }
+E(iq2_bn_scale_nan)  { memset(become(m, 135, 64 * 20) + 20, 0xff, 4); }
+E(iq2_bn_cut)        { become(m, 135, 64 * 12); }
+E(iq2_bn_no_scale)   { become(m, 135, 64 * 16); }
+E(iq2_bn_2024_no_scale) { become(m, 32, 64 * 16); }
+E(iq2_bn_r4_code_3)  { become(m, 335, 64 * 20)[16 + 63] = 0xc0; }
+E(iq2_bn_r4_scale_inf) { set_f32(become(m, 335, 64 * 20) + 12, INFINITY); }
+E(tl1_unknown_shape) { become(m, 38, 64 * 16 + 32); }
+E(tl1_of_another_size) { become(m, 38, 64 * 20); }
+E(tl2_of_another_size) { become(m, 39, 64 * 20); }
+E(mxfp4)             { become(m, 39, 64 * 34); }
 E(embedding_nan)     { set_half(m, "token_embd.weight", 10, NAN); }
 E(norm_inf)          { floats(m, N)[3] = INFINITY; }
 E(tq2_scale_inf)     { set_half(m, Q, 66 + 64, INFINITY); }
@@ -318,6 +346,19 @@ const struct gguf_bad gguf_bad[] = {
     EDIT(i2s_part_block, "does not fill the blocks"), EDIT(scale_nan, "scale is nan"),
     EDIT(scale_inf, "scale is inf"), EDIT(scale_zero, "scale is 0"),
     EDIT(scale_negative, "scale is -0.5"), EDIT(code_3, "2 codes are 3"),
+    EDIT_OF(iq1_bn_never, "1 bytes are none that IQ1_BN ever holds", .n_embd = 64),
+    EDIT_OF(iq1_bn_scale_nan, "scale of row 63 is NaN", .n_embd = 64),
+    EDIT_OF(iq2_bn_code_3, "1 codes are 3, which IQ2_BN never", .n_embd = 64),
+    EDIT_OF(iq2_bn_scale_nan, "scale of row 1 is NaN", .n_embd = 64),
+    EDIT_OF(iq2_bn_cut, "in 768 bytes: as IQ2_BN takes 1280, IQ2_BN (without", .n_embd = 64),
+    EDIT_OF(iq2_bn_no_scale, "attn_q.scale: missing", .n_embd = 64),
+    EDIT_OF(iq2_bn_2024_no_scale, "attn_q.scale: missing", .n_embd = 64),
+    EDIT_OF(iq2_bn_r4_code_3, "1 codes are 3, which IQ2_BN_R4 never", .n_embd = 64),
+    EDIT_OF(iq2_bn_r4_scale_inf, "scale of row 3 is NaN or infinite", .n_embd = 64),
+    EDIT_OF(tl1_unknown_shape, "64x64 in TL1: its tiles are not known", .n_embd = 64),
+    EDIT_OF(tl1_of_another_size, "as TL1 takes 1056, IQ4_NL_8_8", .n_embd = 64),
+    EDIT_OF(tl2_of_another_size, "does not hold this shape, MXFP4 takes 2176", .n_embd = 64),
+    EDIT_OF(mxfp4, "its type is 39 (MXFP4), expected one of", .n_embd = 64),
     EDIT(embedding_nan, "token_embd.weight: 1 of its values"), EDIT(norm_inf, "1 of its values"),
     EDIT_OF(tq2_scale_inf, "scale of block 1", .n_embd = 256, .linear = 35),
     EDIT_OF(tq1_scale_nan, "scale of block 0", .n_embd = 256, .linear = 34),

@@ -486,7 +486,8 @@ START_TEST(types_have_names_and_sizes)
     uint64_t n = 0;
     ck_assert_str_eq(wtype_name(36), "I2_S");
     ck_assert_str_eq(wtype_name(12), "Q4_K");
-    ck_assert_ptr_null(wtype_name(39));
+    ck_assert_str_eq(wtype_name(39), "TL2");
+    ck_assert_ptr_null(wtype_name(33));
     ck_assert(wtype_size(36, 2560, 6912, &n) && n == 2560u * 6912 / 4 + 32);
     ck_assert(wtype_size(34, 3, 512, &n) && n == 3 * 2 * 54);
     ck_assert(wtype_size(35, 3, 512, &n) && n == 3 * 2 * 66);
