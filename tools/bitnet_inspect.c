@@ -20,7 +20,7 @@ static const struct opt options[] = {
       "tiles of TL1 and TL2: setup_env, ini, or MxK:BM/BY/bm,..." },
     { "pre", 0, OPT_TEXT, &common.pre, "NAME", "pre-tokenizer (default: what the file says)" },
     { "activation", 0, OPT_TEXT, &common.activation, "NAME",
-      "relu2 or silu (default: what the file says)" },
+      "relu2, silu or gelu_tanh (default: what the file says)" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };
 
@@ -190,13 +190,30 @@ static void put_tensors(struct buf *b, const struct gguf *g)
 
 static const char *glu_name(const struct hparams *h)
 {
-    return h->glu == BNP_GLU_RELU2 ? "relu2" : "silu";
+    return h->glu == BNP_GLU_RELU2 ? "relu2" : h->glu == BNP_GLU_GELU ? "gelu_tanh" : "silu";
+}
+
+static const char *norms_name(const struct hparams *h)
+{
+    return h->post_norm && h->proj_norm ? "of every projection's input, heads and outputs"
+           : h->proj_norm               ? "of every projection's input, and heads"
+           : h->post_norm               ? "of heads and outputs"
+           : h->head_norm               ? "of heads"
+           : h->sub_norm                ? "sub-norms"
+                                        : "none";
+}
+
+static const char *use_name(const struct hparams *h)
+{
+    return h->pooling == POOLING_LAST   ? "embeddings, of the last token"
+           : h->pooling == POOLING_MEAN ? "embeddings, the mean of all tokens"
+                                        : "text";
 }
 
 static json_t *model_json(const struct model *m)
 {
     const struct hparams *h = &m->hp;
-    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b,s:b}",
+    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b,s:b,s:s,s:s}",
                      "architecture", m->arch, "name", json_text(m->name, strlen(m->name)),
                      "tokenizer", vocab_kind(m->vocab), "n_layer", (json_int_t)h->n_layer,
                      "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
@@ -204,7 +221,8 @@ static json_t *model_json(const struct model *m)
                      (json_int_t)h->head_dim, "n_rot", (json_int_t)h->n_rot, "n_ctx",
                      (json_int_t)h->n_ctx, "n_vocab", (json_int_t)h->n_vocab, "eps",
                      (double)h->eps, "rope_base", h->rope_base, "activation", glu_name(h),
-                     "sub_norm", h->sub_norm, "tied_head", h->tied_head);
+                     "sub_norm", h->sub_norm, "tied_head", h->tied_head, "norms", norms_name(h),
+                     "use", use_name(h));
 }
 
 static void put_model(struct buf *b, const struct model *m)
@@ -216,8 +234,8 @@ static void put_model(struct buf *b, const struct model *m)
              vocab_kind(m->vocab));
     buf_addf(b, "  %" PRIu32 " layers, width %" PRIu32 ", feed-forward %" PRIu32 " (%s)\n",
              h->n_layer, h->n_embd, h->n_ff, glu_name(h));
-    buf_addf(b, "  %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, sub-norms: "
-             "%s\n", h->n_head, h->head_dim, h->n_head_kv, h->sub_norm ? "yes" : "no");
+    buf_addf(b, "  %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, more norms: "
+             "%s; for %s\n", h->n_head, h->head_dim, h->n_head_kv, norms_name(h), use_name(h));
     buf_addf(b, "  vocabulary %" PRIu32 ", context %" PRIu32 ", rope base %.9g over %" PRIu32
              ", eps %g, head: %s\n", h->n_vocab, h->n_ctx, h->rope_base, h->n_rot,
              (double)h->eps, h->tied_head ? "the embedding" : "its own");

@@ -26,7 +26,7 @@ const struct opt common_compute[] = {
       "tiles of TL1 and TL2: setup_env, ini, or MxK:BM/BY/bm,..." },
     { "pre", 0, OPT_TEXT, &common.pre, "NAME", "pre-tokenizer (default: what the file says)" },
     { "activation", 0, OPT_TEXT, &common.activation, "NAME",
-      "relu2 or silu (default: what the file says)" },
+      "relu2, silu or gelu_tanh (default: what the file says)" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/f16.h"
+#include "core/model/model.h"
 #include "tools/bitnet.h"
 #include "tools/bitnet_synth.h"
 #include "tools/write/gguf_file.h"
@@ -22,7 +23,7 @@ static uint32_t n_ctx;
 
 static const struct opt options[] = {
     { "shape", 0, OPT_TEXT, &shape_name, "NAME",
-      "2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b or tiny" },
+      "whose sizes: see above" },
     { "type", 0, OPT_TEXT, &type_name, "TYPE", "of the layers' matrices (default i2_s)" },
     { "head", 0, OPT_TEXT, &head_name, "TYPE", "of embedding and head (default f16)" },
     { "vocab", 0, OPT_TEXT, &vocab, "FILE", "take the tokenizer of this GGUF" },
@@ -35,8 +36,10 @@ static const struct opt options[] = {
 
 static const struct usage usage = {
     "synth", "--shape NAME -o FILE [OPTION]...",
-    "Writes a GGUF file of a published model's shape with random weights. Types are\n"
-    "i2_s, tq1_0, tq2_0, f32, f16, q8_0 and q6_k. The file appears when it is complete.",
+    "Writes a GGUF file of a published model's shape with random weights. Shapes are\n"
+    "2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b, embedding-0.6b, embedding-270m, and\n"
+    "tiny, qwen3-tiny and gemma3-tiny, which are nobody's. Types are i2_s, tq1_0, tq2_0,\n"
+    "f32, f16, q8_0 and q6_k. The file appears when it is complete.",
     { options, NULL, NULL }
 };
 
@@ -72,11 +75,17 @@ static int make_keys(struct synth *s, struct err *e)
     gguf_put_u32(kv, ARCH("embedding_length"), p->n_embd);
     gguf_put_u32(kv, ARCH("block_count"), p->n_layer);
     gguf_put_u32(kv, ARCH("feed_forward_length"), p->n_ff);
-    gguf_put_u32(kv, ARCH("rope.dimension_count"), p->n_embd / p->n_head);
+    gguf_put_u32(kv, ARCH("rope.dimension_count"), synth_head_dim(p));
     gguf_put_f32(kv, ARCH("rope.freq_base"), p->rope_base);
     gguf_put_u32(kv, ARCH("attention.head_count"), p->n_head);
     gguf_put_u32(kv, ARCH("attention.head_count_kv"), p->n_head_kv);
     gguf_put_f32(kv, ARCH("attention.layer_norm_rms_epsilon"), p->eps);
+    if (p->head_dim) {
+        gguf_put_u32(kv, ARCH("attention.key_length"), p->head_dim);
+        gguf_put_u32(kv, ARCH("attention.value_length"), p->head_dim);
+    }
+    if (p->embedding)
+        gguf_put_u32(kv, ARCH("pooling_type"), POOLING_LAST);
     if (arch)                     /* under another name it must be said */
         gguf_put_text(kv, ARCH("hidden_activation"), p->glu);
 #undef ARCH

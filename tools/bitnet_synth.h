@@ -30,8 +30,13 @@ struct synth_shape {
     float eps, rope_base;
     bool sub_norm;                /* attn_sub_norm, ffn_sub_norm               */
     bool tied;                    /* no output.weight                          */
+    bool embedding;               /* for vectors of texts: F16 norms of every  */
+                                  /* projection's input and every head         */
+    bool post_norm;               /* and of what a layer adds, as gemma3 has   */
+    uint32_t head_dim;            /* 0: n_embd / n_head, and no key says so    */
 };
 
+uint32_t synth_head_dim(const struct synth_shape *);
 /* NULL, err naming all shapes, when there is none of this name. */
 const struct synth_shape *synth_shape_find(const char *name, struct err *);
 

@@ -14,31 +14,41 @@ static const struct synth_shape shapes[] = {
      * ggml-model-i2_s.gguf, 332 tensors, 1,187,801,280 bytes with its own
      * tokenizer. */
     { "2b4t", "synthetic, shape of bitnet-b1.58-2B-4T", "bitnet-b1.58", "relu2",
-      30, 2560, 6912, 20, 5, 128256, 256, 4096, 1e-5f, 500000, true, true },
+      30, 2560, 6912, 20, 5, 128256, 256, 4096, 1e-5f, 500000, true, true, false, false, 0 },
     /* 1bitLLM/bitnet_b1_58-large, config.json */
     { "0.7b", "synthetic, shape of bitnet_b1_58-large", "bitnet", "silu",
-      24, 1536, 4096, 16, 16, 32002, 16, 2048, 1e-5f, 10000, true, true },
+      24, 1536, 4096, 16, 16, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0 },
     /* 1bitLLM/bitnet_b1_58-3B, config.json. Its columns, 3200 and 8640, fill no
      * blocks of 256: no TQ1_0, TQ2_0 or Q6_K. */
     { "3b", "synthetic, shape of bitnet_b1_58-3B", "bitnet", "silu",
-      26, 3200, 8640, 32, 32, 32002, 16, 2048, 1e-5f, 10000, true, true },
+      26, 3200, 8640, 32, 32, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0 },
     /* HF1BitLLM/Llama3-8B-1.58-100B-tokens: Llama 3 8B's config.json. I2_S and
      * F16 tables: 3,847,248,896 bytes of tensors. */
     { "8b", "synthetic, shape of Llama3-8B-1.58", "llama", "silu",
-      32, 4096, 14336, 32, 8, 128256, 256, 8192, 1e-5f, 500000, false, false },
+      32, 4096, 14336, 32, 8, 128256, 256, 8192, 1e-5f, 500000, false, false, false, false, 0 },
     /* tiiuae/Falcon-E-1B-Base: sizes from its model card; 665,203,968 bytes of
      * I2_S and F16. Rope base, context and epsilon are Falcon3's, which change
      * no size and no speed. */
     { "falcon-e-1b", "synthetic, shape of Falcon-E-1B", "llama", "silu",
-      24, 2048, 9216, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false },
+      24, 2048, 9216, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0 },
     /* tiiuae/Falcon3-7B-Instruct-1.58bit, config.json; 3,273,836,672 bytes of
      * I2_S and F16. */
     { "falcon3-7b", "synthetic, shape of Falcon3-7B-1.58bit", "llama", "silu",
-      28, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false },
+      28, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0 },
     /* No published model: what tests and examples can afford. Sizes fill the
      * blocks of every encoding. */
     { "tiny", "synthetic, tiny", "bitnet-b1.58", "relu2",
-      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 10000, true, true },
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 10000, true, true, false, false, 0 },
+    /* microsoft/bitnet-embedding-0.6b and -270m: sizes from its guide and the
+     * files'. */
+    { "embedding-0.6b", "synthetic, shape of bitnet-embedding-0.6b", "qwen3", "silu",
+      28, 1024, 3072, 16, 8, 151669, 256, 32768, 1e-6f, 1000000, false, true, true, false, 128 },
+    { "embedding-270m", "synthetic, shape of bitnet-embedding-270m", "gemma3", "gelu_tanh",
+      18, 640, 2048, 4, 1, 262144, 256, 32768, 1e-6f, 10000, false, true, true, true, 256 },
+    { "qwen3-tiny", "synthetic, tiny qwen3", "qwen3", "silu",
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-6f, 10000, false, true, true, false, 128 },
+    { "gemma3-tiny", "synthetic, tiny gemma3", "gemma3", "gelu_tanh",
+      2, 256, 512, 2, 1, 2048, 16, 1024, 1e-6f, 10000, false, true, true, true, 256 },
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -47,12 +57,19 @@ const struct synth_shape *synth_shape_find(const char *name, struct err *e)
     for (unsigned i = 0; i < N_SHAPES; i++)
         if (!strcmp(name, shapes[i].name))
             return &shapes[i];
-    err_set(e, ERR_ARG, "--shape: %.100s, expected 2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b or "
-            "tiny", name);
+    err_set(e, ERR_ARG, "--shape: %.100s, expected 2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b, "
+            "tiny, embedding-0.6b, embedding-270m, qwen3-tiny or gemma3-tiny", name);
     return NULL;
 }
 
+uint32_t synth_head_dim(const struct synth_shape *p)
+{
+    return p->head_dim ? p->head_dim : p->n_embd / p->n_head;
+}
+
 /* ----------------------------------------------------------------- tensors */
+
+enum { LAYER_MAX = 22 };              /* tensors of a layer, at most           */
 
 struct list {
     const struct synth_shape *shape;
@@ -79,30 +96,42 @@ static int add(struct list *l, const char *name, enum synth_kind kind, uint32_t 
 static int add_layer(struct list *l, uint32_t layer)
 {
     const struct synth_shape *p = l->shape;
-    const uint32_t kv = p->n_embd / p->n_head * p->n_head_kv;
+    const uint32_t head = synth_head_dim(p), q = head * p->n_head, kv = head * p->n_head_kv;
+    const bool any = true, sub = p->sub_norm, own = p->embedding, post = p->post_norm;
     const struct {
         const char *name;
         enum synth_kind kind;
         uint32_t rows, cols;
-        bool sub_norm;
+        bool has;
     } part[] = {
-        { "attn_norm", SYNTH_NORM, 0, p->n_embd, false },
-        { "attn_q", SYNTH_MATRIX, p->n_embd, p->n_embd, false },
-        { "attn_k", SYNTH_MATRIX, kv, p->n_embd, false },
-        { "attn_v", SYNTH_MATRIX, kv, p->n_embd, false },
-        { "attn_sub_norm", SYNTH_NORM, 0, p->n_embd, true },
-        { "attn_output", SYNTH_MATRIX, p->n_embd, p->n_embd, false },
-        { "ffn_norm", SYNTH_NORM, 0, p->n_embd, false },
-        { "ffn_gate", SYNTH_MATRIX, p->n_ff, p->n_embd, false },
-        { "ffn_up", SYNTH_MATRIX, p->n_ff, p->n_embd, false },
-        { "ffn_sub_norm", SYNTH_NORM, 0, p->n_ff, true },
-        { "ffn_down", SYNTH_MATRIX, p->n_embd, p->n_ff, false },
+        { "attn_norm", SYNTH_NORM, 0, p->n_embd, any },
+        { "attn_q_norm_in", SYNTH_NORM, 0, p->n_embd, own },
+        { "attn_q", SYNTH_MATRIX, q, p->n_embd, any },
+        { "attn_k_norm_in", SYNTH_NORM, 0, p->n_embd, own },
+        { "attn_k", SYNTH_MATRIX, kv, p->n_embd, any },
+        { "attn_v_norm_in", SYNTH_NORM, 0, p->n_embd, own },
+        { "attn_v", SYNTH_MATRIX, kv, p->n_embd, any },
+        { "attn_q_norm", SYNTH_NORM, 0, head, own },
+        { "attn_k_norm", SYNTH_NORM, 0, head, own },
+        { "attn_sub_norm", SYNTH_NORM, 0, q, sub },
+        { "attn_output_norm_in", SYNTH_NORM, 0, q, own },
+        { "attn_output", SYNTH_MATRIX, p->n_embd, q, any },
+        { "post_attention_norm", SYNTH_NORM, 0, p->n_embd, post },
+        { "ffn_norm", SYNTH_NORM, 0, p->n_embd, any },
+        { "ffn_gate_norm_in", SYNTH_NORM, 0, p->n_embd, own },
+        { "ffn_gate", SYNTH_MATRIX, p->n_ff, p->n_embd, any },
+        { "ffn_up_norm_in", SYNTH_NORM, 0, p->n_embd, own },
+        { "ffn_up", SYNTH_MATRIX, p->n_ff, p->n_embd, any },
+        { "ffn_sub_norm", SYNTH_NORM, 0, p->n_ff, sub },
+        { "ffn_down_norm_in", SYNTH_NORM, 0, p->n_ff, own },
+        { "ffn_down", SYNTH_MATRIX, p->n_embd, p->n_ff, any },
+        { "post_ffw_norm", SYNTH_NORM, 0, p->n_embd, post },
     };
     int rc = 0;
     for (unsigned i = 0; !rc && i < sizeof part / sizeof *part; i++) {
         char name[40];
         snprintf(name, sizeof name, "blk.%u.%s", layer, part[i].name);
-        if (!part[i].sub_norm || p->sub_norm)
+        if (part[i].has)
             rc = add(l, name, part[i].kind, part[i].rows, part[i].cols);
     }
     return rc;
@@ -112,10 +141,10 @@ int synth_tensors(const struct synth_shape *p, const struct enc *type, const str
                   struct synth_tensor **t, uint32_t *n, struct err *e)
 {
     struct list l = { .shape = p, .e = e };
-    l.enc[SYNTH_NORM] = enc_find("f32");
+    l.enc[SYNTH_NORM] = enc_find(p->embedding ? "f16" : "f32");
     l.enc[SYNTH_TABLE] = head;
     l.enc[SYNTH_MATRIX] = type;
-    *t = l.t = calloc((size_t)p->n_layer * 11 + 3, sizeof *l.t);
+    *t = l.t = calloc((size_t)p->n_layer * LAYER_MAX + 3, sizeof *l.t);
     if (!l.t)
         return err_set(e, ERR_NOMEM, "synth: no memory for the list of tensors");
     int rc = add(&l, "token_embd", SYNTH_TABLE, p->n_vocab, p->n_embd);

@@ -21,7 +21,7 @@ static const struct conf_word layouts[] = {
     { "a", 0 }, { "b", 1 }, { "c", 2 }, { "rs-inline32", 3 }, { "rs-qk256", 4 }, { NULL, 0 }
 };
 static const struct conf_word activations[] = {
-    { "auto", 0 }, { "relu2", 0 }, { "silu", 0 }, { NULL, 0 }
+    { "auto", 0 }, { "relu2", 0 }, { "silu", 0 }, { "gelu_tanh", 0 }, { NULL, 0 }
 };
 static const struct conf_word page_sizes[] = {
     { "16", 16 }, { "32", 32 }, { "64", 64 }, { NULL, 0 }
@@ -103,7 +103,7 @@ const struct conf_key conf_key[] = {
     TEXT("model", "pre", pre, "auto",
          "Pre-tokenizer; auto believes the file's tokenizer.ggml.pre."),
     WORDS("model", "activation", CONF_WORD, activation, "auto", activations,
-          "Activation of the feed-forward layers: auto, relu2 or silu."),
+          "Activation of the feed-forward layers: auto, relu2, silu or gelu_tanh."),
 
     TEXT("chat", "template", chat_template, "auto",
          "How conversations become prompts: auto, or a name of docs/chat.md, as chatml."),
