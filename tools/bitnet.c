@@ -15,6 +15,7 @@ static const struct {
     { "logits", verb_logits, "every position's logits, into a file" },
     { "inspect", verb_inspect, "what is in a model file" },
     { "perplexity", verb_perplexity, "how well a model foretells a text" },
+    { "crossval", verb_crossval, "the same model elsewhere: does it say the same" },
     { "bench", verb_bench, "how fast a model runs, beside what the machine can do" },
     { "synth", verb_synth, "a model of a published shape, with random weights" },
     { "load", verb_load, "many clients at once against a server, and what they got" },

@@ -27,6 +27,7 @@ int verb_tokenize(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_perplexity(int argc, char **argv);
+int verb_crossval(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_synth(int argc, char **argv);
 int verb_load(int argc, char **argv);
@@ -34,7 +35,7 @@ int verb_key(int argc, char **argv);
 
 /* ---------------------------------------------------------------- options */
 
-enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_TEXTS, OPT_U32, OPT_U64, OPT_F32 };
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_TEXTS, OPT_U32, OPT_U64, OPT_F32, OPT_F64 };
 
 struct opt_texts {                /* an option that may come several times     */
     const char *at[16];
@@ -46,7 +47,7 @@ struct opt {
     char letter;                  /* after "-"; 0: none                        */
     enum opt_kind kind;
     void *to;                     /* bool, const char *, struct opt_texts,     */
-                                  /* uint32_t, uint64_t or float               */
+                                  /* uint32_t, uint64_t, float or double       */
     const char *arg, *help;       /* for --help                                */
 };
 

@@ -68,13 +68,16 @@ static int set_whole(const struct opt *o, const char *v, uint64_t max, uint64_t 
     return 0;
 }
 
-static int set_float(const struct opt *o, const char *v, struct err *e)
+static int set_real(const struct opt *o, const char *v, struct err *e)
 {
     char *end;
-    float f = strtof(v, &end);
+    const double d = strtod(v, &end);
     if (end == v || *end)
         return err_set(e, ERR_ARG, "--%s: %.100s, expected a number", o->name, v);
-    *(float *)o->to = f;
+    if (o->kind == OPT_F64)
+        *(double *)o->to = d;
+    else
+        *(float *)o->to = strtof(v, NULL);
     return 0;
 }
 
@@ -107,7 +110,8 @@ static int set(const struct opt *o, const char *v, struct err *e)
             *(uint64_t *)o->to = n;
         break;
     case OPT_F32:
-        rc = set_float(o, v, e);
+    case OPT_F64:
+        rc = set_real(o, v, e);
         break;
     }
     return rc;

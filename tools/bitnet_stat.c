@@ -6,20 +6,28 @@
 
 #include "core/base/exact.h"
 
-double stat_lse(const float *logits, uint32_t n_vocab)
+bool stat_norm(const float *logits, uint32_t n_vocab, double *largest, double *all)
 {
-    float largest = -INFINITY;
+    float most = -INFINITY;
     for (uint32_t i = 0; i < n_vocab; i++) {
         if (isnan(logits[i]))
-            return NAN;
-        largest = logits[i] > largest ? logits[i] : largest;
+            return false;
+        most = logits[i] > most ? logits[i] : most;
     }
-    if (!isfinite(largest))
-        return NAN;
+    if (!isfinite(most))
+        return false;
     double sum = 0;
     for (uint32_t i = 0; i < n_vocab; i++)
-        sum += exact_exp((double)logits[i] - (double)largest);
-    return (double)largest + exact_log(sum);
+        sum += exact_exp((double)logits[i] - (double)most);
+    *largest = (double)most;
+    *all = exact_log(sum);
+    return true;
+}
+
+double stat_lse(const float *logits, uint32_t n_vocab)
+{
+    double largest, all;
+    return stat_norm(logits, n_vocab, &largest, &all) ? largest + all : NAN;
 }
 
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id)

@@ -11,7 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ln sum exp of a row. NaN: a NaN among the logits, or no finite largest one. */
+/* The largest of a row, and ln of the sum of exp over what the others are under
+ * it: ln p = (logit - largest) - all, as logprob.h has it. False: a NaN among the
+ * logits, or no finite largest one. */
+bool stat_norm(const float *logits, uint32_t n_vocab, double *largest, double *all);
+/* ln sum exp of a row: the sum of these two. NaN: a NaN among the logits, or no finite largest one. */
 double stat_lse(const float *logits, uint32_t n_vocab);
 /* -ln p of id: stat_lse - logits[id]. */
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id);

@@ -71,6 +71,9 @@ struct conf {
     /* [strict] */
     bool strict;
     uint32_t determinism;         /* BNP_DET_*                                 */
+    /* [crossval]: limits of `bitnet crossval`; 0: not judged                 */
+    double cv_min_correlation, cv_min_top1, cv_min_topk, cv_min_greedy;
+    double cv_max_mse, cv_max_difference;
     /* [log] */
     uint32_t log_level;           /* enum log_level                            */
     bool log_json;

@@ -42,6 +42,8 @@ static const struct conf_word formats[] = { { "text", 0 }, { "json", 1 }, { NULL
 #define AT(field) offsetof(struct conf, field)
 #define NUMBER(s, k, field, def, lo, hi, text) \
     { s, k, CONF_NUMBER, AT(field), def, lo, hi, NULL, text }
+#define REAL(s, k, field, def, lo, hi, text) \
+    { s, k, CONF_REAL, AT(field), def, lo, hi, NULL, text }
 #define WORDS(s, k, type, field, def, words, text) \
     { s, k, type, AT(field), def, 0, 0, words, text }
 #define TEXT(s, k, field, def, text) { s, k, CONF_TEXT, AT(field), def, 0, 0, NULL, text }
@@ -173,6 +175,19 @@ const struct conf_key conf_key[] = {
     NUMBER("trace", "sample_percent", trace_percent, "100", 0, 100,
            "Share of requests that get a span; where a traceparent came, it decides."),
 
+    REAL("crossval", "min_correlation", cv_min_correlation, "0.999", 0, 1,
+         "Least correlation of logits with the reference's, from 0 to 1; 0: not judged."),
+    REAL("crossval", "min_top1", cv_min_top1, "0", 0, 1,
+         "Least share of positions with the same likeliest token; 0: not judged."),
+    REAL("crossval", "min_topk", cv_min_topk, "0", 0, 1,
+         "Least share of common tokens among the likeliest; 0: not judged."),
+    REAL("crossval", "min_greedy", cv_min_greedy, "0", 0, 1,
+         "Least share of the greedy continuation before the first other token; 0: not judged."),
+    REAL("crossval", "max_mse", cv_max_mse, "0", 0, 1000000,
+         "Largest mean square of differences; 0: not judged."),
+    REAL("crossval", "max_difference", cv_max_difference, "0", 0, 1000000,
+         "Largest difference of two logits; 0: not judged."),
+
     WORDS("log", "level", CONF_CHOICE, log_level, "info", levels,
           "Least serious event that is logged: error, warn, info or debug."),
     WORDS("log", "format", CONF_BOOL, log_json, "text", formats,
@@ -228,6 +243,16 @@ static int set_number(const struct conf_key *k, uint32_t *at, const char *value,
     return 0;
 }
 
+static int set_real(const struct conf_key *k, double *at, const char *value, struct err *e)
+{
+    char *end;
+    const double v = strtod(value, &end);
+    if (end == value || *end || !(v >= k->min) || !(v <= k->max))
+        return err_set(e, ERR_ARG, "\"%.64s\" is not a number from %u to %u", value, k->min, k->max);
+    *at = v;
+    return 0;
+}
+
 static int set_seed(struct conf *c, const char *value, struct err *e)
 {
     uint64_t v = 0;
@@ -270,6 +295,8 @@ int conf_key_set(const struct conf_key *k, struct conf *c, const char *value, st
     void *at = (char *)c + k->at;
     if (k->type == CONF_NUMBER)
         return set_number(k, at, value, e);
+    if (k->type == CONF_REAL)
+        return set_real(k, at, value, e);
     if (k->type == CONF_SEED)
         return set_seed(c, value, e);
     if (k->type == CONF_TEXT)
@@ -290,6 +317,8 @@ static size_t size_of(const struct conf_key *k)
 {
     if (k->type == CONF_TEXT || k->type == CONF_WORD)
         return sizeof(char *);
+    if (k->type == CONF_REAL)
+        return sizeof(double);
     return k->type == CONF_BOOL ? sizeof(bool) : k->type == CONF_SEED ? sizeof(uint64_t)
                                                                       : sizeof(uint32_t);
 }

@@ -19,6 +19,7 @@ enum conf_type {
     CONF_CHOICE,                  /* uint32_t, one of word                     */
     CONF_WORD,                    /* char *, one of word                       */
     CONF_TEXT,                    /* char *, anything                          */
+    CONF_REAL,                    /* double from min to max                    */
     CONF_SEED                     /* struct conf's seed and seed_random        */
 };
 
@@ -32,7 +33,7 @@ struct conf_key {
     enum conf_type type;
     size_t at;                    /* offset in struct conf                     */
     const char *def;              /* the default, as it is written             */
-    uint32_t min, max;            /* CONF_NUMBER                               */
+    uint32_t min, max;            /* CONF_NUMBER, CONF_REAL                    */
     const struct conf_word *word;
     const char *comment;          /* one line                                  */
 };
