@@ -103,7 +103,7 @@ const struct conf_key conf_key[] = {
     TEXT("model", "tl_preset", tl_preset, "auto",
          "Tiles of TL1 and TL2 tensors: auto, setup_env, ini, or MxK:BM/BY/bm with commas between."),
     TEXT("model", "pre", pre, "auto",
-         "Pre-tokenizer; auto believes the file's tokenizer.ggml.pre."),
+         "Pre-tokenizer: llama-bpe, falcon3, qwen2, gpt-2 or default; auto: as the file says."),
     WORDS("model", "activation", CONF_WORD, activation, "auto", activations,
           "Activation of the feed-forward layers: auto, relu2, silu or gelu_tanh."),
 

@@ -198,7 +198,6 @@ int pretok_find(const struct pretok **out, struct str name, struct err *e)
     *out = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strlen(names[i].name) == name.n && memcmp(names[i].name, name.p, name.n) == 0) {
-            uclass_open();
             *out = &rules[names[i].rules];
             return 0;
         }
@@ -220,6 +219,11 @@ bool pretok_add_bos(const struct pretok *t)
     return t->add_bos;
 }
 
+const struct pretok *pretok_row(unsigned i)
+{
+    return i < sizeof rules / sizeof *rules ? &rules[i] : NULL;
+}
+
 const struct pretok *pretok_other(const struct pretok *t)
 {
     return t == &rules[FALCON3] ? &rules[LLAMA_BPE] : NULL;
@@ -228,6 +232,7 @@ const struct pretok *pretok_other(const struct pretok *t)
 void pretok_start(struct pretok_run *r, const struct pretok *t, const char *text, size_t n)
 {
     const uint8_t *const p = (const uint8_t *)text;
+    uclass_open();
     *r = (struct pretok_run){ .pretok = t };
     r->stage[0] = (struct pretok_stage){ p, n ? p + n : p };
 }

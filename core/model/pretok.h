@@ -30,8 +30,11 @@ const char *pretok_name(const struct pretok *);          /* the rules' own name 
 bool pretok_ignore_merges(const struct pretok *);        /* a piece that is a token stays whole */
 bool pretok_add_bos(const struct pretok *);              /* unless the file says otherwise */
 
-/* Files of one name are written for one of two rules: the other rules, or
- * NULL. What then decides is which of them gives the ids of a fingerprint. */
+const struct pretok *pretok_row(unsigned i);             /* all rules; NULL after the last */
+
+/* Where the name in a file stands for one of two rules, the other; else NULL.
+ * falcon3 is the only one: its makers wrote their own expressions into one
+ * reader and llama-bpe into another. A fingerprint tells (vocab_print.h). */
 const struct pretok *pretok_other(const struct pretok *);
 
 /* A run over one text, which the caller keeps. It owns nothing. */

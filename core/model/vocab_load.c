@@ -13,6 +13,7 @@
 #include "core/base/f16.h"
 #include "core/model/spm.h"
 #include "core/model/vocab_parts.h"
+#include "core/model/vocab_print.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
@@ -356,21 +357,61 @@ static int load_special(struct load *l)
     return rc ? rc : open_special(l, all, &l->v->special);
 }
 
-/* The pre-tokenizer's name: the caller's, the file's, or, where a file has
- * none (the published 2B-4T is one), what the vocabulary looks like. */
-static int choose_pre(struct load *l, struct str *name)
+/* The pre-tokenizer: the caller's, the file's, or, where a file has none (the
+ * published 2B-4T is one), what the vocabulary looks like. *open: others are
+ * left to be tried when the vocabulary can be used. */
+enum open_pre { PRE_SURE, PRE_TWO_READINGS, PRE_MISSING };
+
+static int choose_pre(struct load *l, enum open_pre *open)
 {
-    if (l->pre && strcmp(l->pre, "auto") != 0) {
-        *name = (struct str){ l->pre, strlen(l->pre) };
-        return 0;
+    struct vocab *const v = l->v;
+    struct str name = { l->pre, l->pre ? strlen(l->pre) : 0 };
+    *open = PRE_SURE;
+    if (l->pre && strcmp(l->pre, "auto") != 0)
+        return named(l, pretok_find(&v->pretok, name, l->e));
+    int rc = gguf_get_str(l->g, KEY("pre"), &name, l->e);
+    if (rc < 0)
+        return rc;
+    if (rc > 0) {
+        rc = named(l, pretok_find(&v->pretok, name, l->e));
+        if (rc == 0 && pretok_other(v->pretok))
+            *open = PRE_TWO_READINGS;
+        return rc;
     }
-    const int rc = gguf_get_str(l->g, KEY("pre"), name, l->e);
-    if (rc)
-        return rc < 0 ? rc : 0;
-    const bool llama3 = l->v->n == N_LLAMA3 || vocab_find(l->v, "<|begin_of_text|>") >= 0;
-    *name = llama3 ? (struct str){ "llama-bpe", 9 } : (struct str){ "default", 7 };
-    warn_add(l, KEY("pre") " is missing: %s is used%s", name->p,
-             llama3 ? ", as the vocabulary is Llama 3's" : ", results may be worse than needed");
+    const bool llama3 = v->n == N_LLAMA3 || vocab_find(v, "<|begin_of_text|>") >= 0;
+    if (llama3)
+        warn_add(l, KEY("pre") " is missing: llama-bpe is used, as the vocabulary is Llama 3's");
+    else
+        *open = PRE_MISSING;
+    name = llama3 ? (struct str){ "llama-bpe", 9 } : (struct str){ "default", 7 };
+    return named(l, pretok_find(&v->pretok, name, l->e));
+}
+
+/* The one that gives a published fingerprint; else the one there is. */
+static int decide_pre(struct load *l, enum open_pre open)
+{
+    struct vocab *const v = l->v;
+    const struct pretok *const own = v->pretok, *const two[] = { own, pretok_other(own), NULL };
+    for (unsigned i = 0;; i++) {
+        v->pretok = open == PRE_MISSING ? pretok_row(i) : two[i];
+        if (!v->pretok)
+            break;
+        const int rc = vocab_print_known(v);
+        if (rc < 0)
+            return fail(l, rc, KEY("pre") ": no memory to try %s", pretok_name(v->pretok));
+        if (rc && open == PRE_MISSING)
+            warn_add(l, KEY("pre") " is missing: %s is used, as it gives the published ids",
+                     pretok_name(v->pretok));
+        if (rc)
+            return 0;
+    }
+    v->pretok = own;
+    if (open == PRE_MISSING)
+        warn_add(l, KEY("pre") " is missing: %s is used, results may be worse than needed",
+                 pretok_name(own));
+    else
+        warn_add(l, KEY("pre") " has two readings and neither gives the published ids: %s is used, "
+                 "model.pre = %s is the other", pretok_name(own), pretok_name(two[1]));
     return 0;
 }
 
@@ -395,10 +436,8 @@ static int load_bpe(struct load *l)
 {
     struct vocab *const v = l->v;
     const struct gguf_kv *merges = NULL;
-    struct str pre;
-    int rc = choose_pre(l, &pre);
-    if (rc == 0)
-        rc = named(l, pretok_find(&v->pretok, pre, l->e));
+    enum open_pre open;
+    int rc = choose_pre(l, &open);
     if (rc == 0)
         rc = need_array(l, KEY("merges"), 1u << GGUF_STR, 0, &merges);
     if (rc == 0)
@@ -408,6 +447,10 @@ static int load_bpe(struct load *l)
     find_bytes(l);
     if (v->bpe.skipped)
         warn_add(l, "%u merges name a missing token and are skipped", v->bpe.skipped);
+    if (open != PRE_SURE)
+        rc = decide_pre(l, open);
+    if (rc)
+        return rc;
     v->add_bos = pretok_add_bos(v->pretok);
     snprintf(v->kind, sizeof v->kind, "bpe/%s", pretok_name(v->pretok));
     return 0;
