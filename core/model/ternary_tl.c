@@ -1,12 +1,8 @@
 /* ternary_tl.c - bitnet.cpp's lookup-table encodings TL1 and TL2 to canonical
  * two-bit rows.
  *
- * Both are made for kernels that take a tile of rows and columns at once, and
- * the file does not say how large the tiles are: the reader must know them for
- * each shape, as the program did that wrote the file. Where two sets of tiles
- * are in use for a shape nothing in a file tells them apart, for both order the
- * same bytes. Behind the codes comes padding and, where a tensor of 4 n bytes
- * would end, one f32 scale. */
+ * Both are made for kernels that take a tile of rows and columns at once
+ * (tl_tiles.h). Behind the codes comes padding and one f32 scale. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,100 +10,14 @@
 
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
+#include "core/model/tl_tiles.h"
 #include "core/model/wtype.h"
 
-/* ------------------------------------------------------------------- tiles
- *
- * Published for the shapes of bitnet_b1_58-large and -3B and of Llama 3 8B, and
- * for no others. `ini`: what the presets in the source tree say where it is not
- * what setup_env.py generates, which it does before every conversion. */
-
-struct shape {
-    uint32_t rows, cols;
-    struct wsrc_tiles setup_env, ini;
-};
-
-static const struct shape tl1_shape[] = {
-    { 1536, 4096, { 256, 128, 32 }, { 0 } },
-    { 1536, 1536, { 128, 64, 64 }, { 0 } },
-    { 4096, 1536, { 256, 128, 32 }, { 0 } },
-    { 3200, 8640, { 160, 64, 32 }, { 0 } },
-    { 3200, 3200, { 320, 128, 64 }, { 0 } },
-    { 8640, 3200, { 320, 64, 32 }, { 0 } },
-    { 14336, 4096, { 256, 128, 32 }, { 256, 128, 64 } },
-    { 4096, 14336, { 128, 64, 64 }, { 256, 128, 32 } },
-    { 1024, 4096, { 256, 128, 32 }, { 128, 64, 64 } },
-    { 4096, 4096, { 128, 64, 64 }, { 128, 64, 32 } },
-};
-
-static const struct shape tl2_shape[] = {
-    { 1536, 4096, { 256, 96, 32 }, { 0 } },  { 1536, 1536, { 128, 192, 32 }, { 0 } },
-    { 4096, 1536, { 256, 96, 32 }, { 0 } },  { 3200, 8640, { 160, 96, 32 }, { 0 } },
-    { 3200, 3200, { 320, 96, 32 }, { 0 } },  { 8640, 3200, { 320, 96, 32 }, { 0 } },
-    { 14336, 4096, { 256, 96, 32 }, { 0 } }, { 4096, 14336, { 128, 96, 32 }, { 0 } },
-    { 1024, 4096, { 256, 96, 32 }, { 0 } },  { 4096, 4096, { 128, 96, 32 }, { 0 } },
-};
-
-static int fail_shape(const struct wsrc *w, const struct shape *s, size_t n, struct err *e)
+/* The tiles, by shape. */
+static int find_tiles(struct wsrc *w, enum tl_kind kind, struct err *e)
 {
-    struct buf b = { 0 };
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&b, "%s%ux%u", i ? ", " : "", s[i].rows, s[i].cols);
-    int rc = err_set(e, ERR_UNSUPPORTED, "tensor %s: %ux%u in %s: its tiles are not known, expected "
-                     "one of %s, or model.tl_preset = %ux%u:BM/BY/bm", w->name, w->rows, w->cols,
-                     w->type->name, b.p ? b.p : "docs/formats.md", w->rows, w->cols);
-    buf_free(&b);
-    return rc;
-}
-
-/* "MxK:BM/BY/bm,..." given by hand: 1 if one is for this shape, 0 if none is,
- * negative if it cannot be read. */
-static int given_tiles(struct wsrc *w, struct err *e)
-{
-    const char *p = w->tl_preset;
-    while (*p) {
-        uint32_t v[5];
-        for (unsigned i = 0; i < 5; i++) {
-            char *end = NULL;
-            const unsigned long n = *p >= '1' && *p <= '9' ? strtoul(p, &end, 10) : 0;
-            if (!n || n > INT32_MAX || (i < 4 ? *end != "x:/"[i < 2 ? i : 2] : *end && *end != ','))
-                return err_set(e, ERR_ARG, "model.tl_preset: \"%.100s\", expected auto, setup_env, "
-                               "ini, or MxK:BM/BY/bm with commas between", w->tl_preset);
-            v[i] = (uint32_t)n;
-            p = end + (i < 4);
-        }
-        if (v[0] == w->rows && v[1] == w->cols) {
-            w->tiles = (struct wsrc_tiles){ v[2], v[3], v[4] };
-            return 1;
-        }
-        p += *p == ',';
-    }
-    return 0;
-}
-
-static int find_tiles(struct wsrc *w, const struct shape *s, size_t n, struct err *e)
-{
-    const char *preset = w->tl_preset ? w->tl_preset : "auto";
-    const bool ini = !strcmp(preset, "ini"), is_auto = !strcmp(preset, "auto");
-    if (!ini && !is_auto && strcmp(preset, "setup_env")) {
-        const int rc = given_tiles(w, e);
-        if (rc)
-            return rc < 0 ? rc : 0;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (s[i].rows == w->rows && s[i].cols == w->cols) {
-            w->tiles = ini && s[i].ini.rows ? s[i].ini : s[i].setup_env;
-            w->guessed = is_auto && s[i].ini.rows;
-            return 0;
-        }
-    return fail_shape(w, s, n, e);
-}
-
-/* Tiles given by hand may not fit what they are for. */
-static int fail_tiles(const struct wsrc *w, const char *want, struct err *e)
-{
-    return err_set(e, ERR_ARG, "tensor %s: %ux%u with tiles %u/%u/%u, expected %s", w->name, w->rows,
-                   w->cols, w->tiles.rows, w->tiles.cols, w->tiles.step, want);
+    int rc = tl_tiles_find(&w->tiles, &w->guessed, kind, w->rows, w->cols, w->tl_preset, e);
+    return rc ? err_prefix(e, "tensor %s", w->name) : 0;
 }
 
 static int read_scale(struct wsrc *w, uint64_t at, struct err *e)
@@ -164,14 +74,9 @@ static const uint8_t four[256] = { PAIRS64(0), PAIRS64(64), PAIRS64(128), PAIRS6
 int tl1_open(struct wsrc *w, struct err *e)
 {
     const uint64_t payload = (uint64_t)w->rows * w->cols / 4;
-    int rc = find_tiles(w, tl1_shape, sizeof tl1_shape / sizeof *tl1_shape, e);
+    int rc = find_tiles(w, TL1, e);
     if (rc)
         return rc;
-    const struct wsrc_tiles t = w->tiles;
-    if ((t.step != 32 && t.step != 64) || w->rows % t.rows || t.rows % t.step ||
-        w->cols % t.cols || t.cols % (256 / t.step))
-        return fail_tiles(w, "BM/BY/bm: BM divides the rows, BY the columns, bm is 32 or 64 and "
-                          "divides BM, 256 / bm divides BY", e);
     const uint64_t bad = count_above(w->t->data, payload, 8);
     return bad ? fail_nibbles(w, bad, 8, e) : read_scale(w, payload, e);
 }
@@ -224,27 +129,6 @@ static struct tl2 tl2_parts(const struct wsrc *w)
     return l;
 }
 
-/* Bytes before the scale, rounded up: what the encoder reserves. It always
- * counts 256 columns as pairs, more than there are. */
-static bool tl2_payload(uint64_t rows, uint64_t cols, uint64_t *size)
-{
-    uint64_t threes, all;
-    if (cols < 256 || rows % 32 || cols % 32 ||
-        __builtin_mul_overflow((cols - 256) * rows / 3, (uint64_t)5, &threes) ||
-        __builtin_add_overflow(threes / 8, 256 * rows / 2 * 4 / 8, &all) || all > UINT64_MAX - 64)
-        return false;
-    *size = (all + 31) / 32 * 32;
-    return true;
-}
-
-bool tl2_size(uint64_t rows, uint64_t cols, uint64_t *size)
-{
-    if (!tl2_payload(rows, cols, size))
-        return false;
-    *size += 32;
-    return true;
-}
-
 /* Whether a sign is set where the index is 0: four times 32 indexes, two to a
  * byte, and the 16 words with their signs. */
 static unsigned sign_of_zero(const uint8_t *index, const uint8_t *sign)
@@ -281,17 +165,12 @@ static int tl2_check(struct wsrc *w, struct err *e)
 
 int tl2_open(struct wsrc *w, struct err *e)
 {
-    uint64_t payload = 0;
-    int rc = find_tiles(w, tl2_shape, sizeof tl2_shape / sizeof *tl2_shape, e);
-    if (rc)
-        return rc;
-    const struct wsrc_tiles t = w->tiles;
-    if (t.step != 32 || w->rows % t.rows || t.rows % 32 || t.cols % 24 || w->cols % t.cols % 32 ||
-        !tl2_payload(w->rows, w->cols, &payload) || w->cols % t.cols > 256)
-        return fail_tiles(w, "BM/BY/32: BM is a multiple of 32 and divides the rows, BY a multiple "
-                          "of 24 that leaves at most 256 columns, a multiple of 32", e);
-    rc = tl2_check(w, e);
-    return rc ? rc : read_scale(w, payload, e);
+    uint64_t size = 0;
+    int rc = find_tiles(w, TL2, e);
+    if (!rc)
+        rc = tl2_check(w, e);
+    tl2_size(w->rows, w->cols, &size);
+    return rc ? rc : read_scale(w, size - 32, e);
 }
 
 void tl2_row(const struct wsrc *w, uint32_t row, void *dst)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bitnet_plugin.h"
+#include "core/model/tl_tiles.h"
 
 /* Rows of ik_llama.cpp before they had scales of their own. */
 #define BARE "without scales, before October 2024"

@@ -134,7 +134,6 @@ void iq2_bn_r4_scales(const struct wsrc *, uint64_t first, uint64_t n, float *ds
 /* ternary_tl.c */
 int tl1_open(struct wsrc *, struct err *);
 void tl1_row(const struct wsrc *, uint32_t row, void *dst);
-bool tl2_size(uint64_t rows, uint64_t cols, uint64_t *size);
 int tl2_open(struct wsrc *, struct err *);
 void tl2_row(const struct wsrc *, uint32_t row, void *dst);
 
