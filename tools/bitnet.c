@@ -17,6 +17,7 @@ static const struct {
     { "perplexity", verb_perplexity, "how well a model foretells a text" },
     { "crossval", verb_crossval, "the same model elsewhere: does it say the same" },
     { "bench", verb_bench, "how fast a model runs, beside what the machine can do" },
+    { "convert", verb_convert, "a model file in another encoding" },
     { "synth", verb_synth, "a model of a published shape, with random weights" },
     { "load", verb_load, "many clients at once against a server, and what they got" },
     { "key", verb_key, "an API key for bitnetd, and its line for server.keys" },

@@ -30,6 +30,7 @@ int verb_perplexity(int argc, char **argv);
 int verb_crossval(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_synth(int argc, char **argv);
+int verb_convert(int argc, char **argv);
 int verb_load(int argc, char **argv);
 int verb_key(int argc, char **argv);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/model/arch.h"
 #include "core/model/hf.h"
 #include "tools/bitnet.h"
 
@@ -188,11 +189,6 @@ static void put_tensors(struct buf *b, const struct gguf *g)
 
 /* --------------------------------------------------------------------- model */
 
-static const char *glu_name(const struct hparams *h)
-{
-    return h->glu == BNP_GLU_RELU2 ? "relu2" : h->glu == BNP_GLU_GELU ? "gelu_tanh" : "silu";
-}
-
 static const char *norms_name(const struct hparams *h)
 {
     return h->post_norm && h->proj_norm ? "of every projection's input, heads and outputs"
@@ -220,7 +216,7 @@ static json_t *model_json(const struct model *m)
                      (json_int_t)h->n_head, "n_head_kv", (json_int_t)h->n_head_kv, "head_dim",
                      (json_int_t)h->head_dim, "n_rot", (json_int_t)h->n_rot, "n_ctx",
                      (json_int_t)h->n_ctx, "n_vocab", (json_int_t)h->n_vocab, "eps",
-                     (double)h->eps, "rope_base", h->rope_base, "activation", glu_name(h),
+                     (double)h->eps, "rope_base", h->rope_base, "activation", arch_glu_name(h->glu),
                      "sub_norm", h->sub_norm, "tied_head", h->tied_head, "norms", norms_name(h),
                      "use", use_name(h));
 }
@@ -233,7 +229,7 @@ static void put_model(struct buf *b, const struct model *m)
     buf_addf(b, "\nmodel %s, architecture %s, tokenizer %s\n", name.p ? name.p : "", m->arch,
              vocab_kind(m->vocab));
     buf_addf(b, "  %" PRIu32 " layers, width %" PRIu32 ", feed-forward %" PRIu32 " (%s)\n",
-             h->n_layer, h->n_embd, h->n_ff, glu_name(h));
+             h->n_layer, h->n_embd, h->n_ff, arch_glu_name(h->glu));
     buf_addf(b, "  %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, more norms: "
              "%s; for %s\n", h->n_head, h->head_dim, h->n_head_kv, norms_name(h), use_name(h));
     buf_addf(b, "  vocabulary %" PRIu32 ", context %" PRIu32 ", rope base %.9g over %" PRIu32

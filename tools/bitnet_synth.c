@@ -139,8 +139,8 @@ static int write_tensor(struct synth *s, uint32_t tensor, struct err *e)
     const uint32_t rows = t->rows ? t->rows : 1;
     const uint64_t all = (uint64_t)rows * t->cols;
     struct enc_tensor to;
-    int rc = enc_open(&to, t->enc, rows, t->cols, matrix_scale(t),
-                      (struct enc_sink){ to_file, &s->file }, e);
+    int rc = enc_open(&to, t->enc, rows, t->cols, NULL, (struct enc_sink){ to_file, &s->file }, e);
+    to.scale = matrix_scale(t);
     for (uint64_t at = 0, n; at < all && !rc; at += n) {
         n = all - at < PIECE ? all - at : PIECE;
         rc = fill(s, tensor, at / PIECE, (size_t)n, &to, e);

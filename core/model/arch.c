@@ -56,6 +56,11 @@ static uint32_t glu_named(struct str s)
     return is(s, "silu") || is(s, "swish") ? BNP_GLU_SILU : 0;
 }
 
+const char *arch_glu_name(uint32_t glu)
+{
+    return glu == BNP_GLU_RELU2 ? "relu2" : glu == BNP_GLU_GELU ? "gelu_tanh" : "silu";
+}
+
 int arch_glu(const struct arch *a, const struct gguf *g, const char *override, struct hparams *hp,
              bool *sure, struct err *e)
 {

@@ -33,6 +33,9 @@ struct arch {
 /* By general.architecture. */
 int arch_find(const struct arch **out, const struct gguf *, struct err *);
 
+/* "relu2", "silu", "gelu_tanh": what the key hidden_activation calls BNP_GLU_*. */
+const char *arch_glu_name(uint32_t glu);
+
 /* Sets hp->glu from, in this order: the caller's override (or NULL), the key
  * hidden_activation, what is known about models of hp's shape, the row.
  * *sure: whether the last of these was a guess. */

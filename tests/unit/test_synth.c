@@ -68,7 +68,8 @@ static void encode(const struct enc *c, const int8_t *w, float scale, const floa
     struct enc_tensor t;
     uint64_t size = 0;
     b->n = 0;
-    ck_assert_int_eq(enc_open(&t, c, ROWS, COLS, scale, (struct enc_sink){ to_bytes, b }, &e), 0);
+    ck_assert_int_eq(enc_open(&t, c, ROWS, COLS, NULL, (struct enc_sink){ to_bytes, b }, &e), 0);
+    t.scale = scale;
     ck_assert_int_eq(x ? enc_floats(&t, x, N, &e) : enc_codes(&t, w, N, &e), 0);
     ck_assert_int_eq(enc_finish(&t, &e), 0);
     enc_close(&t);

@@ -16,8 +16,11 @@ static const struct enc *find_in(const struct enc *e, const char *name)
 
 const struct enc *enc_find(const char *name)
 {
-    const struct enc *e = find_in(enc_ternary, name);
-    return e ? e : find_in(enc_dense, name);
+    static const struct enc *const tables[] = { enc_ternary, enc_tl, enc_dense };
+    const struct enc *e = NULL;
+    for (unsigned i = 0; !e && i < sizeof tables / sizeof *tables; i++)
+        e = find_in(tables[i], name);
+    return e;
 }
 
 static size_t tail_size(const struct enc *c)
@@ -43,12 +46,32 @@ bool enc_size(const struct enc *c, uint32_t rows, uint32_t cols, uint64_t *size)
     return true;
 }
 
-int enc_open(struct enc_tensor *t, const struct enc *c, uint32_t rows, uint32_t cols, float scale,
-             struct enc_sink sink, struct err *e)
+static int find_tiles(const struct enc *c, uint32_t rows, uint32_t cols, const char *tl_preset,
+                      struct wsrc_tiles *t, struct err *e)
 {
-    *t = (struct enc_tensor){ .enc = c, .rows = rows, .cols = cols, .scale = scale, .sink = sink };
-    if (!enc_size(c, rows, cols, &t->size))
-        return err_set(e, ERR_ARG, "%u x %u elements cannot be written as %s", rows, cols, c->name);
+    bool guessed;                 /* auto takes what the programs write today  */
+    return c->tiled ? tl_tiles_find(t, &guessed, c->kind, rows, cols, tl_preset, e) : 0;
+}
+
+int enc_check(const struct enc *c, uint32_t rows, uint32_t cols, const char *tl_preset,
+              uint64_t *size, struct err *e)
+{
+    struct wsrc_tiles tiles;
+    if (!enc_size(c, rows, cols, size))
+        return err_set(e, ERR_ARG, "%u x %u elements do not fill the blocks of %s", rows, cols,
+                       c->name);
+    return find_tiles(c, rows, cols, tl_preset, &tiles, e);
+}
+
+int enc_open(struct enc_tensor *t, const struct enc *c, uint32_t rows, uint32_t cols,
+             const char *tl_preset, struct enc_sink sink, struct err *e)
+{
+    *t = (struct enc_tensor){ .enc = c, .rows = rows, .cols = cols, .scale = 1, .sink = sink };
+    int rc = enc_check(c, rows, cols, tl_preset, &t->size, e);
+    if (!rc)
+        rc = find_tiles(c, rows, cols, tl_preset, &t->tiles, e);
+    if (rc)
+        return rc;
     t->unit = c->whole ? cols : c->block;
     t->n_out = c->whole ? (size_t)t->size - tail_size(c) : 0;
     t->part = malloc(t->unit * sizeof(float));

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/model/tl_tiles.h"
 
 enum {
     ENC_PIECE = 1 << 16,          /* bytes handed on at once                   */
@@ -30,8 +31,10 @@ struct enc {
                                   /* set                                       */
     bool ternary;                 /* else any number can be written in it      */
     bool flat;                    /* blocks run over the whole tensor, not rows */
-    uint32_t scale_cols;          /* weights of a row that share a scale; 0:   */
-                                  /* the tensor's                              */
+    uint32_t scale_cols;          /* weights of a row that share a scale, at   */
+                                  /* most all of it; 0: all of the tensor      */
+    bool half_scale;              /* a ternary encoding's scale is rounded to  */
+                                  /* a half                                    */
     /* One block of codes -1, 0, 1 times scale, or of any numbers. Only one of
      * the two: an encoding that is not ternary has floats. */
     void (*codes)(const int8_t *w, float scale, uint8_t *out);
@@ -40,6 +43,8 @@ struct enc {
      * cannot be written; and one row into all of them, which were zero. */
     bool (*whole)(uint32_t rows, uint32_t cols, uint64_t *size);
     void (*row)(const struct enc_tensor *, uint32_t row, const int8_t *w, uint8_t *out);
+    bool tiled;                   /* in tiles, those of kind                   */
+    enum tl_kind kind;
     /* What follows the last block or row: bytes written; or NULL. */
     size_t (*tail)(float scale, uint8_t out[ENC_MAX_TAIL]);
 };
@@ -50,6 +55,10 @@ const struct enc *enc_find(const char *name);
 /* Bytes of rows x cols elements; false when they fill no whole blocks, or no
  * whole tiles. */
 bool enc_size(const struct enc *, uint32_t rows, uint32_t cols, uint64_t *size);
+/* The same for one who must know why not; of TL1 and TL2 also whether its tiles
+ * are known (tl_tiles.h). The message names no tensor. */
+int enc_check(const struct enc *, uint32_t rows, uint32_t cols, const char *tl_preset,
+              uint64_t *size, struct err *);
 
 /* Where bytes go. */
 struct enc_sink {
@@ -61,9 +70,10 @@ struct enc_tensor {
     const struct enc *enc;
     uint32_t rows, cols;
     uint64_t size;                /* bytes, as enc_size                        */
-    float scale;                  /* of the codes. The caller may change it    */
-                                  /* after every scale_cols of them            */
+    float scale;                  /* of the codes, 1. The caller sets it, once */
+                                  /* or after every scale_cols of them         */
     struct enc_sink sink;
+    struct wsrc_tiles tiles;
     /* enc.c's: */
     uint32_t unit, n_part;        /* elements encoded at once, and how many of */
                                   /* them wait in part                         */
@@ -73,9 +83,9 @@ struct enc_tensor {
     size_t n_out;
 };
 
-/* ERR_ARG when enc_size says false; the message names no tensor. */
-int enc_open(struct enc_tensor *, const struct enc *, uint32_t rows, uint32_t cols, float scale,
-             struct enc_sink, struct err *);
+/* enc_check, and memory. tl_preset: NULL for all but TL1 and TL2. */
+int enc_open(struct enc_tensor *, const struct enc *, uint32_t rows, uint32_t cols,
+             const char *tl_preset, struct enc_sink, struct err *);
 /* The next n elements. Codes in an encoding that is not ternary become numbers;
  * numbers need one that is not. */
 int enc_codes(struct enc_tensor *, const int8_t *w, size_t n, struct err *);
@@ -87,6 +97,9 @@ void enc_close(struct enc_tensor *);
 
 /* ------------------------------------------------- rows of the table, by file */
 
-extern const struct enc enc_ternary[], enc_dense[];      /* a NULL name ends   */
+extern const struct enc enc_ternary[], enc_tl[], enc_dense[];    /* a NULL name ends */
+
+/* enc_ternary.c: the scale, and 28 bytes that mean nothing. */
+size_t enc_scale_tail(float scale, uint8_t out[ENC_MAX_TAIL]);
 
 #endif
