@@ -184,10 +184,11 @@ static int add_scale(struct building *b, const struct hf_item *weight, const str
 {
     const struct hf_item *s = sibling(b, name, ".weight_scale");
     if (!s)
-        return fail(b, weight, ERR_DATA, "packed, and without its weight_scale, expected one number");
+        return fail(b, weight, ERR_DATA, "packed, and without its weight_scale, expected "
+                    "one number");
     if (!is_float(s->t) || s->t->size != (s->t->dtype == ST_F32 ? 4 : 2))
-        return fail(b, s, ERR_UNSUPPORTED, "%s, %" PRIu64 " bytes, expected one number in BF16, F16 "
-                    "or F32", st_dtype_name(s->t->dtype), s->t->size);
+        return fail(b, s, ERR_UNSUPPORTED, "%s, %" PRIu64 " bytes, expected one number in BF16, "
+                    "F16 or F32", st_dtype_name(s->t->dtype), s->t->size);
     const float v = float_at(s->t, 0), scale = b->c.weights == HF_DIVIDE ? 1.0f / v : v;
     if (!(v > 0 && isfinite(v) && scale > 0 && isfinite(scale)))
         return fail(b, s, ERR_DATA, "%g, expected a positive number", (double)v);

@@ -156,7 +156,8 @@ static int read_graph(struct reader *r)
 static int read_activation(struct reader *r)
 {
     static const struct { const char *theirs, *ours; } act[] = {
-        { "relu2", "relu2" }, { "silu", "silu" }, { "swish", "silu" }, { "gelu_pytorch_tanh", "gelu_tanh" }
+        { "relu2", "relu2" }, { "silu", "silu" }, { "swish", "silu" },
+        { "gelu_pytorch_tanh", "gelu_tanh" }
     };
     const char *name = NULL;
     int rc = get_text(r, r->c->root, "hidden_act", "hidden_act", &name);
@@ -263,8 +264,8 @@ static int read_rope(struct reader *r)
     double part = 1;
     rc = get_number(r, c->root, "partial_rotary_factor", "partial_rotary_factor", &part);
     if (rc >= 0 && part != 1)
-        return err_set(r->e, ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, expected 1", c->name,
-                       part);
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, expected 1",
+                       c->name, part);
     return rc < 0 ? rc : 0;
 }
 
@@ -365,8 +366,8 @@ static int read_bitnet(struct reader *r, const json_t *q)
     if (!strcmp(class, "autobitlinear"))
         r->c->weights = online ? HF_LATENT : HF_MULTIPLY;
     else if (strcmp(class, "bitlinear"))
-        return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.linear_class is %s, expected "
-                       "bitlinear or autobitlinear", r->c->name, quoted(class).at);
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.linear_class is %s, "
+                       "expected bitlinear or autobitlinear", r->c->name, quoted(class).at);
     else if (online)
         return err_set(r->e, ERR_DATA, "%s: quantization_config has linear_class bitlinear, which "
                        "is packed, and quantization_mode online, which is not", r->c->name);
@@ -407,8 +408,8 @@ static int read_weights(struct reader *r)
     if (rc < 0)
         return rc;
     if (!method || strcmp(method, "bitnet"))
-        return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.quant_method is %s, expected "
-                       "bitnet", r->c->name, method ? quoted(method).at : "missing");
+        return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.quant_method is %s, "
+                       "expected bitnet", r->c->name, method ? quoted(method).at : "missing");
     return read_bitnet(r, q);
 }
 

@@ -118,8 +118,8 @@ static int open_files(struct hf_files *f, struct arena *mem, const char *dir, co
         if (rc)
             return rc;
     }
-    return f->n_file ? 0 : err_set(e, ERR_DATA, "%s: weight_map is empty, expected the file of each "
-                                   "tensor", index);
+    return f->n_file ? 0 : err_set(e, ERR_DATA, "%s: weight_map is empty, expected the file of "
+                                   "each tensor", index);
 }
 
 /* The index and the files say the same. */

@@ -45,7 +45,8 @@ const char *st_dtype_name(enum st_dtype d)
 
 /* A tensor's name has been checked before it is quoted. */
 __attribute__((format(printf, 4, 5)))
-static int fail(const struct safetensors *s, const char *tensor, struct err *e, const char *fmt, ...)
+static int fail(const struct safetensors *s, const char *tensor, struct err *e, const char *fmt,
+                ...)
 {
     char what[256];
     va_list ap;
@@ -122,8 +123,8 @@ static int read_place(const struct safetensors *s, struct st_tensor *t, const js
         !whole(json_array_get(at, 1), &end))
         return fail(s, t->name.p, e, "no data_offsets, expected where it begins and ends");
     if (begin > end || end > all)
-        return fail(s, t->name.p, e, "data from %" PRIu64 " to %" PRIu64 ", and the file has %" PRIu64
-                    " bytes of data: it is truncated, or the header wrong", begin, end, all);
+        return fail(s, t->name.p, e, "data from %" PRIu64 " to %" PRIu64 ", and the file has %"
+                    PRIu64 " bytes of data: it is truncated, or the header wrong", begin, end, all);
     if (end - begin != want)
         return fail(s, t->name.p, e, "%" PRIu64 " bytes of data, expected %" PRIu64 " for its "
                     "shape in %s", end - begin, want, dtype[t->dtype].name);

@@ -19,7 +19,8 @@ static void need(bool holds)
 /* ---------------------------------------------------------------- tensors */
 
 struct hf_dir_tensor *hf_dir_add(struct hf_dir *d, const char *name, const char *dtype,
-                                 uint32_t n_dims, uint64_t d0, uint64_t d1, const void *p, size_t n)
+                                 uint32_t n_dims, uint64_t d0, uint64_t d1, const void *p,
+                                 size_t n)
 {
     need(d->n_t < sizeof d->t / sizeof d->t[0]);
     struct hf_dir_tensor *t = &d->t[d->n_t++];
@@ -73,8 +74,8 @@ void hf_dir_file(const struct hf_dir *d, unsigned shard, struct buf *out)
         for (uint32_t k = 0; k < t->n_dims; k++)
             json_array_append_new(shape, json_integer((json_int_t)t->dim[k]));
         need(!json_object_set_new(head, t->name,
-                                  json_pack("{s:s, s:o, s:[I,I]}", "dtype", t->dtype, "shape", shape,
-                                            "data_offsets", (json_int_t)at,
+                                  json_pack("{s:s, s:o, s:[I,I]}", "dtype", t->dtype, "shape",
+                                            shape, "data_offsets", (json_int_t)at,
                                             (json_int_t)(at + t->data.n))));
         at += t->data.n;
     }
@@ -214,7 +215,8 @@ static const char *theirs(const struct model *m, unsigned s)
 /* Canonical rows of floats as they are; a vector of Gemma's own norms less 1. */
 static void add_floats(struct hf_dir *d, const char *name, const struct wsrc *w, bool less_1)
 {
-    const char *dtype = w->format == BNP_FMT_F16 ? "F16" : w->format == BNP_FMT_BF16 ? "BF16" : "F32";
+    const char *dtype = w->format == BNP_FMT_F16 ? "F16"
+                      : w->format == BNP_FMT_BF16 ? "BF16" : "F32";
     const size_t size = (size_t)w->cols * (w->format == BNP_FMT_F32 ? 4 : 2);
     const uint32_t n_dims = w->rows > 1 ? 2 : 1;
     need(w->format == BNP_FMT_F16 || w->format == BNP_FMT_BF16 || w->format == BNP_FMT_F32);
@@ -295,8 +297,9 @@ static json_t *config_of(const struct model *m, enum hf_dir_weights how)
         (json_int_t)h->n_ff, "num_hidden_layers", (json_int_t)h->n_layer, "num_attention_heads",
         (json_int_t)h->n_head, "num_key_value_heads", (json_int_t)h->n_head_kv, "head_dim",
         (json_int_t)h->head_dim, "vocab_size", (json_int_t)h->n_vocab, "max_position_embeddings",
-        (json_int_t)h->n_ctx, "rope_theta", h->rope_base, "rms_norm_eps", (double)h->eps, "hidden_act",
-        act, "tie_word_embeddings", (int)h->tied_head, "bos_token_id", (json_int_t)bos,
+        (json_int_t)h->n_ctx, "rope_theta", h->rope_base, "rms_norm_eps", (double)h->eps,
+        "hidden_act", act, "tie_word_embeddings", (int)h->tied_head, "bos_token_id",
+        (json_int_t)bos,
         "eos_token_id", (json_int_t)eos);
     json_t *q = json_pack("{s:s, s:s, s:s}", "quant_method", "bitnet", "linear_class",
                           how == HF_DIR_DIVIDE ? "bitlinear" : "autobitlinear",

@@ -42,7 +42,8 @@ void hf_dir_new(struct hf_dir *, const struct model *);
  * as they are; latent weights are those that the model computes with, in F32. */
 void hf_dir_of(struct hf_dir *, const struct model *, enum hf_dir_weights);
 struct hf_dir_tensor *hf_dir_add(struct hf_dir *, const char *name, const char *dtype,
-                                 uint32_t n_dims, uint64_t d0, uint64_t d1, const void *p, size_t n);
+                                 uint32_t n_dims, uint64_t d0, uint64_t d1, const void *p,
+                                 size_t n);
 struct hf_dir_tensor *hf_dir_find(struct hf_dir *, const char *name);
 void hf_dir_drop(struct hf_dir *, const char *name);
 

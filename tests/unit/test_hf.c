@@ -262,7 +262,8 @@ START_TEST(hf_modules_named_in_the_configuration_stay_floats)
         all[i] = (float)i;
     hf_dir_add(&dir, "model.layers.0.self_attn.q_proj.weight", "F32", 2, v->rows, v->cols, all,
                (size_t)v->rows * v->cols * sizeof *all);
-    set(quantization(), "modules_to_not_convert", json_pack("[s,s]", "lm_head", "layers.0.self_attn"));
+    set(quantization(), "modules_to_not_convert",
+        json_pack("[s,s]", "lm_head", "layers.0.self_attn"));
     hf_dir_write(&dir);
     struct model *hf = open_path(dir.path);
     const struct wsrc *w = &hf->layer[0].t[T_ATTN_Q];
@@ -284,7 +285,8 @@ END_TEST
 START_TEST(hf_rope_of_llama3_becomes_divisors)
 {
     static const char text[] =
-        "{\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":4096,\"intermediate_size\":14336,"
+        "{\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":4096,"
+        "\"intermediate_size\":14336,"
         "\"num_hidden_layers\":32,\"num_attention_heads\":32,\"num_key_value_heads\":8,"
         "\"vocab_size\":128256,\"max_position_embeddings\":131072,\"rope_theta\":500000.0,"
         "\"rms_norm_eps\":1e-05,\"hidden_act\":\"silu\",\"rope_scaling\":{\"factor\":8.0,"
@@ -302,7 +304,8 @@ START_TEST(hf_rope_of_llama3_becomes_divisors)
     for (unsigned i = 0; i < 64; i++) {
         const double wave = 2 * M_PI * pow(500000, i / 64.0);
         const double smooth = (8192 / wave - 1) / (4 - 1);
-        const double want = wave < 8192 / 4.0 ? 1 : wave > 8192 ? 8 : 1 / ((1 - smooth) / 8 + smooth);
+        const double want = wave < 8192 / 4.0 ? 1
+                          : wave > 8192 ? 8 : 1 / ((1 - smooth) / 8 + smooth);
         between += want > 1 && want < 8;
         ck_assert_double_eq_tol((double)factor[i], want, 1e-6 * want);
     }
@@ -348,8 +351,8 @@ static struct gguf *one_tensor(uint32_t type, uint64_t rows, uint64_t cols, cons
 {
     static float half = 0.5f;
     const struct gguf_tensor t[] = {
-        { .name = { "x.weight", 8 }, .type = type, .n_dims = 2, .ne = { cols, rows, 1, 1 }, .size = n,
-          .gap = n, .data = p },
+        { .name = { "x.weight", 8 }, .type = type, .n_dims = 2, .ne = { cols, rows, 1, 1 },
+          .size = n, .gap = n, .data = p },
         { .name = { "x.scale", 7 }, .n_dims = 1, .ne = { 1, 1, 1, 1 }, .size = 4, .gap = 4,
           .data = (const uint8_t *)&half }
     };
@@ -416,7 +419,8 @@ START_TEST(hf_packed_rows_end_anywhere)
         for (uint32_t i = 0; i < 8; i++) {
             ck_assert(!wsrc_read_rows(&s, i, 1, row, 0));
             for (uint32_t k = 0; k < (cols + 3) / 4 * 4; k++)
-                ck_assert_int_eq((row[k / 4] >> 2 * (k % 4) & 3) - 1, k < cols ? w[i * cols + k] : 0);
+                ck_assert_int_eq((row[k / 4] >> 2 * (k % 4) & 3) - 1,
+                                 k < cols ? w[i * cols + k] : 0);
         }
         gguf_close(g);
         buf_free(&b);
@@ -457,7 +461,8 @@ START_TEST(hf_latent_weights_round_to_the_nearest)
     check_latent16(HF_LATENT_BF16);
     check_latent16(HF_LATENT_F16);
     /* f32, around half a scale: the mean of these is 2, and ties go to zero. */
-    float v[68] = { 1.0f, nextafterf(1, 2), -1.0f, -nextafterf(1, 2), nextafterf(1, 0), 0.0f, -0.0f, 3 };
+    float v[68] = { 1.0f, nextafterf(1, 2), -1.0f, -nextafterf(1, 2), nextafterf(1, 0), 0.0f, -0.0f,
+                    3 };
     double rest = 2 * 68;
     for (int i = 0; i < 8; i++)
         rest -= (double)fabsf(v[i]);

@@ -97,7 +97,8 @@ static const struct {
     { "{" T("a", "F32", "[9223372036854775807]", "0", "4") "}", 4, "dimensions overflows" },
     { "{" T("a", "U8", "[4294967296,4294967296]", "0", "0") "}", 4, "dimensions overflows" },
     { "{" T("a", "F32", "[9223372036854775808]", "0", "4") "}", 4, "no valid JSON" },
-    { "{" T("a", "F32", "[2]", "0", "4") "}", 8, "4 bytes of data, expected 8 for its shape in F32" },
+    { "{" T("a", "F32", "[2]", "0", "4") "}", 8,
+      "4 bytes of data, expected 8 for its shape in F32" },
     { "{" T("a", "F32", "[1]", "0", "8") "}", 8, "8 bytes of data, expected 4" },
     { "{" T("a", "F32", "[1]", "4", "0") "}", 8, "data from 4 to 0" },
     { "{" T("a", "F32", "[1]", "4", "8") "}", 7, "the file has 7 bytes of data" },
@@ -105,7 +106,8 @@ static const struct {
       "it is truncated, or the header wrong" },
     { "{" T("a", "F32", "[1]", "0", "4") "," T("b", "U8", "[1]", "3", "4") "}", 8,
       "tensor b: it begins inside tensor a: they overlap" },
-    { "{" T("a", "F32", "[1]", "0", "4") "," T("b", "F32", "[1]", "0", "4") "}", 8, "they overlap" },
+    { "{" T("a", "F32", "[1]", "0", "4") "," T("b", "F32", "[1]", "0", "4") "}", 8,
+      "they overlap" },
     { "{" T("a", "U8", "[8]", "0", "8") "," T("b", "U8", "[0]", "4", "4") "}", 8, "they overlap" },
     { "{" T("a", "F32", "[1]", "0", "4") "," T("a", "F32", "[1]", "4", "8") "}", 8,
       "duplicate object key" },
@@ -121,8 +123,8 @@ static void check_refused(const struct buf *b, const char *says)
     struct err e;
     ck_assert_int_lt(open_bytes(&s, b, &e), 0);
     ck_assert_ptr_null(s);
-    ck_assert_msg(strstr(e.text, says) && strstr(e.text, "made.safetensors: "), "\"%s\" lacks \"%s\"",
-                  e.text, says);
+    ck_assert_msg(strstr(e.text, says) && strstr(e.text, "made.safetensors: "), "\"%s\" lacks "
+                  "\"%s\"", e.text, says);
     ck_assert_msg(!strchr(e.text, '\n'), "%s", e.text);
 }
 
