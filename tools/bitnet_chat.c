@@ -250,6 +250,8 @@ static int run(struct loaded *l, struct chat *c, struct err *e)
 {
     int rc = load_model(l, e);
     if (!rc)
+        rc = load_is_for_text(l, e);
+    if (!rc)
         rc = find_template(l->model, &c->talk, e);
     if (!rc)
         rc = talk_open(&c->talk, e);

@@ -59,6 +59,15 @@ static void draw_load(void *ctx, uint64_t done, uint64_t all)
     bar_draw(ctx, done, all, NULL);
 }
 
+int load_is_for_text(const struct loaded *l, struct err *e)
+{
+    if (l->model->hp.pooling == POOLING_NONE)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED, "%s: makes vectors of texts and no text, expected a text "
+                   "model: have bitnetd serve it, and ask /v1/embeddings",
+                   gguf_name(l->model->file));
+}
+
 /* --------------------------------------------------------- plugins and weights */
 
 static int open_plugins(struct loaded *l, struct err *e)

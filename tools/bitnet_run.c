@@ -123,6 +123,8 @@ static int run(struct loaded *l, const char *text, size_t n, struct err *e)
     struct tokens t = { 0 };
     struct engine *g = NULL;
     int rc = load_model(l, e);
+    if (!rc)
+        rc = load_is_for_text(l, e);
     if (!rc)                      /* a model's context bounds the prompt */
         rc = get_tokens(l->model, text, n, &t, e);
     uint64_t need = (uint64_t)t.n + sampling.n_new;

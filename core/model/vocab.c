@@ -142,6 +142,10 @@ static int encode(struct encoder *c, const char *text, size_t n, unsigned flags)
         rc = sink_put(&c->sink, c->v->bos);
     if (rc == 0)
         rc = encode_cuts(c, text, n, cut, n_cut);
+    const struct tokens *const out = c->sink.out;
+    const bool has_eos = out->n && out->id[out->n - 1] == c->v->eos;
+    if (rc == 0 && flags & VOCAB_EOS && c->v->add_eos && !has_eos)
+        rc = sink_put(&c->sink, c->v->eos);
     free(cut);
     return rc;
 }

@@ -41,6 +41,7 @@ struct tokens {
 enum {
     VOCAB_BOS = 1,       /* put BOS first if the model wants one: never twice,
                             and only while out is empty                        */
+    VOCAB_EOS = 4,       /* put EOS last if the model wants one: never twice   */
     VOCAB_SPECIAL = 2    /* control tokens written in the text are recognised;
                             without it only user-defined ones are             */
 };

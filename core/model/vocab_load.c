@@ -478,6 +478,20 @@ static int load_add_bos(struct load *l)
     return 0;
 }
 
+/* Nothing unless the file says so, and then for embeddings only. */
+static int load_add_eos(struct load *l)
+{
+    struct vocab *const v = l->v;
+    const int rc = gguf_get_bool(l->g, KEY("add_eos_token"), &v->add_eos, l->e);
+    if (rc < 0)
+        return rc;
+    if (v->add_eos && v->eos < 0) {
+        v->add_eos = false;
+        warn_add(l, "an EOS is wanted but " KEY("eos_token_id") " is missing: none is added");
+    }
+    return 0;
+}
+
 static int load_model(struct load *l)
 {
     struct str model;
@@ -514,6 +528,8 @@ int vocab_open(struct vocab **out, const struct gguf *g, const char *pre, char w
         rc = v->spm ? load_spm(&l) : load_bpe(&l);
     if (rc == 0)
         rc = load_add_bos(&l);
+    if (rc == 0)
+        rc = load_add_eos(&l);
     if (rc) {
         vocab_close(v);
         return rc;

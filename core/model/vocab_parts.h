@@ -27,7 +27,8 @@ enum token_type {                   /* as in tokenizer.ggml.token_type */
 struct vocab {
     uint32_t n;
     bool spm;                       /* else byte-level BPE                       */
-    bool add_bos, add_space;        /* add_space: SPM                            */
+    bool add_bos, add_eos;
+    bool add_space;                 /* SPM                                       */
     int32_t bos, eos, unk;          /* -1: none                                  */
     struct texts text, raw;
     uint8_t *type;                  /* enum token_type                           */

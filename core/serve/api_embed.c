@@ -31,14 +31,14 @@ static int read_pooling(struct api_in *in, const json_t *j, const struct api_fie
     const char *s = json_string_value(j);
     if (!s || (strcmp(s, "mean") && strcmp(s, "last")))
         return s ? api_bad_value(in, "must be mean or last") : api_wrong_type(in, "mean or last");
-    *(bool *)to = *s == 'm';
+    *(enum model_pooling *)to = *s == 'm' ? POOLING_MEAN : POOLING_LAST;
     return 0;
 }
 
 #define AT(field) offsetof(struct api_embed, field)
 #define BOTH \
     { "model", api_read_name, AT(model), 0, 0 }, \
-    { "pooling", read_pooling, AT(mean), 0, 0 }, \
+    { "pooling", read_pooling, AT(pooling), 0, 0 }, \
     { "priority", api_read_priority, AT(priority), 0, 0 }, \
     { "timeout_ms", api_read_u32, AT(timeout_ms), 1, API_MAX_TIMEOUT_MS }
 
@@ -46,7 +46,7 @@ static int parse(const char *body, size_t n, struct arena *arena, struct api_emb
                  struct api_error *error, const struct api_field *field, unsigned n_field)
 {
     struct api_in in;
-    *out = (struct api_embed){ .mean = true, .priority = PRIORITY_NORMAL };
+    *out = (struct api_embed){ .priority = PRIORITY_NORMAL };
     json_t *root = api_open(&in, body, n, arena, error);
     if (!root)
         return error->status == 500 ? ERR_NOMEM : ERR_ARG;
@@ -185,6 +185,13 @@ static int check_dimensions(const struct gen *g, const struct api_embed *q, stru
     return ERR_ARG;
 }
 
+/* What the request says, else what the model was trained for, else the mean. */
+static bool pools_mean(const struct serve_model *m, const struct api_embed *q)
+{
+    const enum model_pooling p = q->pooling != POOLING_NONE ? q->pooling : m->pooling;
+    return p != POOLING_LAST;
+}
+
 static enum answer start(struct exchange *x, const struct dialect *d,
                          int (*read)(const char *, size_t, struct arena *, struct api_embed *,
                                      struct api_error *))
@@ -195,14 +202,14 @@ static enum answer start(struct exchange *x, const struct dialect *d,
     if (!q)
         return api_refuse_memory(x);
     g->own = q;
+    g->kind = REQUEST_EMBED;
     g->at = d == &similarity_dialect ? "sentences" : "input";
     if (read(x->body.p, x->body.n, &g->arena, q, &e) || gen_check_model(g, q->model, &e) ||
-        check_dimensions(g, q, &e) || api_add_prompts(g, &q->input, VOCAB_BOS, &e) ||
-        api_add_prompts(g, &q->source, VOCAB_BOS, &e))
+        check_dimensions(g, q, &e) || api_add_prompts(g, &q->input, VOCAB_BOS | VOCAB_EOS, &e) ||
+        api_add_prompts(g, &q->source, VOCAB_BOS | VOCAB_EOS, &e))
         return api_refuse_error(x, &e);
     buf_free(&x->body);
-    g->kind = REQUEST_EMBED;
-    g->embed_mean = q->mean;
+    g->embed_mean = pools_mean(g->model, q);
     g->params.priority = q->priority;
     g->params.timeout_ms = q->timeout_ms;
     return gen_start(g);

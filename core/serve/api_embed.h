@@ -10,7 +10,7 @@ struct api_embed {
     struct api_prompts input;     /* embeddings: all; similarity: sentences    */
     struct api_prompts source;    /* similarity: the one they are compared to  */
     bool base64;
-    bool mean;                    /* over all tokens, else the last            */
+    enum model_pooling pooling;   /* NONE: not given, so as the model has it   */
     uint32_t dimensions;          /* 0: all                                    */
     enum priority priority;
     uint32_t timeout_ms;

@@ -7,10 +7,12 @@
 
 static json_t *model_json(const struct serve_model *m)
 {
-    json_t *meta = json_pack("{s:I,s:I,s:I,s:s,s:o}", "n_ctx", (json_int_t)engine_n_ctx(m->engine),
+    static const char *const pooling[] = { [POOLING_MEAN] = "mean", [POOLING_LAST] = "last" };
+    json_t *meta = json_pack("{s:I,s:I,s:I,s:s,s:o,s:o}", "n_ctx", (json_int_t)engine_n_ctx(m->engine),
                              "n_vocab", (json_int_t)vocab_n(m->vocab), "n_embd",
                              (json_int_t)m->n_embd, "vocab", vocab_kind(m->vocab), "chat_template",
-                             api_text_or_null(m->chat ? chat_name(m->chat) : NULL));
+                             api_text_or_null(m->chat ? chat_name(m->chat) : NULL), "pooling",
+                             api_text_or_null(pooling[m->pooling]));
     return json_pack("{s:o,s:s,s:I,s:s,s:o}", "id", api_text_or_null(m->id), "object", "model",
                      "created", (json_int_t)m->created, "owned_by", "bitnetd", "meta", meta);
 }

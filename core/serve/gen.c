@@ -37,10 +37,22 @@ struct gen *gen_open(struct exchange *x, const struct dialect *d)
     return g;
 }
 
+/* A model of embeddings has a head, the table of its embedding, but was never
+ * trained to go on with a text. */
+static int check_kind(const struct gen *g, struct api_error *e)
+{
+    if (g->kind == REQUEST_EMBED || g->model->pooling == POOLING_NONE)
+        return 0;
+    *e = (struct api_error){ .status = 400, .code = "unsupported_value", .param = "model" };
+    snprintf(e->message, sizeof e->message, "model: \"%.100s\" makes vectors of texts and no text; "
+             "use /v1/embeddings", g->model->id);
+    return ERR_ARG;
+}
+
 int gen_check_model(const struct gen *g, const char *model, struct api_error *e)
 {
     if (!model || !*model || !strcmp(model, g->model->id))
-        return 0;
+        return check_kind(g, e);
     *e = (struct api_error){ .status = 404, .code = "model_not_found", .param = "model" };
     snprintf(e->message, sizeof e->message, "model: \"%.100s\" is not served here; \"%.100s\" is",
              model, g->model->id);

@@ -137,7 +137,8 @@ int gen_set_grammar(struct gen *, const char *gbnf, size_t n, const char *param,
 /* Last of all: opens and submits. */
 enum answer gen_start(struct gen *);
 
-/* Another model's name is a 404; NULL and "" are the one served. */
+/* Another model's name is a 404; NULL and "" are the one served. A model of
+ * embeddings is a 400 unless kind is REQUEST_EMBED. */
 int gen_check_model(const struct gen *, const char *model, struct api_error *);
 
 struct api_usage gen_usage(const struct gen *);

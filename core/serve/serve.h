@@ -15,6 +15,7 @@
 #include "core/base/err.h"
 #include "core/engine/engine.h"
 #include "core/model/chat.h"
+#include "core/model/model.h"
 #include "core/model/vocab.h"
 
 /* Texts are borrowed for the call only. "" and NULL mean the same. What a
@@ -54,6 +55,7 @@ struct serve_model {              /* what is served; borrowed                  *
     uint32_t deadline_s;          /* of a request without timeout_ms; 0: none  */
     uint32_t max_queue_s;         /* a request waits for a place; 0: any time  */
     uint32_t n_embd;              /* numbers of an embedding                   */
+    enum model_pooling pooling;   /* not NONE: vectors only, no text           */
     const struct chat_template *chat;   /* NULL: no conversations              */
     struct gen_grammars *grammars;
 };

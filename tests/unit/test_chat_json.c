@@ -163,10 +163,11 @@ START_TEST(chat_json_vectors_are_asked_for_by_text_or_ids)
                                "\"pooling\":\"last\",\"model\":\"m\",\"user\":\"u\"}";
     ck_assert_msg(!api_parse_embeddings(full, sizeof full - 1, &arena, &v, &error), "%s",
                   error.message);
-    ck_assert(v.input.n == 2 && v.input.p[1].is_token && v.base64 && v.dimensions == 3 && !v.mean);
+    ck_assert(v.input.n == 2 && v.input.p[1].is_token && v.base64 && v.dimensions == 3);
+    ck_assert_int_eq(v.pooling, POOLING_LAST);
     static const char pair[] = "{\"source\":\"a\",\"sentences\":\"b\"}";
     ck_assert_int_eq(api_parse_similarity(pair, sizeof pair - 1, &arena, &v, &error), 0);
-    ck_assert(v.input.n == 1 && v.source.n == 1 && v.mean);
+    ck_assert(v.input.n == 1 && v.source.n == 1 && v.pooling == POOLING_NONE);
     static const struct { const char *body, *param; bool similarity; } bad[] = {
         { "{}", "input", false }, { "{\"input\":5}", "input", false },
         { "{\"input\":[\"a\",5]}", "input[1]", false },

@@ -156,7 +156,9 @@ static void layer(const struct model *m, const struct model_layer *l, struct cac
     join(m, &l->t[T_FFN_POST_NORM], h, x);
 }
 
-static void formulas(const struct model *m, const int32_t *id, uint32_t n, double *logits)
+/* Logits, and the rows that the head sees: what embeddings are made of. */
+static void formulas(const struct model *m, const int32_t *id, uint32_t n, double *logits,
+                     double (*hidden)[MAX_DIM])
 {
     static struct cache cache[2];
     static float embd[MAX_DIM];
@@ -169,8 +171,8 @@ static void formulas(const struct model *m, const int32_t *id, uint32_t n, doubl
             x[i] = (double)embd[i] * by;
         for (uint32_t i = 0; i < m->hp.n_layer; i++)
             layer(m, &m->layer[i], &cache[i], pos, x);
-        norm(m, &m->output_norm, x, x);
-        mul(&m->head, x, logits + pos * m->hp.n_vocab);
+        norm(m, &m->output_norm, x, hidden[pos]);
+        mul(&m->head, hidden[pos], logits + pos * m->hp.n_vocab);
     }
 }
 
@@ -194,6 +196,40 @@ static void spice(struct gguf_make *make, bool f16)
         }
     }
     gguf_make_place(make);
+}
+
+/* All rows in one step, with the state behind the last norm. */
+static void run_hidden(struct rig *r, const int32_t *id, uint32_t n)
+{
+    struct err err = { 0 };
+    struct kv_seq s;
+    ck_assert_int_eq(kv_seq_open(&s, &r->f->kv, r->f->conf.n_ctx, &err), 0);
+    batch_clear(&r->batch);
+    ck_assert(kv_reserve(&r->f->kv, &s, n));
+    ck_assert(batch_add(&r->batch, id, n, 0, s.page, s.n_page, 1));
+    r->batch.hidden = true;
+    const int rc = forward_run(r->f, &r->batch, &err);
+    ck_assert_msg(rc == 0, "%s", err.text);
+    kv_seq_close(&r->f->kv, &s);
+}
+
+struct distance {
+    double diff, size;
+};
+
+static void measure(struct distance *d, const float *got, const double *want, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        d->diff += pow((double)got[i] - want[i], 2);
+        d->size += want[i] * want[i];
+    }
+}
+
+static void judge(const struct rig *r, const char *what, uint32_t type, const struct distance *d,
+                  double tolerance)
+{
+    ck_assert_msg(sqrt(d->diff / d->size) <= tolerance, "%s, type %u: %s off by %.2e of %.2e",
+                  r->model->arch, type, what, sqrt(d->diff / d->size), tolerance);
 }
 
 static void check_model(const struct tiny *tiny, double tolerance)
@@ -220,16 +256,17 @@ static void check_model(const struct tiny *tiny, double tolerance)
 
     const uint32_t n_vocab = r.model->hp.n_vocab;
     float got[N_TOK * MAX_VOCAB_TINY];
-    double want[N_TOK * MAX_VOCAB_TINY], diff = 0, size = 0;
+    static double want[N_TOK * MAX_VOCAB_TINY], hidden[N_TOK][MAX_DIM];
+    struct distance of_logits = { 0 }, of_hidden = { 0 };
     ck_assert_uint_le(n_vocab, MAX_VOCAB_TINY);
     rig_logits(&r, id, N_TOK, 4, got);
-    formulas(r.model, id, N_TOK, want);
-    for (uint32_t i = 0; i < N_TOK * n_vocab; i++) {
-        diff += pow((double)got[i] - want[i], 2);
-        size += want[i] * want[i];
-    }
-    ck_assert_msg(sqrt(diff / size) <= tolerance, "%s, type %u: off by %.2e of %.2e",
-                  r.model->arch, tiny->linear, sqrt(diff / size), tolerance);
+    formulas(r.model, id, N_TOK, want, hidden);
+    measure(&of_logits, got, want, N_TOK * n_vocab);
+    judge(&r, "logits", tiny->linear, &of_logits, tolerance);
+    run_hidden(&r, id, N_TOK);
+    for (uint32_t i = 0; i < N_TOK; i++)
+        measure(&of_hidden, forward_hidden(r.f, i), hidden[i], r.model->hp.n_embd);
+    judge(&r, "states", tiny->linear, &of_hidden, tolerance);
     rig_close(&r);
     gguf_make_free(&make);
     buf_free(&file);
