@@ -14,6 +14,7 @@ static const struct {
     { "tokenize", verb_tokenize, "text to token ids, and back" },
     { "logits", verb_logits, "every position's logits, into a file" },
     { "inspect", verb_inspect, "what is in a model file" },
+    { "doctor", verb_doctor, "is a model read as it was meant, and what mends it" },
     { "perplexity", verb_perplexity, "how well a model foretells a text" },
     { "crossval", verb_crossval, "the same model elsewhere: does it say the same" },
     { "bench", verb_bench, "how fast a model runs, beside what the machine can do" },

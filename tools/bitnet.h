@@ -26,6 +26,7 @@ int verb_chat(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_logits(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
 int verb_perplexity(int argc, char **argv);
 int verb_crossval(int argc, char **argv);
 int verb_bench(int argc, char **argv);

@@ -41,5 +41,7 @@ const char *arch_glu_name(uint32_t glu);
  * *sure: whether the last of these was a guess. */
 int arch_glu(const struct arch *, const struct gguf *, const char *override, struct hparams *hp,
              bool *sure, struct err *);
+/* "silu": the name of a BNP_GLU_* that arch_glu takes. */
+const char *arch_glu_name(uint32_t glu);
 
 #endif
