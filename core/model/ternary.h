@@ -1,6 +1,5 @@
 /* ternary.h - what the decoders of ternary encodings share: two-bit fields moved
- * to where the canonical form has them, and checks of all codes at once. Nobody
- * else includes this. */
+ * to where the canonical form has them. Nobody else includes this. */
 #ifndef BITNET_MODEL_TERNARY_H
 #define BITNET_MODEL_TERNARY_H
 
@@ -57,8 +56,5 @@ static inline void ternary_regroup(const uint8_t *restrict in, uint8_t *restrict
         memcpy(out + f * (stride / 4), (const uint8_t *)field + 8 * (high_first ? 3 - f : f),
                stride / 4);
 }
-
-/* ternary.c: fields with value 3 in n bytes. */
-uint64_t ternary_count_threes(const uint8_t *p, uint64_t n);
 
 #endif

@@ -132,7 +132,7 @@ static int open_matrix(struct wsrc *w, const struct gguf *g, struct err *e)
     if (rc)
         return rc;
     w->format = w->type->format;
-    if (t->head_rows && (w->rows % t->head_rows || t->head_rows % 2 || w->type->scale_cols))
+    if (t->head_rows && (w->rows % t->head_rows || t->head_rows % 2 || w->type->scales))
         return err_set(e, ERR_DATA, "tensor %s: %u rows in heads of %u, expected whole heads of an "
                        "even number, and one scale", w->name, w->rows, t->head_rows);
     rc = find_extra_scale(w, g, e);

@@ -119,6 +119,7 @@ int hf_u8_open(struct wsrc *, struct err *);
 void hf_u8_row(const struct wsrc *, uint32_t row, void *dst);
 int hf_latent_open(struct wsrc *, struct err *);
 void hf_latent_row(const struct wsrc *, uint32_t row, void *dst);
+
 /* ternary_bn.c */
 int iq1_bn_open(struct wsrc *, struct err *);
 void iq1_bn_row(const struct wsrc *, uint32_t row, void *dst);

@@ -1,6 +1,8 @@
 /* fuzz_gguf.c - any bytes as a model file: they open or are refused, and what
  * opens can be read to its last row. */
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,18 +32,43 @@ static void read_ends(const struct wsrc *w)
     free(row);
 }
 
+static void read_tensor(const struct gguf *g, const struct gguf_tensor *t,
+                        const struct wsrc_opts *opts)
+{
+    struct wsrc w;
+    struct err e = { 0 };
+    const int rc = wsrc_open(&w, g, t, opts, &e);
+    check_err(rc, &e);
+    if (!rc)
+        read_ends(&w);
+}
+
+/* TL1 and TL2 with tiles that small tensors can have; those of published models
+ * are too large for these inputs. */
+static void read_tiled(const struct gguf *g, const struct gguf_tensor *t)
+{
+    static const struct { unsigned cols, step; } tile[] = { { 64, 32 }, { 32, 64 }, { 48, 32 },
+                                                            { 96, 32 } };
+    for (unsigned i = 0; i < 2 * sizeof tile / sizeof *tile; i++) {
+        char preset[96];
+        snprintf(preset, sizeof preset, "%" PRIu64 "x%" PRIu64 ":%" PRIu64 "/%u/%u", t->ne[1],
+                 t->ne[0], i % 2 ? t->ne[1] : 32, tile[i / 2].cols, tile[i / 2].step);
+        const struct wsrc_opts opts = { .tl_preset = preset };
+        read_tensor(g, t, &opts);
+    }
+}
+
 static void read_tensors(const struct gguf *g)
 {
-    for (size_t i = 0; i < gguf_n_tensors(g); i++)
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
         for (enum i2s_layout l = I2S_A; l <= I2S_RS_QK256; l++) {
-            struct wsrc w;
-            struct err e = { 0 };
             const struct wsrc_opts opts = { .i2s_layout = l };
-            int rc = wsrc_open(&w, g, gguf_tensor_at(g, i), &opts, &e);
-            check_err(rc, &e);
-            if (!rc)
-                read_ends(&w);
+            read_tensor(g, t, &opts);
         }
+        if (t->type == 38 || t->type == 39 || t->type == 42)
+            read_tiled(g, t);
+    }
 }
 
 /* Walks every value once: what gguf_open accepted needs no further check. */
