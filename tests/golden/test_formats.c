@@ -5,7 +5,9 @@
  * story.gguf is one of them; the others are built from it here, by our own
  * encoders, and are the originals byte for byte, which the recorded checksums
  * say: a file that is right in both directions. With a folder as argument the
- * originals themselves are read, those too that no encoder of ours writes. */
+ * originals themselves are read, those too that no encoder of ours writes (the
+ * project of IQ*_BN searches the scales of k-quants in a way of its own). Four
+ * bits are too few for an embedding to correlate better than 0.99. */
 #include <check.h>
 #include <math.h>
 #include <sodium.h>
@@ -60,7 +62,7 @@ static const struct recipe recipe[] = {
     { "story-iq2_bn-emb-q8_0", "dbc951a5ceee5d80f214d9e588ed73d49590ec3bc11961c0cf3b32455dcd937f",
       "iq2_bn", "q8_0", 137, true, I2S_A, 0.999 },
     { "story-iq2_bn-emb-q6_K", "09d015c3a75cbd5749e3a6cfd08a3e4a53d4d8fd2de70bf51c7bde2b8f4459b2",
-      "iq2_bn", "q6_k", 137, true, I2S_A, 0.999 },
+      NULL, NULL, 137, true, I2S_A, 0.999 },
     { "story-iq2_bn-emb-q4_0", "9f635b15932f026f57983d77ace115d9bfd4873b18355ae5c55ea5c6085925af",
       "iq2_bn", "q4_0", 137, true, I2S_A, 0.99 },
     { "story-iq2_bn-emb-q4_K", "f331656858485a53a24b39db892ec439bfd54df732587b1eeda49ff5de756ef6",
