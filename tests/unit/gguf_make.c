@@ -288,8 +288,8 @@ void gguf_make_ternary(uint32_t type, enum i2s_layout layout, uint64_t rows, uin
 
 /* ------------------------------------------------------------- Tiny model */
 
-static void weights(struct gguf_make *m, const char *name, uint32_t type, uint64_t rows,
-                    uint64_t cols, uint64_t *state)
+static void weights(struct gguf_make *m, const char *name, uint32_t type, enum i2s_layout layout,
+                    uint64_t rows, uint64_t cols, uint64_t *state)
 {
     struct buf b = { 0 };
     uint64_t n = rows * cols;
@@ -298,7 +298,7 @@ static void weights(struct gguf_make *m, const char *name, uint32_t type, uint64
     for (uint64_t i = 0; i < n; i++)
         w[i] = (int8_t)(make_random(state) % 3 - 1);
     if (type >= 34) {
-        gguf_make_ternary(type, I2S_A, rows, cols, w, 0.25f, &b);
+        gguf_make_ternary(type, layout, rows, cols, w, 0.25f, &b);
     } else {
         uint64_t block = type == 8 ? 32 : type == 14 ? 256 : 1;
         for (uint64_t i = 0; i < n; i += block) {
@@ -326,11 +326,16 @@ static void weights(struct gguf_make *m, const char *name, uint32_t type, uint64
 
 static void norm(struct gguf_make *m, const char *name, uint64_t n)
 {
-    float one[1024];
-    check(n <= 1024);
+    float one[10240];
+    check(n <= 10240);
     for (uint64_t i = 0; i < n; i++)
         one[i] = 1;
     gguf_make_tensor(m, name, 0, 0, n, one, n * sizeof one[0]);
+}
+
+static uint32_t tiny_head_dim(const struct tiny *t, uint32_t n_embd)
+{
+    return t->head_dim ? t->head_dim : n_embd / (t->n_head ? t->n_head : 2);
 }
 
 static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, uint32_t n_ff,
@@ -351,11 +356,11 @@ static void tiny_keys(struct gguf_make *m, const char *arch, uint32_t n_embd, ui
     gguf_make_u32(m, KEY("embedding_length"), n_embd);
     gguf_make_u32(m, KEY("block_count"), 1);
     gguf_make_u32(m, KEY("feed_forward_length"), n_ff);
-    gguf_make_u32(m, KEY("attention.head_count"), 2);
-    gguf_make_u32(m, KEY("attention.head_count_kv"), 1);
+    gguf_make_u32(m, KEY("attention.head_count"), tiny->n_head ? tiny->n_head : 2);
+    gguf_make_u32(m, KEY("attention.head_count_kv"), tiny->n_head_kv ? tiny->n_head_kv : 1);
     gguf_make_f32(m, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
-    gguf_make_f32(m, KEY("rope.freq_base"), 10000);
-    gguf_make_u32(m, KEY("rope.dimension_count"), tiny->head_dim ? tiny->head_dim : n_embd / 2);
+    gguf_make_f32(m, KEY("rope.freq_base"), tiny->rope_base > 0 ? tiny->rope_base : 10000);
+    gguf_make_u32(m, KEY("rope.dimension_count"), tiny_head_dim(tiny, n_embd));
     if (tiny->head_dim) {
         gguf_make_u32(m, KEY("attention.key_length"), tiny->head_dim);
         gguf_make_u32(m, KEY("attention.value_length"), tiny->head_dim);
@@ -385,35 +390,37 @@ void gguf_make_tiny(struct gguf_make *m, const struct tiny *tiny)
     const char *arch = tiny->arch ? tiny->arch : "bitnet-b1.58";
     const uint32_t n = tiny->n_embd ? tiny->n_embd : 16, linear = tiny->linear ? tiny->linear : 36;
     const uint32_t n_ff = tiny->n_ff ? tiny->n_ff : n < 256 ? 2 * n : n;
-    const uint32_t kv = tiny->head_dim ? tiny->head_dim : n / 2, q = 2 * kv;
+    const uint32_t dim = tiny_head_dim(tiny, n), q = dim * (tiny->n_head ? tiny->n_head : 2);
+    const uint32_t kv = dim * (tiny->n_head_kv ? tiny->n_head_kv : 1);
+    const enum i2s_layout form = tiny->layout;
     const bool llama = !strcmp(arch, "llama"), gemma = !strcmp(arch, "gemma3");
     const bool sub = !strncmp(arch, "bitnet", 6), in = tiny->proj_norm;
     const bool head = gemma || !strcmp(arch, "qwen3");
     uint64_t state = 7;
     *m = (struct gguf_make){ .version = tiny->version };
     tiny_keys(m, arch, n, n_ff, tiny);
-    weights(m, "token_embd.weight", tiny->embd ? tiny->embd : 1, 12, n, &state);
+    weights(m, "token_embd.weight", tiny->embd ? tiny->embd : 1, form, 12, n, &state);
     if (llama)
-        weights(m, "output.weight", tiny->embd ? tiny->embd : 1, 12, n, &state);
+        weights(m, "output.weight", tiny->embd ? tiny->embd : 1, form, 12, n, &state);
     norm(m, "output_norm.weight", n);
     norm(m, "blk.0.attn_norm.weight", n);
     norm_if(m, in, "blk.0.attn_q_norm_in.weight", n);
-    weights(m, "blk.0.attn_q.weight", linear, q, n, &state);
+    weights(m, "blk.0.attn_q.weight", linear, form, q, n, &state);
     norm_if(m, in, "blk.0.attn_k_norm_in.weight", n);
-    weights(m, "blk.0.attn_k.weight", linear, kv, n, &state);
+    weights(m, "blk.0.attn_k.weight", linear, form, kv, n, &state);
     norm_if(m, in, "blk.0.attn_v_norm_in.weight", n);
-    weights(m, "blk.0.attn_v.weight", linear, kv, n, &state);
-    norm_if(m, head, "blk.0.attn_q_norm.weight", kv);
-    norm_if(m, head, "blk.0.attn_k_norm.weight", kv);
+    weights(m, "blk.0.attn_v.weight", linear, form, kv, n, &state);
+    norm_if(m, head, "blk.0.attn_q_norm.weight", dim);
+    norm_if(m, head, "blk.0.attn_k_norm.weight", dim);
     norm_if(m, sub || in, in ? "blk.0.attn_output_norm_in.weight" : "blk.0.attn_sub_norm.weight", q);
-    weights(m, "blk.0.attn_output.weight", linear, n, q, &state);
+    weights(m, "blk.0.attn_output.weight", linear, form, n, q, &state);
     norm_if(m, gemma, "blk.0.post_attention_norm.weight", n);
     norm(m, "blk.0.ffn_norm.weight", n);
     norm_if(m, in, "blk.0.ffn_gate_norm_in.weight", n);
-    weights(m, "blk.0.ffn_gate.weight", linear, n_ff, n, &state);
+    weights(m, "blk.0.ffn_gate.weight", linear, form, n_ff, n, &state);
     norm_if(m, in, "blk.0.ffn_up_norm_in.weight", n);
-    weights(m, "blk.0.ffn_up.weight", linear, n_ff, n, &state);
+    weights(m, "blk.0.ffn_up.weight", linear, form, n_ff, n, &state);
     norm_if(m, sub || in, in ? "blk.0.ffn_down_norm_in.weight" : "blk.0.ffn_sub_norm.weight", n_ff);
-    weights(m, "blk.0.ffn_down.weight", linear, n, n_ff, &state);
+    weights(m, "blk.0.ffn_down.weight", linear, form, n, n_ff, &state);
     norm_if(m, gemma, "blk.0.post_ffw_norm.weight", n);
 }

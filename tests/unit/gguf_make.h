@@ -72,8 +72,11 @@ struct tiny {
     uint32_t linear, embd;       /* types of the projections and of the       */
                                  /* embedding; 0: I2_S and F16                */
     uint32_t version;
-    uint32_t head_dim;           /* 0: n_embd / 2, and no key says so         */
+    uint32_t n_head, n_head_kv;  /* 0: 2, 1                                   */
+    uint32_t head_dim;           /* 0: n_embd / n_head, and no key says so    */
     uint32_t n_ff;               /* 0: 2 * n_embd, or n_embd from 256 on      */
+    float rope_base;             /* 0: 10000                                  */
+    enum i2s_layout layout;      /* of I2_S                                   */
     bool proj_norm;              /* norms of every projection's input, for    */
                                  /* qwen3 and gemma3                          */
 };

@@ -13,7 +13,7 @@
 #include "tests/golden/rig.h"
 #include "tests/unit/gguf_make.h"
 
-enum { MAX_DIM = 1024, N_TOK = 9, MAX_VOCAB_TINY = 16 };
+enum { MAX_DIM = 8640, N_TOK = 9, MAX_VOCAB_TINY = 16 };
 
 /* ------------------------------------------------------------- the formulas */
 
@@ -21,7 +21,8 @@ enum { MAX_DIM = 1024, N_TOK = 9, MAX_VOCAB_TINY = 16 };
 static void mul(const struct wsrc *w, const double *x, double *y)
 {
     static float row[MAX_DIM];
-    double q[MAX_DIM], m = 1e-5;
+    static double q[MAX_DIM];
+    double m = 1e-5;
     for (uint32_t i = 0; i < w->cols; i++)
         m = fmax(m, fabs(x[i]));
     for (uint32_t i = 0; i < w->cols; i++)
@@ -165,7 +166,7 @@ static void formulas(const struct model *m, const int32_t *id, uint32_t n, doubl
     const double by = strcmp(m->arch, "gemma3") ? 1 : sqrt(m->hp.n_embd);
     ck_assert_uint_le(m->hp.n_layer, 2);
     for (uint32_t pos = 0; pos < n; pos++) {
-        double x[MAX_DIM];
+        static double x[MAX_DIM];
         ck_assert_int_eq(wsrc_read_f32(&m->embd, (uint32_t)id[pos], embd), 0);
         for (uint32_t i = 0; i < m->hp.n_embd; i++)
             x[i] = (double)embd[i] * by;
@@ -246,7 +247,7 @@ static void check_model(const struct tiny *tiny, double tolerance)
     gguf_make_done(&make, &file);
 
     struct rig r = { .plug = rig_plug(&(struct rig_opts){ .n_threads = 1 }) };
-    const struct model_opts opts = { 0 };
+    const struct model_opts opts = { .i2s_layout = tiny->layout };
     struct forward_conf conf = rig_conf(&(struct rig_opts){ .n_ctx = 32, .max_tok = 16 });
     int rc = model_open_mem(&r.model, file.p, file.n, "tiny", &opts, &err);
     ck_assert_msg(rc == 0, "%s", err.text);
@@ -315,13 +316,29 @@ START_TEST(graph_with_norms_of_heads_and_inputs_follows_the_formulas)
 }
 END_TEST
 
-/* Rows of feed-forward widths that fill no block of 128, as published ones do
- * not: blocks go on into the next row. */
+/* The widths of bitnet_b1_58-xl and -3B, which fill no blocks of 128: those of
+ * layouts a and b go on into the next row. */
 START_TEST(graph_of_rows_that_share_blocks_follows_the_formulas)
 {
-    static const uint32_t n_ff[] = { 340, 540, 372, 388 };
-    for (size_t i = 0; i < sizeof n_ff / sizeof n_ff[0]; i++)
-        check_model(&(struct tiny){ .arch = arch[_i], .n_embd = 128, .n_ff = n_ff[i] }, 5e-3);
+    static const enum i2s_layout layout[] = { I2S_A, I2S_B, I2S_C };
+    for (uint32_t n_ff = 5460; n_ff <= 8640; n_ff += 8640 - 5460)
+        check_model(&(struct tiny){ .arch = "bitnet", .n_embd = 64, .n_ff = n_ff,
+                                    .layout = layout[_i] }, 5e-3);
+}
+END_TEST
+
+/* What is new in Falcon-E and Falcon3: 16 heads on 2; heads of 256; their base. */
+START_TEST(graph_of_falcon_heads_follows_the_formulas)
+{
+    const struct tiny e = { .arch = "llama", .n_embd = 256, .n_head = 16, .n_head_kv = 2,
+                            .rope_base = 1000042 };
+    const struct tiny three = { .arch = "llama", .n_embd = 768, .n_head = 3, .n_head_kv = 1,
+                                .n_ff = 512, .rope_base = 1000042 };
+    const struct tiny keyed = { .arch = "llama", .n_embd = 768, .n_head = 3, .n_head_kv = 1,
+                                .n_ff = 512, .rope_base = 1000042, .head_dim = 256 };
+    check_model(&e, 5e-3);
+    check_model(&three, 5e-3);
+    check_model(&keyed, 5e-3);
 }
 END_TEST
 
@@ -333,7 +350,8 @@ int main(void)
     tcase_add_loop_test(c, graph_dense_projections_follow_the_formulas, 0, 4);
     tcase_add_loop_test(c, graph_ternary_projections_follow_the_formulas, 0, 4);
     tcase_add_loop_test(c, graph_with_norms_of_heads_and_inputs_follows_the_formulas, 0, 2);
-    tcase_add_loop_test(c, graph_of_rows_that_share_blocks_follows_the_formulas, 0, 4);
+    tcase_add_loop_test(c, graph_of_rows_that_share_blocks_follows_the_formulas, 0, 3);
+    tcase_add_test(c, graph_of_falcon_heads_follows_the_formulas);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
