@@ -5,21 +5,18 @@
  * so other programs read it too, and the sampled text means nothing. The file
  * is written front to back, a piece of a tensor at a time. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/f16.h"
 #include "core/model/model.h"
 #include "tools/bitnet.h"
 #include "tools/bitnet_synth.h"
 #include "tools/write/gguf_file.h"
 
-enum { PIECE = 1 << 16 };         /* elements that are drawn at once           */
-
 static const char *shape_name, *type_name = "i2_s", *head_name = "f16", *arch, *vocab, *out;
-static uint64_t seed;
+static uint64_t seed, shard_mb = 5000;
 static uint32_t n_ctx;
+static bool hf, latent;
 
 static const struct opt options[] = {
     { "shape", 0, OPT_TEXT, &shape_name, "NAME",
@@ -30,16 +27,22 @@ static const struct opt options[] = {
     { "arch", 0, OPT_TEXT, &arch, "NAME", "bitnet, bitnet-25 or bitnet-b1.58, for other programs" },
     { "ctx", 0, OPT_U32, &n_ctx, "N", "positions (default: as published)" },
     { "seed", 0, OPT_U64, &seed, "S", "same seed, same bytes (default 0)" },
-    { "out", 'o', OPT_TEXT, &out, "FILE", "where to" },
+    { "hf", 0, OPT_FLAG, &hf, NULL, "a Hugging Face directory instead of a GGUF file" },
+    { "latent", 0, OPT_FLAG, &latent, NULL, "with --hf: floats, ternary when they are read" },
+    { "shard-size", 0, OPT_U64, &shard_mb, "MB", "with --hf: of a file's tensors (default 5000)" },
+    { "out", 'o', OPT_TEXT, &out, "FILE", "where to; with --hf a directory" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };
 
 static const struct usage usage = {
     "synth", "--shape NAME -o FILE [OPTION]...",
     "Writes a GGUF file of a published model's shape with random weights. Shapes are\n"
-    "2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b, embedding-0.6b, embedding-270m, and\n"
-    "tiny, qwen3-tiny and gemma3-tiny, which are nobody's. Types are i2_s, tq1_0, tq2_0,\n"
-    "f32, f16, q8_0 and q6_k. The file appears when it is complete.",
+    "2b4t, 0.7b, 3b, 8b, falcon-e-1b, -3b, falcon3-1b, -3b, -7b, -10b, embedding-0.6b,\n"
+    "-270m, and tiny, 1bitllm-tiny, llama3-tiny, falcon3-tiny, falcon-e-tiny, qwen3-tiny\n"
+    "and gemma3-tiny, which are nobody's. Types are i2_s, tq1_0, tq2_0, f32, f16, q8_0\n"
+    "and q6_k. The file appears when it is complete. With --hf it is a directory as the\n"
+    "model's publisher has: config.json, the tokenizer's files, and safetensors files of\n"
+    "packed weights or floats.",
     { options, NULL, NULL }
 };
 
@@ -51,8 +54,8 @@ struct synth {
     struct gguf_put kv;
     struct gguf_file_tensor *list;    /* [n] the same for the file             */
     struct gguf_file file;
-    int8_t *codes;                    /* [PIECE]                               */
-    float *floats;                    /* [PIECE]                               */
+    int8_t *codes;                    /* [SYNTH_PIECE]                               */
+    float *floats;                    /* [SYNTH_PIECE]                               */
 };
 
 /* -------------------------------------------------------------------- keys */
@@ -93,26 +96,13 @@ static int make_keys(struct synth *s, struct err *e)
     if (vocab)
         rc = synth_vocab_copy(kv, vocab, p->n_vocab, e);
     else
-        synth_vocab_make(kv, p->n_vocab, p->n_special);
+        synth_vocab_make(kv, p->family, p->n_vocab, p->n_special);
     if (!rc && kv->b.failed)
         rc = err_set(e, ERR_NOMEM, "synth: no memory for the keys");
     return rc;
 }
 
 /* ----------------------------------------------------------------- content */
-
-/* Rows of norm-1 inputs give outputs of about norm 1: of k weights 148 of 256
- * are not 0. Rounded to half, so that every encoding holds the same numbers. */
-static float matrix_scale(const struct synth_tensor *t)
-{
-    return f16_to_f32(f16_from_f32((float)(1.0 / sqrt(t->cols * (148.0 / 256.0)))));
-}
-
-/* One and a half as the deviation of a logit, which is a sum over the row. */
-static float table_deviation(const struct synth_tensor *t)
-{
-    return (float)(1.5 / sqrt(t->cols));
-}
 
 static int fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n, struct enc_tensor *to,
                 struct err *e)
@@ -124,7 +114,8 @@ static int fill(struct synth *s, uint32_t tensor, uint64_t piece, size_t n, stru
         return enc_codes(to, s->codes, n, e);
     }
     const bool norm = t->kind == SYNTH_NORM;
-    synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : table_deviation(t), s->floats, n);
+    synth_random_floats(&r, norm ? 1.0f : 0.0f, norm ? 0.1f : synth_table_deviation(t->cols),
+                        s->floats, n);
     return enc_floats(to, s->floats, n, e);
 }
 
@@ -140,10 +131,10 @@ static int write_tensor(struct synth *s, uint32_t tensor, struct err *e)
     const uint64_t all = (uint64_t)rows * t->cols;
     struct enc_tensor to;
     int rc = enc_open(&to, t->enc, rows, t->cols, NULL, (struct enc_sink){ to_file, &s->file }, e);
-    to.scale = matrix_scale(t);
+    to.scale = synth_matrix_scale(t->cols);
     for (uint64_t at = 0, n; at < all && !rc; at += n) {
-        n = all - at < PIECE ? all - at : PIECE;
-        rc = fill(s, tensor, at / PIECE, (size_t)n, &to, e);
+        n = all - at < SYNTH_PIECE ? all - at : SYNTH_PIECE;
+        rc = fill(s, tensor, at / SYNTH_PIECE, (size_t)n, &to, e);
     }
     if (!rc)
         rc = enc_finish(&to, e);
@@ -155,9 +146,10 @@ static void make_list(struct synth *s)
 {
     for (uint32_t i = 0; i < s->n; i++) {
         const struct synth_tensor *t = &s->t[i];
-        s->list[i] = (struct gguf_file_tensor){ .name = t->name, .type = t->enc->id,
-                                                .n_dims = t->rows ? 2 : 1, .ne = { t->cols, t->rows },
-                                                .size = t->size };
+        s->list[i] = (struct gguf_file_tensor){
+            .name = t->name, .type = t->enc->id, .n_dims = t->rows ? 2 : 1,
+            .ne = { t->cols, t->rows }, .size = t->size,
+        };
     }
 }
 
@@ -199,8 +191,8 @@ static int choose(struct synth *s, struct err *e)
 
 static int write_file(struct synth *s, struct err *e)
 {
-    s->codes = malloc(PIECE * sizeof *s->codes);
-    s->floats = malloc(PIECE * sizeof *s->floats);
+    s->codes = malloc(SYNTH_PIECE * sizeof *s->codes);
+    s->floats = malloc(SYNTH_PIECE * sizeof *s->floats);
     s->list = calloc(s->n, sizeof *s->list);
     if (!s->codes || !s->floats || !s->list)
         return err_set(e, ERR_NOMEM, "synth: no memory for a piece of a tensor");
@@ -216,7 +208,7 @@ static int write_file(struct synth *s, struct err *e)
     return rc;
 }
 
-static int synth(struct err *e)
+static int file(struct err *e)
 {
     struct synth s = { 0 };
     int rc = choose(&s, e);
@@ -238,6 +230,20 @@ static int synth(struct err *e)
     return rc;
 }
 
+static int directory(struct err *e)
+{
+    const struct synth_shape *p = synth_shape_find(shape_name, e);
+    if (!p)
+        return e->code;
+    if (shard_mb == 0 || shard_mb > 1u << 30)
+        return err_set(e, ERR_ARG, "--shard-size: %" PRIu64 " MB, expected 1 to 2^30", shard_mb);
+    struct synth_shape shape = *p;
+    shape.n_ctx = n_ctx ? n_ctx : p->n_ctx;
+    const struct synth_hf h = { .shape = &shape, .dir = out, .vocab = vocab, .seed = seed,
+                                .shard_size = shard_mb * 1000000, .latent = latent };
+    return synth_hf(&h, e);
+}
+
 int verb_synth(int argc, char **argv)
 {
     struct err e = { 0 };
@@ -251,7 +257,12 @@ int verb_synth(int argc, char **argv)
         rc = err_set(&e, ERR_ARG, "synth: no --shape, expected a published model's, such as 2b4t");
     else if (!out)
         rc = err_set(&e, ERR_ARG, "synth: no --out, expected the file to write");
+    else if (!hf && latent)
+        rc = err_set(&e, ERR_ARG, "synth: --latent, expected --hf with it");
+    else if (hf && (arch || strcmp(type_name, "i2_s") || strcmp(head_name, "f16")))
+        rc = err_set(&e, ERR_ARG, "synth: --arch, --type and --head are for GGUF files, expected "
+                     "none with --hf");
     if (!rc)
-        rc = synth(&e);
+        rc = hf ? directory(&e) : file(&e);
     return tool_exit(rc, &e);
 }

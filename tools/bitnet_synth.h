@@ -17,6 +17,17 @@
 
 /* ------------------------------------------------------------------ shapes */
 
+/* Whose checkpoints and tokenizers a shape has. */
+enum synth_family {
+    SYNTH_MICROSOFT,              /* 2B-4T                                     */
+    SYNTH_1BITLLM,
+    SYNTH_LLAMA3,                 /* HF1BitLLM                                 */
+    SYNTH_FALCON3,
+    SYNTH_FALCON_E,
+    SYNTH_QWEN3,                  /* embedding models                          */
+    SYNTH_GEMMA3
+};
+
 struct synth_shape {
     const char *name;             /* of --shape                                */
     const char *title;            /* general.name                              */
@@ -34,6 +45,7 @@ struct synth_shape {
                                   /* projection's input and every head         */
     bool post_norm;               /* and of what a layer adds, as gemma3 has   */
     uint32_t head_dim;            /* 0: n_embd / n_head, and no key says so    */
+    enum synth_family family;
 };
 
 uint32_t synth_head_dim(const struct synth_shape *);
@@ -71,14 +83,17 @@ int synth_tensors(const struct synth_shape *, const struct enc *type, const stru
 
 /* All tokenizer keys of another file, which must have n_vocab tokens. */
 int synth_vocab_copy(struct gguf_put *, const char *path, uint32_t n_vocab, struct err *);
-/* A byte-level BPE vocabulary: 256 bytes, merges of letters, control tokens. */
-void synth_vocab_make(struct gguf_put *, uint32_t n_vocab, uint32_t n_special);
+/* A vocabulary as the family has: byte-level BPE (256 bytes, merges of letters,
+ * control tokens), or SPM with the same words. */
+void synth_vocab_make(struct gguf_put *, enum synth_family, uint32_t n_vocab, uint32_t n_special);
 
 /* ----------------------------------------------------------------- numbers */
 
 struct synth_random {
     uint64_t state;
 };
+
+enum { SYNTH_PIECE = 1 << 16 };   /* elements that are drawn at once           */
 
 /* The numbers of one piece of one tensor. */
 struct synth_random synth_random_at(uint64_t seed, uint32_t tensor, uint64_t piece);
@@ -87,5 +102,23 @@ struct synth_random synth_random_at(uint64_t seed, uint32_t tensor, uint64_t pie
 void synth_random_codes(struct synth_random *, int8_t *w, size_t n);
 /* Bell-shaped around mean. */
 void synth_random_floats(struct synth_random *, float mean, float deviation, float *x, size_t n);
+/* The scale of a matrix with so many columns, and the deviation of a table. */
+float synth_matrix_scale(uint32_t cols);
+float synth_table_deviation(uint32_t cols);
+
+/* -------------------------------------------------------- a whole directory */
+
+struct synth_hf {
+    const struct synth_shape *shape;
+    const char *dir;              /* made when it is not there                 */
+    const char *vocab;            /* a GGUF whose tokenizer is taken, or NULL  */
+    uint64_t seed;
+    uint64_t shard_size;          /* bytes of tensors in a file, at most       */
+    bool latent;                  /* floats instead of packed weights          */
+};
+
+/* config.json, tokenizer.json and its like, and safetensors files of the
+ * shape's family. Each file appears when it is complete, config.json last. */
+int synth_hf(const struct synth_hf *, struct err *);
 
 #endif

@@ -2,6 +2,7 @@
  * them. */
 #include "tools/bitnet_synth.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/base/exact.h"
@@ -119,4 +120,17 @@ void synth_random_floats(struct synth_random *r, float mean, float deviation, fl
         const uint64_t sum = (u & 255) + (u >> 8 & 255) + (u >> 16 & 255) + (u >> 24 & 255);
         x[i] = mean + step * (float)((int)sum - 510);
     }
+}
+
+/* Rows of norm-1 inputs give outputs of about norm 1: of k weights 148 of 256
+ * are not 0. Rounded to half, so that every encoding holds the same numbers. */
+float synth_matrix_scale(uint32_t cols)
+{
+    return f16_to_f32(f16_from_f32((float)(1.0 / sqrt(cols * (148.0 / 256.0)))));
+}
+
+/* One and a half as the deviation of a logit, which is a sum over the row. */
+float synth_table_deviation(uint32_t cols)
+{
+    return (float)(1.5 / sqrt(cols));
 }

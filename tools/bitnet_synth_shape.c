@@ -14,41 +14,76 @@ static const struct synth_shape shapes[] = {
      * ggml-model-i2_s.gguf, 332 tensors, 1,187,801,280 bytes with its own
      * tokenizer. */
     { "2b4t", "synthetic, shape of bitnet-b1.58-2B-4T", "bitnet-b1.58", "relu2",
-      30, 2560, 6912, 20, 5, 128256, 256, 4096, 1e-5f, 500000, true, true, false, false, 0 },
+      30, 2560, 6912, 20, 5, 128256, 256, 4096, 1e-5f, 500000, true, true, false, false, 0,
+      SYNTH_MICROSOFT },
     /* 1bitLLM/bitnet_b1_58-large, config.json */
     { "0.7b", "synthetic, shape of bitnet_b1_58-large", "bitnet", "silu",
-      24, 1536, 4096, 16, 16, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0 },
+      24, 1536, 4096, 16, 16, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0,
+      SYNTH_1BITLLM },
     /* 1bitLLM/bitnet_b1_58-3B, config.json. Its columns, 3200 and 8640, fill no
      * blocks of 256: no TQ1_0, TQ2_0 or Q6_K. */
     { "3b", "synthetic, shape of bitnet_b1_58-3B", "bitnet", "silu",
-      26, 3200, 8640, 32, 32, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0 },
+      26, 3200, 8640, 32, 32, 32002, 16, 2048, 1e-5f, 10000, true, true, false, false, 0,
+      SYNTH_1BITLLM },
     /* HF1BitLLM/Llama3-8B-1.58-100B-tokens: Llama 3 8B's config.json. I2_S and
      * F16 tables: 3,847,248,896 bytes of tensors. */
     { "8b", "synthetic, shape of Llama3-8B-1.58", "llama", "silu",
-      32, 4096, 14336, 32, 8, 128256, 256, 8192, 1e-5f, 500000, false, false, false, false, 0 },
-    /* tiiuae/Falcon-E-1B-Base: sizes from its model card; 665,203,968 bytes of
-     * I2_S and F16. Rope base, context and epsilon are Falcon3's, which change
-     * no size and no speed. */
+      32, 4096, 14336, 32, 8, 128256, 256, 8192, 1e-5f, 500000, false, false, false, false, 0,
+      SYNTH_LLAMA3 },
+    /* tiiuae/Falcon-E-1B-Base and -3B-Base: sizes from the model cards;
+     * 665,203,968 and 998,784,000 bytes of I2_S and F16. Rope base, context and
+     * epsilon are Falcon3's, which change no size and no speed. */
     { "falcon-e-1b", "synthetic, shape of Falcon-E-1B", "llama", "silu",
-      24, 2048, 9216, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0 },
-    /* tiiuae/Falcon3-7B-Instruct-1.58bit, config.json; 3,273,836,672 bytes of
-     * I2_S and F16. */
+      24, 2048, 9216, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON_E },
+    { "falcon-e-3b", "synthetic, shape of Falcon-E-3B", "llama", "silu",
+      32, 2048, 13312, 16, 2, 32768, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON_E },
+    /* tiiuae/Falcon3-*-Instruct-1.58bit, config.json; of the 7B 3,273,836,672
+     * bytes of I2_S and F16. */
+    { "falcon3-1b", "synthetic, shape of Falcon3-1B-1.58bit", "llama", "silu",
+      18, 2048, 8192, 8, 4, 131072, 16, 8192, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON3 },
+    { "falcon3-3b", "synthetic, shape of Falcon3-3B-1.58bit", "llama", "silu",
+      22, 3072, 9216, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON3 },
+    { "falcon3-10b", "synthetic, shape of Falcon3-10B-1.58bit", "llama", "silu",
+      40, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON3 },
     { "falcon3-7b", "synthetic, shape of Falcon3-7B-1.58bit", "llama", "silu",
-      28, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0 },
+      28, 3072, 23040, 12, 4, 131072, 16, 32768, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON3 },
     /* No published model: what tests and examples can afford. Sizes fill the
      * blocks of every encoding. */
     { "tiny", "synthetic, tiny", "bitnet-b1.58", "relu2",
-      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 10000, true, true, false, false, 0 },
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 10000, true, true, false, false, 0,
+      SYNTH_MICROSOFT },
     /* microsoft/bitnet-embedding-0.6b and -270m: sizes from its guide and the
      * files'. */
     { "embedding-0.6b", "synthetic, shape of bitnet-embedding-0.6b", "qwen3", "silu",
-      28, 1024, 3072, 16, 8, 151669, 256, 32768, 1e-6f, 1000000, false, true, true, false, 128 },
+      28, 1024, 3072, 16, 8, 151669, 256, 32768, 1e-6f, 1000000, false, true, true, false, 128,
+      SYNTH_QWEN3 },
     { "embedding-270m", "synthetic, shape of bitnet-embedding-270m", "gemma3", "gelu_tanh",
-      18, 640, 2048, 4, 1, 262144, 256, 32768, 1e-6f, 10000, false, true, true, true, 256 },
+      18, 640, 2048, 4, 1, 262144, 256, 32768, 1e-6f, 10000, false, true, true, true, 256,
+      SYNTH_GEMMA3 },
     { "qwen3-tiny", "synthetic, tiny qwen3", "qwen3", "silu",
-      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-6f, 10000, false, true, true, false, 128 },
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-6f, 10000, false, true, true, false, 128,
+      SYNTH_QWEN3 },
     { "gemma3-tiny", "synthetic, tiny gemma3", "gemma3", "gelu_tanh",
-      2, 256, 512, 2, 1, 2048, 16, 1024, 1e-6f, 10000, false, true, true, true, 256 },
+      2, 256, 512, 2, 1, 2048, 16, 1024, 1e-6f, 10000, false, true, true, true, 256,
+      SYNTH_GEMMA3 },
+    { "1bitllm-tiny", "synthetic, tiny, as 1bitLLM's", "bitnet", "silu",
+      2, 256, 768, 4, 4, 2048, 16, 1024, 1e-5f, 10000, true, true, false, false, 0,
+      SYNTH_1BITLLM },
+    { "llama3-tiny", "synthetic, tiny, as Llama 3", "llama", "silu",
+      2, 256, 768, 4, 2, 2048, 16, 1024, 1e-5f, 500000, false, false, false, false, 0,
+      SYNTH_LLAMA3 },
+    { "falcon3-tiny", "synthetic, tiny, as Falcon3", "llama", "silu",
+      2, 256, 768, 2, 1, 2048, 16, 1024, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON3 },
+    { "falcon-e-tiny", "synthetic, tiny, as Falcon-E", "llama", "silu",
+      2, 256, 768, 4, 1, 2048, 16, 1024, 1e-6f, 1000042, false, false, false, false, 0,
+      SYNTH_FALCON_E },
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -57,8 +92,11 @@ const struct synth_shape *synth_shape_find(const char *name, struct err *e)
     for (unsigned i = 0; i < N_SHAPES; i++)
         if (!strcmp(name, shapes[i].name))
             return &shapes[i];
-    err_set(e, ERR_ARG, "--shape: %.100s, expected 2b4t, 0.7b, 3b, 8b, falcon-e-1b, falcon3-7b, "
-            "tiny, embedding-0.6b, embedding-270m, qwen3-tiny or gemma3-tiny", name);
+    struct buf names = { 0 };
+    for (unsigned i = 0; i < N_SHAPES; i++)
+        buf_addf(&names, "%s%s", !i ? "" : i + 1 < N_SHAPES ? ", " : " or ", shapes[i].name);
+    err_set(e, ERR_ARG, "--shape: %.100s, expected %s", name, names.failed ? "a shape" : names.p);
+    buf_free(&names);
     return NULL;
 }
 

@@ -10,8 +10,5 @@
  * buf_free(bytes). An error that is not the keys' own ends the program. */
 int hf_make_gguf(struct gguf **, struct buf *bytes, const struct hf_tokenizer_files *,
                  uint32_t n_vocab, struct err *);
-/* A GGUF's byte-level or SPM vocabulary as tokenizer.json. pairs: merges as
- * ["a", "b"]. */
-void hf_make_json(struct buf *out, const struct gguf *, bool pairs);
 
 #endif

@@ -8,6 +8,7 @@
 #include "core/base/file.h"
 #include "core/model/vocab_parts.h"
 #include "hf_make.h"
+#include "tools/write/tokenizer_json.h"
 
 #define GOLDEN "tests/golden/tokenizer/"
 #define KEY(name) "tokenizer.ggml." name
@@ -158,7 +159,7 @@ static void round_trip(const char *path, const char *inp, bool pairs, const char
 {
     struct gguf *const want = open_golden(path);
     struct buf json = { 0 };
-    hf_make_json(&json, want, pairs);
+    ck_assert_msg(tokenizer_json(&json, want, pairs, &e) == 0, "%s", e.text);
     struct hf_tokenizer_files f = { .tokenizer = { json.p, json.n }, .config = text_of(config) };
     make(&f, 0);
     same_array(want, KEY("tokens"));

@@ -1,74 +1,13 @@
-/* gguf_file.c - the container's bytes, and the temporary name that no ordinary
- * end of the program leaves behind. */
+/* gguf_file.c - the container's bytes. */
 #include "tools/write/gguf_file.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ----------------------------------------------------------------- signals
- *
- * What SIGINT, SIGTERM and SIGHUP would leave. A handler may unlink(2); the
- * signal then does what it does. */
-static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
-enum { N_ENDS = sizeof ends / sizeof *ends };
-static char *unfinished;
-
-static void remove_unfinished(int sig)
-{
-    unlink(unfinished);
-    raise(sig);                   /* SA_RESETHAND: the default action now      */
-}
-
-/* The set of the signals, blocked; *before is what was blocked. */
-static void hold_signals(sigset_t *before)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    for (unsigned i = 0; i < N_ENDS; i++)
-        sigaddset(&set, ends[i]);
-    pthread_sigmask(SIG_BLOCK, &set, before);
-}
-
-/* Signals that something else ignores or handles stay as they are. */
-static void exchange(void (*from)(int), void (*to)(int), int flags)
-{
-    for (unsigned i = 0; i < N_ENDS; i++) {
-        struct sigaction now, next = { .sa_handler = to, .sa_flags = flags };
-        sigemptyset(&next.sa_mask);
-        if (!sigaction(ends[i], NULL, &now) && now.sa_handler == from)
-            sigaction(ends[i], &next, NULL);
-    }
-}
-
-static int open_out(struct gguf_file *f, const char *path, struct err *e)
-{
-    sigset_t before;
-    hold_signals(&before);
-    int rc = file_out_open(&f->out, path, e);
-    if (!rc && f->out.temp) {
-        unfinished = strdup(f->out.temp);
-        if (unfinished)
-            exchange(SIG_DFL, remove_unfinished, (int)SA_RESETHAND);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
-static void forget_unfinished(void)
-{
-    sigset_t before;
-    hold_signals(&before);
-    exchange(remove_unfinished, SIG_DFL, 0);
-    free(unfinished);
-    unfinished = NULL;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
+#include "tools/write/whole.h"
 
 /* --------------------------------------------------------------- container */
 
@@ -142,7 +81,7 @@ int gguf_file_open(struct gguf_file *f, const char *path, const struct gguf_put 
                    const struct gguf_file_tensor *t, uint32_t n, struct err *e)
 {
     *f = (struct gguf_file){ .out = { .fd = -1 }, .t = t, .n = n };
-    int rc = open_out(f, path, e);
+    int rc = whole_open(&f->out, path, e);
     if (!rc)
         rc = begin(f, keys, e);
     if (rc)
@@ -175,6 +114,5 @@ int gguf_file_commit(struct gguf_file *f, struct err *e)
 
 void gguf_file_abort(struct gguf_file *f)
 {
-    file_out_abort(&f->out);
-    forget_unfinished();
+    whole_abort(&f->out);
 }
