@@ -116,8 +116,8 @@ static void add_model(json_t *j, const struct loaded *l)
     text(j, "model_file", gguf_name(m->file));
     whole(j, "model_size", gguf_file_size(m->file));
     text(j, "arch", m->arch);
-    text(j, "type_layers", wtype_name(m->layer[0].t[T_ATTN_Q].t->type));
-    text(j, "type_head", wtype_name(m->head.t->type));
+    text(j, "type_layers", wtype_name_of(m->layer[0].t[T_ATTN_Q].t));
+    text(j, "type_head", wtype_name_of(m->head.t));
     text(j, "type_kv", f->conf.kv_format == BNP_KV_I8 ? "i8" : "f16");
     number(j, "weights_mib", (double)f->mem.weights / 1048576);
     number(j, "kv_mib", (double)f->mem.kv / 1048576);

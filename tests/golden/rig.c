@@ -9,19 +9,19 @@
 
 #include "core/base/file.h"
 
-static struct model *open_model(const char *path, enum i2s_layout layout)
+static struct model *open_model(const struct rig_opts *o)
 {
     struct err err = { 0 };
     struct model *m = NULL;
-    const struct model_opts opts = { .i2s_layout = layout };
-    int rc = model_open(&m, path ? path : "models/story.gguf", &opts, &err);
+    const struct model_opts opts = { .i2s_layout = o->layout, .tl_preset = o->tl_preset };
+    int rc = model_open(&m, o->model ? o->model : "models/story.gguf", &opts, &err);
     ck_assert_msg(rc == 0, "%s", err.text);
     return m;
 }
 
 struct model *rig_model(const char *path)
 {
-    return open_model(path, I2S_A);
+    return open_model(&(struct rig_opts){ .model = path });
 }
 
 static const char *option(void *ctx, const char *id, const char *key)
@@ -66,7 +66,7 @@ void rig_open(struct rig *r, const struct rig_opts *o)
 {
     struct err err = { 0 };
     const struct forward_conf conf = rig_conf(o);
-    *r = (struct rig){ .model = open_model(o->model, o->layout), .plug = rig_plug(o) };
+    *r = (struct rig){ .model = open_model(o), .plug = rig_plug(o) };
     int rc = forward_open(&r->f, r->model, r->plug, &conf, &err);
     ck_assert_msg(rc == 0, "%s", err.text);
     rc = batch_open(&r->batch, &r->f->limits, &err);

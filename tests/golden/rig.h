@@ -14,6 +14,7 @@
 struct rig_opts {                 /* 0: a value that suits the golden prompts  */
     const char *model;            /* path; NULL: models/story.gguf             */
     enum i2s_layout layout;       /* of its I2_S tensors                       */
+    const char *tl_preset;        /* tiles of its TL1 and TL2 tensors          */
     const char *plugin;           /* id; NULL: scalar-ref                      */
     const char *variant;          /* the plugin's option of that name; or NULL */
     uint64_t isa_mask;            /* 0: all that the processor has             */

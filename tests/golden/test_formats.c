@@ -40,34 +40,39 @@ struct recipe {
     bool version;                 /* general.quantization_version is there     */
     enum i2s_layout layout;
     double least;                 /* correlation at any position; 1: same bits */
+    const char *tl_preset;
 };
 
 static const struct recipe recipe[] = {
     { "story-i2_s", "2c4c47c27883f0cd5e31095f7509657721ac749d12747336be12827ee0b18d87",
-      NULL, NULL, 40, true, I2S_A, 1 },
+      NULL, NULL, 40, true, I2S_A, 1, NULL },
     { "story-i2_s-layout-b", "acf0ea27f88086b7ed8eda823244d484f3ff53be2ba07d7e8da14adcc39ec901",
-      "i2_s-b", NULL, 40, true, I2S_B, 1 },
+      "i2_s-b", NULL, 40, true, I2S_B, 1, NULL },
     { "story-i2_s-layout-c", "4464a1f0c8029a8476dc7f59035d1a208b1267f7fa8a6bae16685ef7cae10a22",
-      "i2_s-c", NULL, 40, true, I2S_C, 1 },
+      "i2_s-c", NULL, 40, true, I2S_C, 1, NULL },
     { "story-tq1_0", "a5ba9066c9cd1b0a998cf2f869ab2146f15ddefe8c1fad0e15d94add2efa05eb",
-      "tq1_0", NULL, 1, false, I2S_A, 1 },
+      "tq1_0", NULL, 1, false, I2S_A, 1, NULL },
     { "story-tq2_0", "c252c928d1f580a814e28eada06c89b6db03c1587545f014efcea441b0878bad",
-      "tq2_0", NULL, 1, false, I2S_A, 1 },
+      "tq2_0", NULL, 1, false, I2S_A, 1, NULL },
     { "story-iq1_bn", "c1d2560c0681646dfa42d725a35bcb7a7d887024da58cdf3c655e63ed8006e52",
-      "iq1_bn", NULL, 136, true, I2S_A, 1 },
+      "iq1_bn", NULL, 136, true, I2S_A, 1, NULL },
     { "story-iq2_bn", "d5ddbee301f0b7a051894b71bdf2b19530988318e4abfe6c2df5dbd1c0e1a3ec",
-      "iq2_bn", NULL, 137, true, I2S_A, 1 },
+      "iq2_bn", NULL, 137, true, I2S_A, 1, NULL },
     { "story-iq2_bn_r4", "ab696a40e9a82ab97456773bd1b221b35382ed92c611bac7712cd69cbc9964be",
-      "iq2_bn_r4", NULL, 337, true, I2S_A, 1 },
+      "iq2_bn_r4", NULL, 337, true, I2S_A, 1, NULL },
     { "story-iq2_bn-emb-q8_0", "dbc951a5ceee5d80f214d9e588ed73d49590ec3bc11961c0cf3b32455dcd937f",
-      "iq2_bn", "q8_0", 137, true, I2S_A, 0.999 },
+      "iq2_bn", "q8_0", 137, true, I2S_A, 0.999, NULL },
     { "story-iq2_bn-emb-q6_K", "09d015c3a75cbd5749e3a6cfd08a3e4a53d4d8fd2de70bf51c7bde2b8f4459b2",
-      NULL, NULL, 137, true, I2S_A, 0.999 },
+      NULL, NULL, 137, true, I2S_A, 0.999, NULL },
     { "story-iq2_bn-emb-q4_0", "9f635b15932f026f57983d77ace115d9bfd4873b18355ae5c55ea5c6085925af",
-      "iq2_bn", "q4_0", 137, true, I2S_A, 0.99 },
+      "iq2_bn", "q4_0", 137, true, I2S_A, 0.99, NULL },
     { "story-iq2_bn-emb-q4_K", "f331656858485a53a24b39db892ec439bfd54df732587b1eeda49ff5de756ef6",
-      NULL, NULL, 137, true, I2S_A, 0.99 },
-    { "mixed", NULL, MIXED, NULL, 40, true, I2S_A, 1 },
+      NULL, NULL, 137, true, I2S_A, 0.99, NULL },
+    { "mixed", NULL, MIXED, NULL, 40, true, I2S_A, 1, NULL },
+    { "tl1", NULL, "tl1", NULL, 38, true, I2S_A, 1,
+      "256x256:128/64/32,128x256:64/128/64,512x256:256/64/64,256x512:64/512/32" },
+    { "tl2", NULL, "tl2", NULL, 39, true, I2S_A, 1,
+      "256x256:128/96/32,128x256:32/192/32,512x256:256/192/32,256x512:64/96/32" },
 };
 enum { N_RECIPE = sizeof recipe / sizeof *recipe };
 
@@ -138,14 +143,14 @@ static void copy_tail(struct buf *b, const struct gguf_tensor *t)
 }
 
 static void encode(struct buf *b, const struct gguf *g, const struct gguf_tensor *t,
-                   const struct enc *c)
+                   const struct enc *c, const char *tl_preset)
 {
     struct err e = { 0 };
     struct wsrc w;
     struct enc_tensor out;
     const struct enc_sink sink = { to_buf, b };
     ck_assert_msg(!wsrc_open(&w, g, t, NULL, &e), "%s", e.text);
-    int rc = enc_open(&out, c, w.rows, w.cols, NULL, sink, &e);
+    int rc = enc_open(&out, c, w.rows, w.cols, tl_preset, sink, &e);
     out.scale = w.scale;
     float *row = malloc(w.cols * sizeof *row);
     for (uint32_t i = 0; i < w.rows && !rc; i++) {
@@ -185,8 +190,8 @@ static void build(const struct recipe *r, const char *path)
         t[i] = (struct gguf_file_tensor){ .name = name[i], .type = c ? c->id : s->type,
                                           .n_dims = s->n_dims, .size = s->size };
         memcpy(t[i].ne, s->ne, sizeof t[i].ne);
-        ck_assert_msg(!c || !enc_check(c, (uint32_t)s->ne[1], (uint32_t)s->ne[0], NULL, &t[i].size,
-                                       &e), "%s", e.text);
+        ck_assert_msg(!c || !enc_check(c, (uint32_t)s->ne[1], (uint32_t)s->ne[0], r->tl_preset,
+                                       &t[i].size, &e), "%s", e.text);
     }
     ck_assert_msg(!gguf_file_open(&f, path, &keys, t, n, &e), "%s", e.text);
     for (uint32_t i = 0; i < n; i++) {
@@ -194,7 +199,7 @@ static void build(const struct recipe *r, const char *path)
         const struct enc *c = enc_of(s, r);
         struct buf b = { 0 };
         if (c)
-            encode(&b, g, s, c);
+            encode(&b, g, s, c, r->tl_preset);
         else
             buf_add(&b, s->data, s->size);
         ck_assert_msg(!b.failed && !gguf_file_write(&f, b.p, b.n, &e), "%s", e.text);
@@ -247,7 +252,7 @@ static void same_weights(const char *path, const struct recipe *r)
 {
     struct gguf *g[2] = { open_story(), NULL };
     struct err e = { 0 };
-    const struct wsrc_opts opts = { .i2s_layout = r->layout };
+    const struct wsrc_opts opts = { .i2s_layout = r->layout, .tl_preset = r->tl_preset };
     unsigned n = 0;
     ck_assert_msg(!gguf_open(&g[1], path, &e), "%s", e.text);
     ck_assert_uint_eq(gguf_n_tensors(g[0]), gguf_n_tensors(g[1]));
@@ -274,11 +279,10 @@ static void same_weights(const char *path, const struct recipe *r)
 
 /* --------------------------------------------------------------- its logits */
 
-static float *logits_of(const char *path, enum i2s_layout layout, uint32_t *n_row,
-                        uint32_t *n_vocab)
+static float *logits_of(const struct rig_opts *o, uint32_t *n_row, uint32_t *n_vocab)
 {
     struct rig r;
-    rig_open(&r, &(struct rig_opts){ .model = path, .layout = layout });
+    rig_open(&r, o);
     *n_vocab = r.model->hp.n_vocab;
     *n_row = 0;
     for (int i = 0; i < N_PROMPT; i++)
@@ -313,8 +317,10 @@ static void same_logits(const char *path, const struct recipe *r)
 {
     uint32_t n_row, n_vocab;
     rig_golden(golden);
-    float *want = logits_of(STORY, I2S_A, &n_row, &n_vocab);
-    float *got = logits_of(path, r->layout, &n_row, &n_vocab);
+    const struct rig_opts story = { .model = STORY };
+    const struct rig_opts other = { .model = path, .layout = r->layout, .tl_preset = r->tl_preset };
+    float *want = logits_of(&story, &n_row, &n_vocab);
+    float *got = logits_of(&other, &n_row, &n_vocab);
     const bool same = !memcmp(want, got, (size_t)n_row * n_vocab * sizeof *got);
     double worst = 1;
     for (uint32_t i = 0; i < n_row; i++)

@@ -1,6 +1,7 @@
 /* ternary_make.c - see the header. */
 #include "ternary_make.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,16 +193,13 @@ int8_t ternary_weight(uint64_t m, uint64_t k)
     return (int8_t)((int)((31 * m + 17 * k + m * k / 3) % 3) - 1);
 }
 
-uint32_t ternary_crc32(const void *p, size_t n)
+const char *ternary_preset(const struct ternary_vector *v, char out[64])
 {
-    const uint8_t *at_byte = p;
-    uint32_t c = 0xffffffff;
-    for (size_t i = 0; i < n; i++) {
-        c ^= at_byte[i];
-        for (int k = 0; k < 8; k++)
-            c = c >> 1 ^ (c & 1 ? 0xedb88320 : 0);
-    }
-    return ~c;
+    if (!v->tiles.rows)
+        return NULL;
+    snprintf(out, 64, "%ux%u:%u/%u/%u", v->rows, v->cols, v->tiles.rows, v->tiles.cols,
+             v->tiles.step);
+    return out;
 }
 
 const struct ternary_vector ternary_vector[] = {

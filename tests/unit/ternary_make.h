@@ -42,6 +42,7 @@ extern const struct ternary_vector ternary_vector[];
 extern const unsigned n_ternary_vector;
 
 int8_t ternary_weight(uint64_t m, uint64_t k);
-uint32_t ternary_crc32(const void *p, size_t n);
+/* model.tl_preset for its tiles; NULL: it has none. */
+const char *ternary_preset(const struct ternary_vector *, char out[64]);
 
 #endif

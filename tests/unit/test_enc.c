@@ -11,89 +11,25 @@
 #include "core/model/wsrc.h"
 #include "enc_rig.h"
 #include "gguf_make.h"
+#include "ternary_make.h"
 
-/* ------------------------------------------------------------------- vectors
- *
- * Weights by a rule, scale 0.5; crc32 of the bytes (zlib's), which were made by
- * the encodings' own programs. The TL streams are taken without what follows
- * them. */
-
-static int8_t vector_weight(uint32_t m, uint32_t k)
-{
-    return (int8_t)((31 * m + 17 * k + m * k / 3) % 3) - 1;
-}
-
-static uint32_t crc32_of(const uint8_t *p, size_t n)
-{
-    uint32_t crc = 0xffffffff;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-    }
-    return ~crc;
-}
-
-static const struct vector {
-    const char *enc, *preset;
-    uint32_t first_row, rows, cols;
-    size_t n;                     /* bytes that the crc is of                  */
-    uint32_t crc;
-    uint8_t head[16];
-} vectors[] = {
-    { "i2_s", NULL, 0, 4, 256, 288, 0x1962c609,
-      { 0x18, 0x86, 0x61, 0x18, 0x86, 0x61, 0x18, 0x86, 0x61, 0x18, 0x86, 0x61, 0x18, 0x86, 0x61,
-        0x18 } },
-    { "i2_s-b", NULL, 0, 4, 256, 288, 0x6a32c00d,
-      { 0x24, 0x92, 0x49, 0x24, 0x92, 0x49, 0x24, 0x92, 0x49, 0x24, 0x92, 0x49, 0x24, 0x92, 0x49,
-        0x24 } },
-    { "i2_s-c", NULL, 0, 4, 256, 288, 0xf98f4c25,
-      { 0x18, 0x84, 0x64, 0x24, 0x90, 0x40, 0x00, 0xa8, 0x58, 0x18, 0x84, 0x64, 0x24, 0x90, 0x40,
-        0x00 } },
-    { "tq2_0", NULL, 1, 1, 256, 66, 0xde6225a0,
-      { 0x01, 0xa0, 0x6a, 0x56, 0x05, 0x80, 0xa8, 0x5a, 0x15, 0x01, 0xa0, 0x6a, 0x56, 0x05, 0x80,
-        0xa8 } },
-    { "tq1_0", NULL, 1, 1, 256, 54, 0x7e61941f,
-      { 0x58, 0x1c, 0xfb, 0xd4, 0x72, 0x09, 0x54, 0xf2, 0x7c, 0x58, 0x1c, 0xfb, 0xd4, 0x72, 0x09,
-        0x54 } },
-    { "iq2_bn", NULL, 1, 1, 256, 68, 0x810184f8,
-      { 0x00, 0x00, 0x00, 0x3f, 0x89, 0x44, 0x26, 0x12, 0x99, 0x48, 0x64, 0x22, 0x91, 0x89, 0x44,
-        0x26 } },
-    { "iq1_bn", NULL, 1, 1, 256, 54, 0x2cf6eab8,
-      { 0x00, 0x38, 0xa3, 0x85, 0x36, 0xba, 0xb0, 0xe8, 0x85, 0x36, 0x2d, 0xb0, 0xe8, 0x90, 0x33,
-        0x36 } },
-    { "iq2_bn_r4", NULL, 0, 4, 256, 272, 0x659154eb,
-      { 0x00, 0x00, 0x00, 0x3f, 0x00, 0x00, 0x00, 0x3f, 0x00, 0x00, 0x00, 0x3f, 0x00, 0x00, 0x00,
-        0x3f } },
-    { "tl1", NULL, 0, 1536, 1536, 589824, 0xcc196b7e,
-      { 0x23, 0x38, 0x74, 0x00, 0x45, 0x81, 0x16, 0x52, 0x67, 0x23, 0x38, 0x74, 0x00, 0x45, 0x81,
-        0x16 } },
-    { "tl1", "512x256:256/128/32", 0, 512, 256, 32768, 0x19caf28c,
-      { 0x23, 0x38, 0x74, 0x00, 0x45, 0x81, 0x16, 0x52, 0x67, 0x23, 0x38, 0x74, 0x00, 0x45, 0x81,
-        0x16 } },
-    { "tl2", NULL, 0, 1536, 4096, 1327104, 0xf42452b7,
-      { 0x66, 0x28, 0x94, 0xdd, 0x0d, 0xb1, 0x88, 0x26, 0x26, 0x73, 0x66, 0x28, 0x94, 0xdd, 0x0d,
-        0xb1 } },
-    { "tl2", "512x512:256/96/32", 0, 512, 512, 60074, 0xa0cfebba,
-      { 0x66, 0x28, 0x94, 0xdd, 0x0d, 0xb1, 0x88, 0x26, 0x26, 0x73, 0x66, 0x28, 0x94, 0xdd, 0x0d,
-        0xb1 } },
-};
-enum { N_VECTORS = sizeof vectors / sizeof *vectors };
+/* ------------------------------------------------------------------- vectors */
 
 START_TEST(enc_writes_the_published_vectors)
 {
-    const struct vector *v = &vectors[_i];
+    const struct ternary_vector *v = &ternary_vector[_i];
     int8_t *w = malloc((size_t)v->rows * v->cols);
+    char preset[64];
     struct buf b = { 0 };
     ck_assert_ptr_nonnull(w);
     for (uint32_t m = 0; m < v->rows; m++)
         for (uint32_t k = 0; k < v->cols; k++)
-            w[m * v->cols + k] = vector_weight(v->first_row + m, k);
-    enc_rig_codes(v->enc, v->preset, v->rows, v->cols, w, 0.5f, &b);
-    ck_assert_uint_le(v->n, b.n);
-    ck_assert_mem_eq(b.p, v->head, sizeof v->head);
-    ck_assert_msg(crc32_of((const uint8_t *)b.p, v->n) == v->crc, "%s %ux%u: crc32 %08x, not %08x",
-                  v->enc, v->rows, v->cols, crc32_of((const uint8_t *)b.p, v->n), v->crc);
+            w[m * v->cols + k] = ternary_weight(v->row + m, k);
+    enc_rig_codes(v->name, ternary_preset(v, preset), v->rows, v->cols, w, 0.5f, &b);
+    ck_assert_uint_le(v->bytes, b.n);
+    ck_assert_mem_eq(b.p, v->first, 16);
+    ck_assert_msg(make_crc32(b.p, v->bytes) == v->crc32, "%s %ux%u: crc32 %08x, not %08x", v->name,
+                  v->rows, v->cols, make_crc32(b.p, v->bytes), v->crc32);
     buf_free(&b);
     free(w);
 }
@@ -213,7 +149,7 @@ int main(void)
 {
     Suite *suite = suite_create("enc");
     TCase *c = tcase_create("enc");
-    tcase_add_loop_test(c, enc_writes_the_published_vectors, 0, N_VECTORS);
+    tcase_add_loop_test(c, enc_writes_the_published_vectors, 0, (int)n_ternary_vector);
     tcase_add_test(c, enc_writes_q2_0_scale_first_and_low_bits_first);
     tcase_add_loop_test(c, enc_ternary_weights_come_back_exactly, 0, N_TERNARY);
     tcase_add_loop_test(c, enc_pieces_of_any_size_give_the_same_bytes, 0, N_TERNARY);

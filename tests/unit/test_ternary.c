@@ -97,9 +97,9 @@ START_TEST(streams_of_the_original_programs_are_the_weights)
         ternary_make(kind_of(v->id), v->rows, v->cols, &v->tiles, w, scale, &b);
     ck_assert_uint_ge(b.n, v->bytes);
     ck_assert_msg(!memcmp(b.p, v->first, 16), "%s: the first bytes differ", v->name);
-    ck_assert_msg(ternary_crc32(b.p, v->bytes) == v->crc32, "%s: the checksum differs", v->name);
+    ck_assert_msg(make_crc32(b.p, v->bytes) == v->crc32, "%s: the checksum differs", v->name);
     const struct wsrc_opts opts = { .i2s_layout = (enum i2s_layout)v->layout,
-                                    .tl_preset = preset_of(tmp, v->rows, v->cols, &v->tiles) };
+                                    .tl_preset = ternary_preset(v, tmp) };
     ck_assert_msg(!one_open(&o, v->id, &opts, v->rows, v->cols, &b, 0), "%s", o.e.text);
     demand(&o, w, v->name);
     ck_assert_uint_eq(o.w.scale_kind, BNP_SCALE_TENSOR);

@@ -1,8 +1,8 @@
 /* test_wsrc.c - every encoding decodes to the values its definition gives.
  *
  * The encoders of gguf_make.c and the plain decoders here are written from the
- * formats' descriptions; checksums of known streams, published with the
- * format descriptions, tie the encoders to the programs that write such files. */
+ * formats' descriptions; test_ternary.c ties the encoders to the programs that
+ * write such files. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,28 +20,6 @@ static int8_t *pattern(uint64_t rows, uint64_t cols)
             w[m * cols + k] = (int8_t)((31 * m + 17 * k + m * k / 3) % 3) - 1;
     return w;
 }
-
-/* Scale 0.5 and w(m,k) = (31m + 17k + mk/3) mod 3 - 1. */
-START_TEST(encoders_give_the_published_streams)
-{
-    static const struct { uint32_t type; enum i2s_layout layout; uint64_t row, rows; size_t n;
-                          uint32_t crc; } want[] = {
-        { 36, I2S_A, 0, 4, 288, 0x1962c609 }, { 36, I2S_B, 0, 4, 288, 0x6a32c00d },
-        { 36, I2S_C, 0, 4, 288, 0xf98f4c25 }, { 35, I2S_A, 1, 1, 66, 0xde6225a0 },
-        { 34, I2S_A, 1, 1, 54, 0x7e61941f }
-    };
-    int8_t *w = pattern(4, 256);
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
-        struct buf b = { 0 };
-        gguf_make_ternary(want[i].type, want[i].layout, want[i].rows, 256, w + want[i].row * 256,
-                          0.5f, &b);
-        ck_assert_uint_eq(b.n, want[i].n);
-        ck_assert_msg(make_crc32(b.p, b.n) == want[i].crc, "case %zu", i);
-        buf_free(&b);
-    }
-    free(w);
-}
-END_TEST
 
 /* A file of one tensor "t.weight", open. */
 struct one {
@@ -506,7 +484,6 @@ int main(void)
     Suite *s = suite_create("wsrc");
     TCase *t = tcase_create("wsrc");
     tcase_set_timeout(t, 120);
-    tcase_add_test(t, encoders_give_the_published_streams);
     tcase_add_test(t, ternary_weights_survive_every_encoding);
     tcase_add_test(t, i2s_rows_may_share_blocks);
     tcase_add_test(t, int8_blocks_are_exact);
