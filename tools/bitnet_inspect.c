@@ -2,7 +2,8 @@
  *
  * The container is listed on its own, so that a file whose tensors this
  * program cannot use is shown too; then the model is opened, for its numbers
- * or for the reason why not. Nothing is computed and no plugin is loaded. */
+ * or for the reason why not. Nothing is computed; plugins are asked how much
+ * memory they would take. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,11 +11,16 @@
 
 #include "core/model/arch.h"
 #include "core/model/hf.h"
-#include "tools/bitnet.h"
+#include "tools/bitnet_inspect.h"
 
 enum { SHOW = 6 };                /* elements of an array                      */
 
+static bool fast;
+
 static const struct opt options[] = {
+    { "fast", 0, OPT_FLAG, &fast, NULL, "no figures for which every weight must be read" },
+    { "plugin-dir", 0, OPT_TEXT, &common.plugin_dir, "DIR",
+      "where the plugins are (default: beside the program)" },
     { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "NAME",
       "type 36: a, b, c, rs-inline32 or rs-qk256 (default a)" },
     { "tl-preset", 0, OPT_TEXT, &common.tl_preset, "NAME",
@@ -27,8 +33,8 @@ static const struct opt options[] = {
 
 static const struct usage usage = {
     "inspect", "[OPTION]... [FILE]",
-    "Lists a GGUF file: metadata, tensors, hyper-parameters, warnings, and whether the\n"
-    "model can run.",
+    "Lists a model: metadata, tensors and what their weights are like, hyper-parameters,\n"
+    "memory, warnings, and whether it can run.",
     { common_file, options, NULL }
 };
 
@@ -37,15 +43,6 @@ static const char *type_name(uint32_t t)
     static const char *const name[] = { "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool",
                                         "str", "array", "u64", "i64", "f64" };
     return t < sizeof name / sizeof *name ? name[t] : "?";
-}
-
-static const char *tensor_type(uint32_t t, char tmp[24])
-{
-    const char *name = wtype_name(t);
-    if (name)
-        return name;
-    snprintf(tmp, 24, "type %" PRIu32, t);
-    return tmp;
 }
 
 /* ------------------------------------------------------------------ metadata */
@@ -145,48 +142,6 @@ static void put_metadata(struct buf *b, const struct gguf *g)
     }
 }
 
-/* ------------------------------------------------------------------- tensors */
-
-static json_t *tensors_json(const struct gguf *g)
-{
-    json_t *all = json_array();
-    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        char tmp[24];
-        json_t *shape = json_array();
-        for (uint32_t d = 0; d < t->n_dims; d++)
-            json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
-        json_array_append_new(all, json_pack("{s:o,s:s,s:I,s:o,s:I,s:I}", "name",
-                                             json_text(t->name.p, t->name.n), "type",
-                                             tensor_type(t->type, tmp), "type_id",
-                                             (json_int_t)t->type, "shape", shape, "offset",
-                                             (json_int_t)t->offset, "size", (json_int_t)t->size));
-    }
-    return all;
-}
-
-static void put_tensors(struct buf *b, const struct gguf *g)
-{
-    uint64_t all = 0;
-    for (size_t i = 0; i < gguf_n_tensors(g); i++)
-        all += gguf_tensor_at(g, i)->size;
-    buf_addf(b, "\ntensors, %zu, %" PRIu64 " bytes (shape: innermost first)\n", gguf_n_tensors(g),
-             all);
-    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        char tmp[24], shape[4 * 22] = "";
-        int n = 0;
-        for (uint32_t d = 0; d < t->n_dims; d++)
-            n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%" PRIu64, d ? " x " : "",
-                          t->ne[d]);
-        struct buf name = { 0 };
-        put_escaped(&name, t->name.p, t->name.n);
-        buf_addf(b, "  %-32s %-8s %-18s %12" PRIu64 "\n", name.p ? name.p : "",
-                 tensor_type(t->type, tmp), shape, t->size);
-        buf_free(&name);
-    }
-}
-
 /* --------------------------------------------------------------------- model */
 
 static const char *norms_name(const struct hparams *h)
@@ -206,10 +161,21 @@ static const char *use_name(const struct hparams *h)
                                         : "text";
 }
 
+static const char *head_type(const struct model *m)
+{
+    const char *name = m->hp.pooling == POOLING_NONE ? wtype_name_of(m->head.t) : NULL;
+    return name ? name : "none";
+}
+
+static const char *head_name(const struct model *m)
+{
+    return m->hp.pooling != POOLING_NONE ? "none" : m->hp.tied_head ? "the embedding" : "its own";
+}
+
 static json_t *model_json(const struct model *m)
 {
     const struct hparams *h = &m->hp;
-    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b,s:b,s:s,s:s}",
+    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b,s:b,s:s,s:s,s:s}",
                      "architecture", m->arch, "name", json_text(m->name, strlen(m->name)),
                      "tokenizer", vocab_kind(m->vocab), "n_layer", (json_int_t)h->n_layer,
                      "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
@@ -218,7 +184,7 @@ static json_t *model_json(const struct model *m)
                      (json_int_t)h->n_ctx, "n_vocab", (json_int_t)h->n_vocab, "eps",
                      (double)h->eps, "rope_base", h->rope_base, "activation", arch_glu_name(h->glu),
                      "sub_norm", h->sub_norm, "tied_head", h->tied_head, "norms", norms_name(h),
-                     "use", use_name(h));
+                     "use", use_name(h), "head_type", head_type(m));
 }
 
 static void put_model(struct buf *b, const struct model *m)
@@ -233,42 +199,117 @@ static void put_model(struct buf *b, const struct model *m)
     buf_addf(b, "  %" PRIu32 " heads of %" PRIu32 ", %" PRIu32 " for keys and values, more norms: "
              "%s; for %s\n", h->n_head, h->head_dim, h->n_head_kv, norms_name(h), use_name(h));
     buf_addf(b, "  vocabulary %" PRIu32 ", context %" PRIu32 ", rope base %.9g over %" PRIu32
-             ", eps %g, head: %s\n", h->n_vocab, h->n_ctx, h->rope_base, h->n_rot,
-             (double)h->eps, h->tied_head ? "the embedding" : "its own");
+             ", eps %g, head: %s, %s\n", h->n_vocab, h->n_ctx, h->rope_base, h->n_rot,
+             (double)h->eps, head_name(m), head_type(m));
     buf_free(&name);
 }
 
 /* ----------------------------------------------------------------- the report */
 
-static int report_json(const struct gguf *g, const struct model *m, const struct err *why,
-                       struct err *e)
+struct report {
+    const struct gguf *g;
+    const struct model *m;        /* NULL: it does not open, why says why      */
+    struct err why;
+    struct wsrc_opts opts;
+    struct memory_look memory;
+};
+
+#define MIB(n) ((double)(n) / 1048576)
+
+static uint64_t needed(const struct memory_look *k)
 {
-    json_t *warnings = json_array();
-    for (unsigned i = 0; m && i < m->n_warning; i++)
-        json_array_append_new(warnings, json_text(m->warning[i], strlen(m->warning[i])));
-    const char *name = gguf_name(g);
-    return put_json(json_pack("{s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:b,s:o}", "file",
-                              json_text(name, strlen(name)), "gguf_version",
-                              (json_int_t)gguf_version(g), "size", (json_int_t)gguf_file_size(g),
-                              "metadata", metadata_json(g), "tensors", tensors_json(g), "model",
-                              m ? model_json(m) : json_null(), "warnings", warnings, "runs",
-                              m != NULL, "reason",
-                              m ? json_null() : json_text(why->text, strlen(why->text))), e);
+    return k->weights + k->kv + k->other;
 }
 
-static int report_text(const struct gguf *g, const struct model *m, const struct err *why,
-                       struct err *e)
+/* The longest context that the memory at hand allows, in tokens; 0: none. */
+static uint32_t context_that_fits(const struct memory_look *k)
+{
+    const uint64_t fixed = k->weights + k->other;
+    if (needed(k) <= k->available)
+        return k->n_ctx;
+    if (fixed >= k->available || !k->kv)
+        return 0;
+    return (uint32_t)((double)(k->available - fixed) / (double)k->kv * k->n_ctx);
+}
+
+/* "yes", or "no: " and what would help. */
+static void put_verdict(struct buf *b, const struct report *r)
+{
+    const struct memory_look *k = &r->memory;
+    if (!r->m)
+        buf_addf(b, "no: %s", r->why.text);
+    else if (!k->known)
+        buf_addf(b, "not here: %s", k->why);
+    else if (!context_that_fits(k))
+        buf_addf(b, "not here: %.0f MiB needed, %.0f available: free memory, or use a smaller "
+                 "encoding (bitnet convert)", MIB(needed(k)), MIB(k->available));
+    else if (context_that_fits(k) < k->n_ctx)
+        buf_addf(b, "yes, with engine.n_ctx up to %" PRIu32 ": the whole context needs %.0f MiB, "
+                 "%.0f are available", context_that_fits(k), MIB(needed(k)), MIB(k->available));
+    else if (r->m->n_warning)
+        buf_addf(b, "yes, with warnings: bitnet doctor tries what is uncertain");
+    else
+        buf_addf(b, "yes");
+}
+
+static json_t *memory_json(const struct report *r)
+{
+    const struct memory_look *k = &r->memory;
+    if (!r->m || !k->known)
+        return json_null();
+    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "weights", (json_int_t)k->weights, "kv",
+                     (json_int_t)k->kv, "other", (json_int_t)k->other, "total",
+                     (json_int_t)needed(k), "available",
+                     (json_int_t)(k->available > INT64_MAX ? INT64_MAX : k->available));
+}
+
+static void put_memory(struct buf *b, const struct report *r)
+{
+    const struct memory_look *k = &r->memory;
+    if (!r->m)
+        return;
+    if (k->known)
+        buf_addf(b, "  memory for one sequence of %" PRIu32 " tokens: weights %.1f, keys and values "
+                 "%.1f, other %.1f, in all %.1f MiB of %.0f available\n", k->n_ctx,
+                 MIB(k->weights), MIB(k->kv), MIB(k->other), MIB(needed(k)), MIB(k->available));
+    else
+        buf_addf(b, "  memory: unknown: %s\n", k->why);
+}
+
+static int report_json(const struct report *r, struct err *e)
+{
+    struct buf verdict = { 0 };
+    json_t *warnings = json_array();
+    for (unsigned i = 0; r->m && i < r->m->n_warning; i++)
+        json_array_append_new(warnings, json_text(r->m->warning[i], strlen(r->m->warning[i])));
+    const char *name = gguf_name(r->g), *why = r->why.text;
+    put_verdict(&verdict, r);
+    int rc = put_json(json_pack(
+        "{s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "file", json_text(name, strlen(name)),
+        "gguf_version", (json_int_t)gguf_version(r->g), "size", (json_int_t)gguf_file_size(r->g),
+        "metadata", metadata_json(r->g), "tensors", tensors_json(r->g, fast ? NULL : &r->opts),
+        "model", r->m ? model_json(r->m) : json_null(), "memory", memory_json(r), "warnings",
+        warnings, "runs", r->m != NULL, "reason", r->m ? json_null() : json_text(why, strlen(why)),
+        "verdict", json_text(verdict.p ? verdict.p : "", verdict.n)), e);
+    buf_free(&verdict);
+    return rc;
+}
+
+static int report_text(const struct report *r, struct err *e)
 {
     struct buf b = { 0 };
-    buf_addf(&b, "%s: GGUF version %" PRIu32 ", %" PRIu64 " bytes\n", gguf_name(g),
-             gguf_version(g), gguf_file_size(g));
-    put_metadata(&b, g);
-    put_tensors(&b, g);
-    if (m)
-        put_model(&b, m);
-    for (unsigned i = 0; m && i < m->n_warning; i++)
-        buf_addf(&b, "warning: %s\n", m->warning[i]);
-    buf_addf(&b, m ? "\nruns: yes\n" : "\nruns: no: %s\n", why->text);
+    buf_addf(&b, "%s: GGUF version %" PRIu32 ", %" PRIu64 " bytes\n", gguf_name(r->g),
+             gguf_version(r->g), gguf_file_size(r->g));
+    put_metadata(&b, r->g);
+    put_tensors(&b, r->g, fast ? NULL : &r->opts);
+    if (r->m)
+        put_model(&b, r->m);
+    put_memory(&b, r);
+    for (unsigned i = 0; r->m && i < r->m->n_warning; i++)
+        buf_addf(&b, "warning: %s\n", r->m->warning[i]);
+    buf_addf(&b, "\nruns: ");
+    put_verdict(&b, r);
+    buf_addf(&b, "\n");
     int rc = b.failed ? err_set(e, ERR_NOMEM, "inspect: no memory for the report")
                       : put_out(b.p, b.n, e);
     buf_free(&b);
@@ -280,7 +321,7 @@ static int inspect(struct err *e)
     char path[PATH_MAX];
     struct gguf *g = NULL;
     struct model *m = NULL;
-    struct err why = { 0 };
+    struct report r = { .m = NULL };
     struct model_opts o;
     int rc = load_options(&o, e);
     if (!rc)
@@ -289,9 +330,14 @@ static int inspect(struct err *e)
         rc = hf_open_any(&g, path, e);
     if (rc)
         return rc;
-    if (model_open(&m, path, &o, &why))
+    r.g = g;
+    r.opts = (struct wsrc_opts){ .i2s_layout = o.i2s_layout, .tl_preset = o.tl_preset };
+    if (model_open(&m, path, &o, &r.why))
         m = NULL;
-    rc = common.json ? report_json(g, m, &why, e) : report_text(g, m, &why, e);
+    else
+        memory_look(&r.memory, m);
+    r.m = m;
+    rc = common.json ? report_json(&r, e) : report_text(&r, e);
     model_close(m);
     gguf_close(g);
     return rc;
