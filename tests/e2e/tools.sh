@@ -122,6 +122,19 @@ run inspect models/story.gguf
 same "inspect: it runs" "0 1" "$status $(grep -c '^runs: yes$' "$top/out")"
 same "inspect --json: every tensor" 68 \
     "$("$bitnet" inspect --json models/story.gguf | jq '.tensors|length')"
+same "inspect --json: the codes of a tensor are all its weights, none is 3" "[65536,0]" \
+    "$("$bitnet" inspect --json models/story.gguf | jq -c '.tensors[] |
+       select(.name == "blk.0.attn_q.weight").codes | [add, .[3]]')"
+same "inspect --json: the one scale, the head's type, the memory" "[1,true,\"F16\",true]" \
+    "$("$bitnet" inspect --json models/story.gguf | jq -c '[(.tensors[] |
+       select(.name == "blk.0.attn_q.weight") | .n_scales, .scale_min == .scale_max),
+       .model.head_type, .memory.total > .memory.kv + .memory.weights]')"
+same "inspect --fast reads no weights" "0 yes" \
+    "$("$bitnet" inspect --fast --json models/story.gguf |
+       jq -r '"\([.tensors[] | select(has("codes"))] | length) \(.verdict)"')"
+run inspect tests/golden/refused/code_3.gguf
+same "inspect: a tensor that cannot be read, and figures of the others" "0 1 6" \
+    "$status $(grep -c 'I2_S .*cannot be read: .*codes are 3' "$top/out") $(grep -c 'I2_S .*scale' "$top/out")"
 run inspect tests/golden/refused/type_99.gguf
 same "inspect: lists what cannot run, and says why" "0 1" \
     "$status $(grep -c '^runs: no: .*type' "$top/out")"
