@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { N_BPE = 4, SPM = 4, SPM_PLAIN = 5, N_VOCAB = 6 };
+enum { N_BPE = 4, SPM = 4, SPM_PLAIN = 5, N_FIRST = 6, FALCON = 6, N_VOCAB = 7 };
 
 static struct vocab *vocabs[N_VOCAB];
 
@@ -50,6 +50,7 @@ static void make_bpe_vocabs(void)
     make_u32(m, "tokenizer.ggml.bos_token_id", 'B');
     for (int i = 0; i < N_BPE; i++)
         require(make_open(m, &vocabs[i], pre[i], NULL, NULL) == 0);
+    require(make_open(m, &vocabs[FALCON], "falcon3", NULL, NULL) == 0);
     make_free(m);
 }
 
@@ -92,6 +93,10 @@ static void fuzz_text(const struct vocab *v, unsigned flags, const char *text, s
     }
     struct buf out = decode(v, &t, true);
     require(!exact || (out.n == n && (n == 0 || memcmp(out.p, text, n) == 0)));
+    struct tokens again = { 0 };
+    require(vocab_encode(v, text, n, flags, 0, &again, NULL) == 0);
+    require(again.n == t.n && (t.n == 0 || memcmp(again.id, t.id, t.n * sizeof *t.id) == 0));
+    free(again.id);
     if (t.n > 1) {
         struct tokens fewer = { 0 };
         require(vocab_encode(v, text, n, flags, t.n - 1, &fewer, NULL) == ERR_LIMIT);
@@ -131,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n >= 4 && memcmp(data, "GGUF", 4) == 0) {
         fuzz_file(data, n);
     } else if (n > 0) {
-        const unsigned which = data[0] % N_VOCAB;
+        const unsigned which = data[0] & 0x40 ? FALCON : data[0] % N_FIRST;
         const unsigned flags = data[0] & 0x80 ? VOCAB_SPECIAL : 0;
         /* After a special token SPM puts a space that was not there. */
         const bool exact = which != SPM && !(which == SPM_PLAIN && flags & VOCAB_SPECIAL);

@@ -402,6 +402,44 @@ START_TEST(open_space_prefix_in_the_file_decides)
 }
 END_TEST
 
+/* As Gemma's vocabulary is written: a score is the rank of the merge turned
+ * over, runs of white space are tokens, no space is put in front. */
+START_TEST(open_spm_scores_from_merge_ranks_merge_in_their_order)
+{
+    static const char *const piece[] = { "\xe2\x96\x81", "a", "b", "\n" };
+    static const char *const merged[] = {
+        "\xe2\x96\x81\xe2\x96\x81", "\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81",
+        "ab", "\xe2\x96\x81" "a", "\xe2\x96\x81" "ab", "\xe2\x96\x81\xe2\x96\x81" "a",
+    };
+    enum { MARK = 259, A, B, LINE, MARK2, MARK4, AB, MARK_A, MARK_AB, MARK2_A, LINES, PAD };
+    make_spm_base(m);
+    for (int i = 0; i < 4; i++)
+        make_token(m, piece[i], 1, 0);
+    for (int i = 0; i < 6; i++)
+        make_token(m, merged[i], 1, -(float)i);
+    ck_assert_int_eq(make_token(m, "\n\n", 4, -1000), LINES);
+    ck_assert_int_eq(make_token(m, "[PAD7]", 5, -10000), PAD);
+    make_spm(m);
+    make_str(m, KEY("pre"), "default");
+    make_bool(m, KEY("add_space_prefix"), false);
+    opens(NULL);
+    ck_assert_str_eq(vocab_kind(v), "spm");
+    ck_assert_str_eq(warn, "");
+    SAME(ids("ab", VOCAB_BOS), 1, AB);
+    SAME(ids(" ab", 0), MARK_AB);
+    SAME(ids("  ab", 0), MARK2, AB);
+    SAME(ids("   aab", 0), MARK2, MARK_A, AB);
+    SAME(ids("     b", 0), MARK4, MARK, B);
+    SAME(ids("\n\n\na", 0), LINES, LINE, A);
+    SAME(ids("a</s> a", VOCAB_SPECIAL), A, 2, MARK_A);
+    SAME(ids("a\xc3\xa9\t", 0), A, 3 + 0xc3, 3 + 0xa9, 3 + '\t');
+    struct tokens t = ids("[PAD7]", 0);
+    for (size_t i = 0; i < t.n; i++)
+        ck_assert_int_ne(t.id[i], PAD);
+    free(t.id);
+}
+END_TEST
+
 START_TEST(open_merges_of_missing_tokens_are_skipped_and_counted)
 {
     static const struct str merges[] = {
@@ -584,6 +622,7 @@ static void add_tests(TCase *t)
     tcase_add_test(t, open_add_bos_in_the_file_decides);
     tcase_add_test(t, open_eos_is_put_last_once_where_the_file_wants_it);
     tcase_add_test(t, open_space_prefix_in_the_file_decides);
+    tcase_add_test(t, open_spm_scores_from_merge_ranks_merge_in_their_order);
     tcase_add_test(t, open_merges_of_missing_tokens_are_skipped_and_counted);
     tcase_add_loop_test(t, open_merges_that_are_not_two_are_refused, 0, 4);
     tcase_add_test(t, open_repeated_tokens_are_counted_and_the_first_is_used);
