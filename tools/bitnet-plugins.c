@@ -38,7 +38,7 @@ static const char usage[] =
     "  --dir DIR    plugins are there (default: lib/bitnet/plugins beside bin)\n"
     "  --conf FILE  configuration; --set is stronger, as for bitnetd\n"
     "  --fast       do not ask for known answers, do not choose\n"
-    "  -m MODEL     a GGUF file (default: as bitnetd)\n"
+    "  -m MODEL     a GGUF file or Hugging Face directory (default: as bitnetd)\n"
     "  --full       also the shapes of published models\n"
     "  --filter W   a family (linear, attn, point), an op (mul, topk, attend...)\n"
     "               or part of a case's line\n"

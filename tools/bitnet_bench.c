@@ -22,7 +22,8 @@ static const char *batches = "1", *depths = "0", *format_name = "md", *kv = "f16
 static const char *weight_cache, *timings, *commit;
 
 static const struct opt options[] = {
-    { "model", 'm', OPT_TEXT, &common.model, "FILE", "GGUF file (default: the embedded model)" },
+    { "model", 'm', OPT_TEXT, &common.model, "PATH",
+      "GGUF file or Hugging Face directory (default: the embedded model)" },
     { "n-prompt", 'p', OPT_U32, &ask.n_prompt, "N", "tokens of a prompt; 0: none (default 512)" },
     { "n-gen", 'n', OPT_U32, &ask.n_gen, "N", "tokens to decode; 0: none (default 128)" },
     { "batch", 'b', OPT_TEXT, &batches, "LIST", "sequences decoded together: 1,2,4 (default 1)" },

@@ -298,8 +298,10 @@ static int report_json(const struct report *r, struct err *e)
 static int report_text(const struct report *r, struct err *e)
 {
     struct buf b = { 0 };
-    buf_addf(&b, "%s: GGUF version %" PRIu32 ", %" PRIu64 " bytes\n", gguf_name(r->g),
-             gguf_version(r->g), gguf_file_size(r->g));
+    char kind[32] = "Hugging Face directory";
+    if (gguf_version(r->g))
+        snprintf(kind, sizeof kind, "GGUF version %" PRIu32, gguf_version(r->g));
+    buf_addf(&b, "%s: %s, %" PRIu64 " bytes\n", gguf_name(r->g), kind, gguf_file_size(r->g));
     put_metadata(&b, r->g);
     put_tensors(&b, r->g, fast ? NULL : &r->opts);
     if (r->m)

@@ -8,7 +8,8 @@
 struct common common;
 
 const struct opt common_file[] = {
-    { "model", 'm', OPT_TEXT, &common.model, "FILE", "GGUF file (default: the embedded model)" },
+    { "model", 'm', OPT_TEXT, &common.model, "PATH",
+      "GGUF file or Hugging Face directory (default: the embedded model)" },
     { "json", 0, OPT_FLAG, &common.json, NULL, "the result as JSON" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };

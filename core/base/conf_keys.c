@@ -95,7 +95,7 @@ const struct conf_key conf_key[] = {
            "Seconds that one call of a device may take before bitnetd counts as stalled; 0: any."),
 
     TEXT("model", "path", model_path, "",
-         "The GGUF file; empty serves the small model that comes with bitnetd."),
+         "A GGUF file or a Hugging Face directory; empty serves the small model that comes along."),
     TEXT("model", "name", model_name, "",
          "The model's id for clients; empty takes the file's name without .gguf."),
     WORDS("model", "i2s_layout", CONF_CHOICE, i2s_layout, "a", layouts,

@@ -146,16 +146,18 @@ void check_model_file(struct check *c)
     struct err e = { 0 };
     struct stat st;
     if (load_find_model(d, &e)) {
-        check_err(c, &e, "model.path names a GGUF file");
+        check_err(c, &e, "model.path names a GGUF file or a Hugging Face directory");
         return;
     }
     if (stat(d->model_path, &st) || access(d->model_path, R_OK)) {
-        check_fail(c, "a GGUF file that bitnetd's user may read", "model.path: %s: %s",
+        check_fail(c, "a file or a directory that bitnetd's user may read", "model.path: %s: %s",
                    d->model_path, strerror(errno));
         *d->model_path = 0;       /* for the rows below */
     } else if (st.st_mode & S_IWOTH) {
         check_warn(c, "chmod o-w", "model.path: everybody may write %s, and a model that is cut "
                    "while it is served ends bitnetd", d->model_path);
+    } else if (S_ISDIR(st.st_mode)) {
+        check_ok(c, "%s, a directory", d->model_path);
     } else {
         check_ok(c, "%s, %llu MiB", d->model_path, (unsigned long long)st.st_size >> 20);
     }

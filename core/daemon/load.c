@@ -47,6 +47,9 @@ int load_find_model(struct bitnetd *d, struct err *e)
     else if ((rc = path_default_model(d->model_path, sizeof d->model_path)))
         return err_set(e, rc, "model.path: is empty, and the default model is not at %s",
                        d->model_path);
+    /* A directory may be written with slashes behind it. */
+    for (size_t end = strlen(d->model_path); end > 1 && d->model_path[end - 1] == '/'; end--)
+        d->model_path[end - 1] = 0;
     const char *slash = strrchr(d->model_path, '/');
     snprintf(d->model_id, sizeof d->model_id, "%.200s", slash ? slash + 1 : d->model_path);
     size_t n = strlen(d->model_id);

@@ -4,7 +4,9 @@
  * the training code's own f32 forward. They agree with each other to a
  * correlation of 0.9995 at the worst position and 0.99995 on average; we must
  * agree with both at least to 0.999 and 0.9999. The same ternary weights in
- * three encodings must give the same. */
+ * three encodings must give the same. A Hugging Face checkpoint of them has
+ * scales, norms and embedding rounded to bfloat16, which is a difference of its
+ * own: as far as that it may lie from the two, and from the model 0.999. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +70,8 @@ static double typical(const float *a, const float *b)
     return sum / n_row;
 }
 
-static void compare(const char *model, const char *name, const float *ours, const float *ref)
+static void compare(const char *model, const char *name, const float *ours, const float *ref,
+                    double least)
 {
     double worst = 1, sum = 0;
     for (uint32_t i = 0; i < n_row; i++) {
@@ -78,7 +81,7 @@ static void compare(const char *model, const char *name, const float *ours, cons
     }
     printf("%s against %s: correlation worst %.6f, average %.6f, largest difference %.3f at a typical position\n", model,
            name, worst, sum / n_row, typical(ours, ref));
-    ck_assert_double_ge(worst, 0.999);
+    ck_assert_double_ge(worst, least);
     ck_assert_double_ge(sum / n_row, 0.9999);
 }
 
@@ -94,6 +97,21 @@ static void check_ids(const struct model *m)
         ck_assert_mem_eq(t.id, golden[i].id, t.n * sizeof *t.id);
         free(t.id);
     }
+}
+
+/* Logits of all positions of the prompts, for the caller to free. */
+static float *logits_of(const char *path)
+{
+    struct rig r;
+    float *out = malloc((size_t)n_row * N_VOCAB * sizeof *out);
+    ck_assert_ptr_nonnull(out);
+    rig_open(&r, &(struct rig_opts){ .model = path });
+    ck_assert_uint_eq(r.model->hp.n_vocab, N_VOCAB);
+    check_ids(r.model);
+    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n)
+        rig_logits(&r, golden[i].id, golden[i].n, 0, out + (size_t)at * N_VOCAB);
+    rig_close(&r);
+    return out;
 }
 
 static uint32_t argmax(const float *row)
@@ -153,17 +171,11 @@ START_TEST(logits_agree_with_two_references)
         n_row += golden[i].n;
     float *i2s = read_logits("tests/golden/story/story-i2_s.logits.f32");
     float *torch = read_logits("tests/golden/story/story-pytorch.logits.f32");
-    float *ours = malloc((size_t)n_row * N_VOCAB * sizeof *ours);
-    ck_assert_ptr_nonnull(ours);
-
+    float *ours = logits_of(path);
+    compare(path, "story-i2_s", ours, i2s, 0.999);
+    compare(path, "story-pytorch", ours, torch, 0.999);
     struct rig r;
     rig_open(&r, &(struct rig_opts){ .model = path });
-    ck_assert_uint_eq(r.model->hp.n_vocab, N_VOCAB);
-    check_ids(r.model);
-    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n)
-        rig_logits(&r, golden[i].id, golden[i].n, 0, ours + (size_t)at * N_VOCAB);
-    compare(path, "story-i2_s", ours, i2s);
-    compare(path, "story-pytorch", ours, torch);
     check_greedy(&r, typical(i2s, torch));
 
     rig_close(&r);
@@ -171,6 +183,27 @@ START_TEST(logits_agree_with_two_references)
     free(i2s);
     free(torch);
     free(ours);
+}
+END_TEST
+
+START_TEST(logits_of_a_checkpoint_are_those_of_its_model)
+{
+    static const char path[] = "tests/golden/hf/packed";
+    rig_golden(golden);
+    n_row = 0;
+    for (int i = 0; i < GOLDEN_N; i++)
+        n_row += golden[i].n;
+    float *i2s = read_logits("tests/golden/story/story-i2_s.logits.f32");
+    float *torch = read_logits("tests/golden/story/story-pytorch.logits.f32");
+    float *hf = logits_of(path), *gguf = logits_of(model_path[0]);
+    compare(path, model_path[0], hf, gguf, 0.999);
+    compare(path, "story-i2_s", hf, i2s, 0.9985);
+    compare(path, "story-pytorch", hf, torch, 0.9985);
+    free(hf);
+    free(gguf);
+    free(i2s);
+    free(torch);
+    rig_golden_free(golden);
 }
 END_TEST
 
@@ -254,6 +287,7 @@ int main(void)
     tcase_set_timeout(c, 600);
     tcase_add_loop_test(c, logits_agree_with_two_references, 0,
                         (int)(sizeof model_path / sizeof model_path[0]));
+    tcase_add_test(c, logits_of_a_checkpoint_are_those_of_its_model);
     tcase_add_test(c, int8_keys_change_little);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
