@@ -16,7 +16,7 @@ static bool absmean, force;
 static const struct opt options[] = {
     { "type", 0, OPT_TEXT, &type_name, "TYPE", "of the layers' matrices" },
     { "head", 0, OPT_TEXT, &head_name, "TYPE",
-      "of embedding and head (default: floats become f16)" },
+      "of embedding and head (default: as in IN)" },
     { "i2s-layout", 0, OPT_TEXT, &out_layout, "a|b|c", "byte order of the I2_S that is written" },
     { "tl-preset", 0, OPT_TEXT, &out_preset, "NAME", "tiles of the TL1 or TL2 that is written" },
     { "absmean", 0, OPT_FLAG, &absmean, NULL, "make weights ternary that are not" },
@@ -37,9 +37,10 @@ static const struct opt input[] = {
 
 static const struct usage usage = {
     "convert", "IN OUT.gguf --type TYPE [OPTION]...",
-    "Writes a model in another encoding, with all its keys. Matrices: i2_s, tq1_0, tq2_0,\n"
-    "tl1, tl2, q2_0, iq1_bn, iq2_bn, iq2_bn_r4, f16, bf16 or f32. Embedding and head: f16,\n"
-    "q8_0, q6_k, q4_0, bf16 or f32. OUT appears when it is complete.",
+    "Writes a model, a GGUF file or a Hugging Face directory, in another encoding, with\n"
+    "all its keys. Matrices: i2_s, tq1_0, tq2_0, tl1, tl2, q2_0, iq1_bn, iq2_bn, iq2_bn_r4,\n"
+    "f16, bf16, f32, q8_0, q6_k, q5_1 or q4_0. Embedding and head: f16, q8_0, q6_k, q4_0,\n"
+    "bf16 or f32. OUT appears when it is complete.",
     { options, input, NULL }
 };
 
@@ -124,8 +125,8 @@ static void report(const struct convert *c, const char *out)
                 c->n_absmean, c->n_ternary, c->worst_name, c->worst, c->mse);
     if (c->rounded > 0)
         fprintf(stderr, "bitnet: warning: %s holds scales as halves: the one that changed most "
-                "changed by %.2g %%\n", c->type->name, (double)c->rounded * 100);
-    fprintf(stderr, "bitnet: %s: %s, %u tensors of %.1f MB\n", out, c->type->name, c->n,
+                "changed by %.2g %%\n", type_name, (double)c->rounded * 100);
+    fprintf(stderr, "bitnet: %s: %s, %u tensors of %.1f MB\n", out, type_name, c->n,
             (double)gguf_file_data_size(c->list, c->n) / 1e6);
 }
 

@@ -1,8 +1,7 @@
 /* bitnet_convert_plan.c - what each tensor of a model becomes, and the keys of
  * the new file.
  *
- *   token_embd, output        the encoding of --head, or what they have; floats
- *                             become F16, as published files have them
+ *   token_embd, output        the encoding of --head, or what they have
  *   vectors                   F32
  *   blk.N.x.scale             nothing: reading blk.N.x.weight multiplies it in
  *   every other matrix        the encoding of --type */
@@ -47,15 +46,11 @@ static bool is_table(const struct gguf_tensor *t)
     return is(t->name, "token_embd.weight") || is(t->name, "output.weight");
 }
 
-/* Floats in F16, other encodings as they are: NULL. */
+/* NULL: the bytes as they are. */
 static const struct enc *table_enc(const struct convert *c, const struct gguf_tensor *t)
 {
-    static const uint32_t floats[] = { 0, 30 };          /* F32, BF16 */
     if (c->head)
         return c->head->id == t->type ? NULL : c->head;
-    for (unsigned i = 0; i < sizeof floats / sizeof *floats; i++)
-        if (t->type == floats[i])
-            return enc_find("f16");
     return t->type < WTYPE_INTERNAL ? NULL : enc_find("f16");
 }
 

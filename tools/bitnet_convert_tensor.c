@@ -145,26 +145,17 @@ static int write_signs(struct way *y, float scale)
     return rc;
 }
 
-/* ---------------------------------------------------------------------- absmean
- *
- * The rule of training: s is the mean magnitude, 1e-5 at least; a weight is w / s
- * to the nearest of -1, 0, 1, and halves go to the even one, 0. */
-
 static int write_absmean(struct way *y, double sum)
 {
     struct convert *c = y->c;
     const double n = (double)y->w->rows * y->w->cols;
+    const float s = y->to.scale = enc_absmean_scale(sum, n);
     double xy = 0, xx = 0, yy = 0;
-    float s = (float)(sum / n);
     int rc = 0;
-    if (s < 1e-5f)
-        s = 1e-5f;
-    y->to.scale = s;
     for (uint32_t r = 0; r < y->w->rows && !rc; r++) {
         wsrc_read_f32(y->w, r, y->row);
+        enc_absmean(y->row, y->w->cols, s, y->code);
         for (uint32_t k = 0; k < y->w->cols; k++) {
-            const float v = y->row[k] / s;
-            y->code[k] = (int8_t)((v > 0.5f) - (v < -0.5f));
             xx += (double)y->row[k] * (double)y->row[k];
             xy += (double)y->row[k] * y->code[k];
             yy += y->code[k] * y->code[k];

@@ -11,14 +11,13 @@ static int to_buf(void *ctx, const void *p, size_t n, struct err *e)
     return 0;
 }
 
-static void begin(struct enc_tensor *t, const char *enc, const char *preset, uint32_t rows,
+static void begin(struct enc_tensor *t, const struct enc *c, const char *preset, uint32_t rows,
                   uint32_t cols, float scale, struct buf *out)
 {
     struct err e = { 0 };
-    const struct enc *c = enc_find(enc);
-    ck_assert_msg(c != NULL, "%s", enc);
+    ck_assert_ptr_nonnull(c);
     ck_assert_msg(!enc_open(t, c, rows, cols, preset, (struct enc_sink){ to_buf, out }, &e), "%s: %s",
-                  enc, e.text);
+                  c->name, e.text);
     t->scale = scale;
 }
 
@@ -39,31 +38,34 @@ void enc_rig_codes(const char *enc, const char *preset, uint32_t rows, uint32_t 
     struct enc_tensor t;
     struct err e = { 0 };
     const size_t before = out->n;
-    begin(&t, enc, preset, rows, cols, scale, out);
+    begin(&t, enc_find(enc), preset, rows, cols, scale, out);
     end(&t, enc_codes(&t, w, (size_t)rows * cols, &e), before, out);
 }
 
-void enc_rig_floats(const char *enc, uint32_t rows, uint32_t cols, const float *x, struct buf *out)
+void enc_rig_floats(const struct enc *c, uint32_t rows, uint32_t cols, const float *x,
+                    struct buf *out)
 {
     struct enc_tensor t;
     struct err e = { 0 };
     const size_t before = out->n;
-    begin(&t, enc, NULL, rows, cols, 0, out);
+    begin(&t, c, NULL, rows, cols, 0, out);
     end(&t, enc_floats(&t, x, (size_t)rows * cols, &e), before, out);
 }
 
-void enc_rig_open(struct enc_rig *o, const char *enc, const char *preset, uint32_t rows,
+void enc_rig_open(struct enc_rig *o, const struct enc *c, const char *preset, uint32_t rows,
                   uint32_t cols, const struct buf *bytes)
 {
     struct err e = { 0 };
     const struct wsrc_opts opts = {
-        .i2s_layout = !strcmp(enc, "i2_s-b") ? I2S_B : !strcmp(enc, "i2_s-c") ? I2S_C : I2S_A,
+        .i2s_layout = !strcmp(c->name, "i2_s-b")   ? I2S_B
+                      : !strcmp(c->name, "i2_s-c") ? I2S_C
+                                                   : I2S_A,
         .tl_preset = preset
     };
     *o = (struct enc_rig){ 0 };
-    gguf_make_tensor(&o->made, "t.weight", enc_find(enc)->id, rows, cols, bytes->p, bytes->n);
+    gguf_make_tensor(&o->made, "t.weight", c->id, rows, cols, bytes->p, bytes->n);
     gguf_make_done(&o->made, &o->bytes);
-    ck_assert_msg(!gguf_open_mem(&o->g, o->bytes.p, o->bytes.n, enc, &e), "%s", e.text);
+    ck_assert_msg(!gguf_open_mem(&o->g, o->bytes.p, o->bytes.n, c->name, &e), "%s", e.text);
     ck_assert_msg(!wsrc_open(&o->w, o->g, gguf_tensor(o->g, "t.weight"), &opts, &e), "%s", e.text);
 }
 

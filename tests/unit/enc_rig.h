@@ -9,7 +9,7 @@
 /* The bytes of a tensor, appended to out. Fails the test when it cannot. */
 void enc_rig_codes(const char *enc, const char *preset, uint32_t rows, uint32_t cols,
                    const int8_t *w, float scale, struct buf *out);
-void enc_rig_floats(const char *enc, uint32_t rows, uint32_t cols, const float *x,
+void enc_rig_floats(const struct enc *, uint32_t rows, uint32_t cols, const float *x,
                     struct buf *out);
 
 /* The same as a file of one tensor, open. */
@@ -19,7 +19,7 @@ struct enc_rig {
     struct gguf *g;
     struct wsrc w;
 };
-void enc_rig_open(struct enc_rig *, const char *enc, const char *preset, uint32_t rows,
+void enc_rig_open(struct enc_rig *, const struct enc *, const char *preset, uint32_t rows,
                   uint32_t cols, const struct buf *bytes);
 void enc_rig_close(struct enc_rig *);
 

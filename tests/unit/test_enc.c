@@ -76,7 +76,7 @@ START_TEST(enc_ternary_weights_come_back_exactly)
     random_codes(7, w, N);
     memset(w + 3 * COLS, 0, COLS);
     enc_rig_codes(ternary[_i], NULL, ROWS, COLS, w, scale, &b);
-    enc_rig_open(&o, ternary[_i], NULL, ROWS, COLS, &b);
+    enc_rig_open(&o, enc_find(ternary[_i]), NULL, ROWS, COLS, &b);
     ck_assert_uint_eq(o.w.format, BNP_FMT_T2);
     for (uint32_t r = 0; r < ROWS; r++) {
         ck_assert_int_eq(wsrc_read_f32(&o.w, r, row), 0);
