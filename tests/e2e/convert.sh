@@ -98,7 +98,7 @@ for head in f16 q8_0 q6_k q4_0 bf16 f32; do
     to $story "$top/x.gguf" --force --type tq2_0 --head $head
     run run -m "$top/x.gguf" -p 'Once upon a time' -n 4 --temp 0
     same "$head head: written, and runs" "0 $head" "$status $("$bitnet" inspect --json "$top/x.gguf" |
-        jq -r '.tensors[] | select(.name == "token_embd.weight").type' | tr A-Z a-z)"
+        jq -r '.tensors[] | select(.name == "token_embd.weight").type' | tr '[:upper:]' '[:lower:]')"
 done
 to "$top/x.gguf" "$top/y.gguf" --force --type i2_s
 same "without --head: as it is" F32 "$("$bitnet" inspect --json "$top/y.gguf" |
