@@ -129,6 +129,7 @@ void put_escaped(struct buf *, const char *p, size_t n);
 /* All of a file, or of standard input ("-"); free *text, which may be NULL
  * when there is nothing. */
 int read_text(const char *path, char **text, size_t *n, struct err *);
+int add_id(struct tokens *, int32_t id, struct err *);
 /* "1,2,3", separated by commas or white space. */
 int parse_ids(const char *text, size_t n, struct tokens *, struct err *);
 

@@ -96,7 +96,6 @@ void cv_close(struct cv *);
 /* Texts: the lines of --prompts, or a few that come with the program. */
 int cv_texts(struct cv *, struct err *);
 int cv_add_text(struct cv *, struct cv_text **, struct err *);
-int cv_add_id(struct tokens *, int32_t id, struct err *);
 /* What both make of text i: counted, and the first difference described. */
 void cv_compare_ids(struct cv *, uint32_t i, const struct tokens *ours, const struct tokens *ref);
 /* SHA-256 of a file in hex; "" for what is no regular file. */

@@ -195,7 +195,7 @@ static int take_greedy_items(struct answer_in *in, const json_t *list, struct er
         rc = find_item(in, json_array_get(list, i), &id, e);
         if (rc || id == NO_TOKEN)
             break;
-        rc = cv_add_id(&in->text->greedy, id, e);
+        rc = add_id(&in->text->greedy, id, e);
     }
     in->text->has_greedy = in->text->greedy.n > 0;
     return rc;
@@ -211,7 +211,7 @@ static int take_ids(struct answer_in *in, const json_t *list, struct tokens *to,
         if (v < 0 || v > INT32_MAX)
             return err_set(e, ERR_DATA, "%.200s: a list of tokens that is none, expected ids",
                            in->cv->ask->ref);
-        rc = cv_add_id(to, (int32_t)v, e);
+        rc = add_id(to, (int32_t)v, e);
     }
     return rc;
 }
@@ -310,7 +310,7 @@ static int take_lists(struct answer_in *in, const json_t *l, struct err *e)
         rc = take_map(in, (uint32_t)(at - 1), id, json_array_get(own, i), json_array_get(top, i), e);
         known = known && (i < from || id != NO_TOKEN);
         if (!rc && known && i >= from)
-            rc = cv_add_id(&in->text->greedy, id, e);
+            rc = add_id(&in->text->greedy, id, e);
     }
     in->text->has_greedy = in->text->greedy.n > 0;
     return rc;

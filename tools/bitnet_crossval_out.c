@@ -243,11 +243,11 @@ static void put_greedy(struct buf *b, const struct cv *c)
     put_limit(b, "at least", c->ask->limits.min_greedy);
 }
 
-static void put_speed(struct buf *b, const char *name, const struct cv_speed *s)
+static void put_speed(struct buf *b, const char *name, const struct cv_speed *s, const char *none)
 {
     buf_addf(b, "%s", name);
     if (!(s->prompt > 0) && !(s->decode > 0))
-        buf_addf(b, "not offered");
+        buf_addf(b, "%s", none);
     if (s->prompt > 0)
         buf_addf(b, "prompts %.1f tokens/s  ", s->prompt);
     if (s->decode > 0)
@@ -281,8 +281,8 @@ static int print_page(const struct cv *c, const struct loaded *l, int verdict, s
                  *c->ids_first ? "; " : "", c->ids_first);
     put_logits(&b, c);
     put_greedy(&b, c);
-    put_speed(&b, "speed here    ", &c->speed);
-    put_speed(&b, "speed there   ", &c->ref_speed);
+    put_speed(&b, "speed here    ", &c->speed, "not measured: no continuation");
+    put_speed(&b, "speed there   ", &c->ref_speed, "not offered");
     buf_addf(&b, "\n%s\n", verdict ? "OUTSIDE the limits" : "within the limits");
     int rc = b.failed ? err_set(e, ERR_NOMEM, "crossval: no memory for the report")
                       : put_out(b.p, b.n, e);

@@ -31,20 +31,6 @@ int cv_add_text(struct cv *c, struct cv_text **out, struct err *e)
     return 0;
 }
 
-int cv_add_id(struct tokens *t, int32_t id, struct err *e)
-{
-    if (t->n == t->cap) {
-        const size_t cap = t->cap ? t->cap * 2 : 64;
-        int32_t *more = realloc(t->id, cap * sizeof *more);
-        if (!more)
-            return err_set(e, ERR_NOMEM, "token ids: no memory for %zu", cap);
-        t->id = more;
-        t->cap = cap;
-    }
-    t->id[t->n++] = id;
-    return 0;
-}
-
 static int add_line(struct cv *c, const char *p, size_t n, struct err *e)
 {
     struct cv_text *t;
@@ -135,7 +121,7 @@ static int texts_of_file(struct cv *c, const struct model *m, struct err *e)
         struct cv_text *t;
         rc = cv_add_text(c, &t, e);
         for (uint32_t k = 0; !rc && k < l->seq[i].n_tok; k++)
-            rc = cv_add_id(&t->id, !k && l->foreign && bos >= 0 ? bos : l->seq[i].id[k], e);
+            rc = add_id(&t->id, !k && l->foreign && bos >= 0 ? bos : l->seq[i].id[k], e);
         if (rc)
             break;
         t->first = l->seq[i].first;
@@ -169,7 +155,7 @@ static int ids_of(const json_t *list, struct tokens *to, uint32_t n_vocab, struc
         const json_int_t v = json_is_integer(j) ? json_integer_value(j) : -1;
         if (v < 0 || v >= (json_int_t)n_vocab)
             return err_set(e, ERR_DATA, "token %zu: expected an id of 0 to %u", i, n_vocab - 1);
-        rc = cv_add_id(to, (int32_t)v, e);
+        rc = add_id(to, (int32_t)v, e);
     }
     return rc;
 }

@@ -205,9 +205,9 @@ static int read_text_of(struct run *r, struct err *e)
     uint32_t end = t->n_row ? t->first + t->n_row : t->n_top ? t->top[t->n_top - 1].pos + 1 : 0;
     int rc = 0;
     for (size_t i = 0; !rc && i < t->id.n; i++)
-        rc = cv_add_id(&all, t->id.id[i], e);
+        rc = add_id(&all, t->id.id[i], e);
     for (size_t i = 0; !rc && t->has_greedy && i < t->greedy.n; i++)
-        rc = cv_add_id(&all, t->greedy.id[i], e);
+        rc = add_id(&all, t->greedy.id[i], e);
     end = end < all.n ? end : (uint32_t)all.n;
     if (!rc && first < end) {
         score_begin(&r->s);
@@ -244,7 +244,7 @@ static int go_on(struct run *r, uint32_t n, struct tokens *out, struct err *e)
     start = clock_s();
     while (!rc && out->n < n && !vocab_is_eog(v, (int32_t)p.id)) {
         const int32_t id = (int32_t)p.id;
-        rc = cv_add_id(out, id, e);
+        rc = add_id(out, id, e);
         if (!rc && out->n < n) {
             rc = score_feed(&r->s, &id, 1, r->s.pos, take_likeliest, &p, e);
             r->c->n_new_tok++;

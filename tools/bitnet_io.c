@@ -94,6 +94,20 @@ int read_text(const char *path, char **text, size_t *n, struct err *e)
     return strcmp(path, "-") ? file_read(path, MAX_TEXT_SIZE, text, n, e) : read_stdin(text, n, e);
 }
 
+int add_id(struct tokens *t, int32_t id, struct err *e)
+{
+    if (t->n == t->cap) {
+        const size_t cap = t->cap ? t->cap * 2 : 64;
+        int32_t *more = realloc(t->id, cap * sizeof *more);
+        if (!more)
+            return err_set(e, ERR_NOMEM, "token ids: no memory for %zu", cap);
+        t->id = more;
+        t->cap = cap;
+    }
+    t->id[t->n++] = id;
+    return 0;
+}
+
 int parse_ids(const char *text, size_t n, struct tokens *t, struct err *e)
 {
     static const char space[] = ", \t\r\n";
@@ -110,15 +124,9 @@ int parse_ids(const char *text, size_t n, struct tokens *t, struct err *e)
         if (p == first || id > INT32_MAX || (p < end && (!*p || !strchr(space, *p))))
             return err_set(e, ERR_ARG, "token ids: \"%.*s\", expected whole numbers up to %d",
                            (int)(end - first < 20 ? end - first : 20), first, INT32_MAX);
-        if (t->n == t->cap) {
-            size_t cap = t->cap ? t->cap * 2 : 64;
-            int32_t *id2 = realloc(t->id, cap * sizeof *id2);
-            if (!id2)
-                return err_set(e, ERR_NOMEM, "token ids: no memory for %zu", cap);
-            t->id = id2;
-            t->cap = cap;
-        }
-        t->id[t->n++] = (int32_t)id;
+        int rc = add_id(t, (int32_t)id, e);
+        if (rc)
+            return rc;
     }
     return 0;
 }

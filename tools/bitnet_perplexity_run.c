@@ -16,7 +16,7 @@
 
 /* Against the reference's row of the same position. */
 static int compare(const struct ppl *p, const struct log_seq *s, uint32_t pos, const float *logits,
-                   double lse, double *ln_p, struct ppl_row *r)
+                   double largest, double all, double *ln_p, struct ppl_row *r)
 {
     double *ln_q = ln_p + p->n_vocab, floor;
     const struct log_seq *ref = &p->ref.seq[p->at];
@@ -26,7 +26,7 @@ static int compare(const struct ppl *p, const struct log_seq *s, uint32_t pos, c
     if (rc)
         return rc;
     for (uint32_t i = 0; i < p->n_vocab; i++)
-        ln_q[i] = (double)logits[i] - lse;
+        ln_q[i] = ((double)logits[i] - largest) - all;
     r->kld = stat_kld(ln_p, ln_q, p->n_vocab, floor);
     r->same_top = stat_argmax_d(ln_p, p->n_vocab) == stat_argmax(logits, p->n_vocab);
     if (r->scored)
@@ -40,20 +40,21 @@ static void judge_row(void *arg, uint32_t i, uint32_t worker)
     const struct log_seq *s = &p->seq[p->at];
     const uint32_t pos = p->now->pos + i;
     const float *logits = p->now->logits + i * p->now->stride;
-    const double lse = stat_lse(logits, p->n_vocab);
+    double largest, all;
     struct ppl_row *r = &p->row[i];
     *r = (struct ppl_row){ .scored = pos + 1 < s->n_tok };
-    if (!isfinite(lse)) {
+    if (!stat_norm(logits, p->n_vocab, &largest, &all)) {
         r->rc = err_set(&r->err, ERR_NUMERIC, "window %u, position %u: a logit is no number, "
                         "expected finite ones", p->at, pos);
         return;
     }
     if (r->scored)
-        r->nll = lse - (double)logits[s->id[pos + 1]];
+        r->nll = all - ((double)logits[s->id[pos + 1]] - largest);
     if (p->ref_file)
-        r->rc = compare(p, s, pos, logits, lse, p->scratch + (size_t)worker * 2 * p->n_vocab, r);
+        r->rc = compare(p, s, pos, logits, largest, all,
+                        p->scratch + (size_t)worker * 2 * p->n_vocab, r);
     if (p->save_file)
-        logfile_encode(&p->save, logits, lse, p->bytes + i * p->save.row_size);
+        logfile_encode(&p->save, logits, largest + all, p->bytes + i * p->save.row_size);
 }
 
 static int add_row(struct ppl *p, const struct ppl_row *r, uint32_t pos, struct err *e)

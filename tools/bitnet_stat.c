@@ -32,7 +32,8 @@ double stat_lse(const float *logits, uint32_t n_vocab)
 
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id)
 {
-    return stat_lse(logits, n_vocab) - (double)logits[id];
+    double largest, all;
+    return stat_norm(logits, n_vocab, &largest, &all) ? all - ((double)logits[id] - largest) : NAN;
 }
 
 bool stat_log_softmax(double *x, uint32_t n_vocab)

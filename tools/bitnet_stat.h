@@ -17,7 +17,7 @@
 bool stat_norm(const float *logits, uint32_t n_vocab, double *largest, double *all);
 /* ln sum exp of a row: the sum of these two. NaN: a NaN among the logits, or no finite largest one. */
 double stat_lse(const float *logits, uint32_t n_vocab);
-/* -ln p of id: stat_lse - logits[id]. */
+/* -ln p of id; NaN as above. */
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id);
 /* Log-probabilities instead of logits, in place. False: as where stat_lse gives
  * NaN. */
