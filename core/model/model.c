@@ -19,6 +19,7 @@
 #include "core/model/arch.h"
 #include "core/model/hf.h"
 #include "core/model/hparams.h"
+#include "core/model/tl_tiles.h"
 
 enum dim { ONE, EMBD, HEADS, HEADS_KV, HEAD, FF };
 
@@ -307,7 +308,9 @@ static void set_name(struct model *m)
 static int understand(struct opening *o)
 {
     struct model *m = o->m;
-    int rc = arch_find(&o->arch, m->file, o->e);
+    int rc = tl_tiles_check(o->opts.tl_preset, o->e);
+    if (!rc)
+        rc = arch_find(&o->arch, m->file, o->e);
     if (rc)
         return rc;
     m->arch = o->arch->name;

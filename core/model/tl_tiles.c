@@ -57,8 +57,7 @@ static int fail_shape(enum tl_kind kind, uint32_t rows, uint32_t cols, struct er
 static int given(struct wsrc_tiles *t, uint32_t rows, uint32_t cols, const char *preset,
                  struct err *e)
 {
-    const char *p = preset;
-    while (*p) {
+    for (const char *p = preset;; p++) {
         uint32_t v[5];
         for (unsigned i = 0; i < 5; i++) {
             char *end = NULL;
@@ -73,9 +72,21 @@ static int given(struct wsrc_tiles *t, uint32_t rows, uint32_t cols, const char 
             *t = (struct wsrc_tiles){ v[2], v[3], v[4] };
             return 1;
         }
-        p += *p == ',';
+        if (!*p)
+            return 0;
     }
-    return 0;
+}
+
+static bool is_word(const char *preset)
+{
+    return !preset || !strcmp(preset, "auto") || !strcmp(preset, "setup_env") ||
+           !strcmp(preset, "ini");
+}
+
+int tl_tiles_check(const char *preset, struct err *e)
+{
+    struct wsrc_tiles t;
+    return is_word(preset) ? 0 : given(&t, 0, 0, preset, e);     /* no shape is 0x0 */
 }
 
 static int find(struct wsrc_tiles *t, bool *guessed, enum tl_kind kind, uint32_t rows,
@@ -84,7 +95,7 @@ static int find(struct wsrc_tiles *t, bool *guessed, enum tl_kind kind, uint32_t
     const bool ini = !strcmp(preset, "ini"), is_auto = !strcmp(preset, "auto");
     const struct shape *s = kind == TL1 ? tl1_shape : tl2_shape;
     *guessed = false;
-    if (!ini && !is_auto && strcmp(preset, "setup_env")) {
+    if (!is_word(preset)) {
         const int rc = given(t, rows, cols, preset, e);
         if (rc)
             return rc < 0 ? rc : 0;

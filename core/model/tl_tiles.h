@@ -21,6 +21,8 @@ enum tl_kind { TL1, TL2 };
  * auto chose one of two sets. The message names no tensor. */
 int tl_tiles_find(struct wsrc_tiles *, bool *guessed, enum tl_kind, uint32_t rows, uint32_t cols,
                   const char *preset, struct err *);
+/* Whether a preset can be read at all, to its end. */
+int tl_tiles_check(const char *preset, struct err *);
 
 /* Bytes of a TL2 tensor: 32 of them are the scale's, the last. false when the
  * shape has none. */

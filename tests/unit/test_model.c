@@ -69,6 +69,31 @@ START_TEST(bad_file_is_refused_with_its_reason)
 }
 END_TEST
 
+/* Even where no tensor needs it. */
+START_TEST(a_tile_preset_is_read_to_its_end)
+{
+    static const char *const good[] = { "auto", "setup_env", "ini", "16x16:1/2/3,7x7:4/5/6" };
+    static const char *const bad[] = { "none", "16x16:1/2/3,", "16x16:1/2/3,x", "16x16:1/2" };
+    for (unsigned i = 0; i < 8; i++) {
+        const struct model_opts opts = { .tl_preset = i % 2 ? bad[i / 2] : good[i / 2] };
+        struct gguf_make made;
+        struct buf bytes = { 0 };
+        struct model *m;
+        struct err e = { 0 };
+        gguf_make_tiny(&made, &(struct tiny){ 0 });
+        const int rc = open_made(&m, &made, &bytes, &opts, &e);
+        if (i % 2)
+            ck_assert_msg(rc == ERR_ARG && strstr(e.text, "model.tl_preset: \""), "%s: %s",
+                          opts.tl_preset, e.text);
+        else
+            ck_assert_msg(!rc, "%s: %s", opts.tl_preset, e.text);
+        model_close(m);
+        gguf_make_free(&made);
+        buf_free(&bytes);
+    }
+}
+END_TEST
+
 START_TEST(every_prefix_of_a_good_file_is_refused)
 {
     struct gguf_make made;
@@ -365,6 +390,7 @@ int main(void)
     TCase *t = tcase_create("refused");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, bad_file_is_refused_with_its_reason, 0, (int)n_gguf_bad);
+    tcase_add_test(t, a_tile_preset_is_read_to_its_end);
     tcase_add_test(t, every_prefix_of_a_good_file_is_refused);
     tcase_add_test(t, refused_folder_holds_every_bad_file_and_nothing_else);
     suite_add_tcase(s, t);

@@ -420,7 +420,7 @@ START_TEST(tiles_that_cannot_be_are_refused)
     refuse(38, NULL, 64, 128, &b, ERR_UNSUPPORTED, "64x128 in TL1: its tiles are not known, expected "
            "one of 1536x4096, ");
     refuse(38, "7x7:7/7/7", 64, 128, &b, ERR_UNSUPPORTED, "or model.tl_preset = 64x128:BM/BY/bm");
-    for (size_t i = 1; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         refuse(38, bad[i], 64, 128, &b, ERR_ARG, "model.tl_preset: \"");
     for (size_t i = 0; i < sizeof cannot / sizeof *cannot; i++)
         refuse(38, cannot[i], 64, 128, &b, ERR_ARG, "BM divides the rows");
