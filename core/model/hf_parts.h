@@ -27,12 +27,12 @@ struct hf_reading {
     json_t *config, *special, *generation, *model;    /* or NULL               */
     const json_t *vocab, *merges; /* of json                                   */
     bool spm;                     /* else byte-level BPE                       */
-    bool ignore_merges;           /* BPE                                       */
     bool add_space;               /* SPM                                       */
     uint32_t n;                   /* tokens                                    */
     struct hf_token *token;       /* [n]                                       */
     uint32_t n_merge;
     char pre[HF_PRE_SIZE];        /* tokenizer.ggml.pre                        */
+    bool pre_known;               /* BPE: it is one of our rules' names        */
     int32_t bos, unk, pad;        /* -1: none                                  */
     int32_t end[HF_MAX_ENDS];     /* tokens that end a text, the EOS first     */
     unsigned n_end;
@@ -75,6 +75,14 @@ void hf_vocab_keys(const struct hf_reading *, struct gguf_put *);
  * tokenizer.json. */
 int hf_pre_kind(struct hf_reading *);
 int hf_pre_read(struct hf_reading *);
+
+/* hf_pre_ids.c: another pre where the section is none of the known ones, but the
+ * ids of the converters' text are. Needs all the rest. */
+int hf_pre_ids(struct hf_reading *, const struct gguf_put *keys);
+
+/* hf_pieces.c: everything that the two above read, and bos, unk, pad and end[] as
+ * defaults, from tokenizer.model. */
+int hf_pieces_read(struct hf_reading *);
 
 /* hf_roles.c: bos, unk, pad, end[], add_bos, add_eos, chat_template. */
 int hf_roles_read(struct hf_reading *);

@@ -156,9 +156,11 @@ static int read_splits(struct hf_reading *r)
             n += (size_t)snprintf(words + n, sizeof words - n, "%s%s", n ? " " : "", word);
     }
     for (size_t i = 0; rc == 0 && i < sizeof known / sizeof *known; i++)
-        if (!strcmp(words, known[i].words))
+        if (!strcmp(words, known[i].words)) {
             snprintf(r->pre, sizeof r->pre, "%s", known[i].name);
-    if (rc == 0 && !r->pre[0])
+            r->pre_known = true;
+        }
+    if (rc == 0 && !r->pre_known)
         snprintf(r->pre, sizeof r->pre, "unknown (%s)", words);
     return rc;
 }
@@ -254,8 +256,6 @@ int hf_pre_kind(struct hf_reading *r)
 {
     const json_t *model;
     struct steps pre, dec, norm;
-    if (!r->json)
-        return hf_fail(r, ERR_DATA, JSON, "is missing, so the directory has no tokenizer");
     int rc = hf_member(r, JSON, r->json, "model", JSON_OBJECT, &model);
     if (rc == 0 && !model)
         rc = hf_fail(r, ERR_DATA, JSON, "model: is missing, so the file has no tokens");
@@ -272,7 +272,6 @@ int hf_pre_kind(struct hf_reading *r)
     const bool bytes = has_step(&pre, "ByteLevel") || has_step(&dec, "ByteLevel");
     r->spm = hf_flag(model, "byte_fallback", false) || has_step(&pre, "Metaspace") ||
              has_step(&dec, "Metaspace") || has_step(&norm, "Prepend");
-    r->ignore_merges = hf_flag(model, "ignore_merges", false);
     if (bytes == r->spm)
         return hf_fail(r, ERR_UNSUPPORTED, JSON, "model: %s, expected a ByteLevel step, or "
                        "byte_fallback with U+2581 for spaces", bytes ? "both byte-level and with "

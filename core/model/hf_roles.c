@@ -29,7 +29,7 @@ static int check_id(const struct hf_reading *r, const char *file, const char *ke
     return 0;
 }
 
-/* The id that the texts give: -1 when none of them speaks of this role. */
+/* The id that the texts give; *id stays when none of them speaks of this role. */
 static int id_by_text(const struct hf_reading *r, const char *role, int32_t *id)
 {
     struct str s = role_text(r->config, role);
@@ -38,13 +38,15 @@ static int id_by_text(const struct hf_reading *r, const char *role, int32_t *id)
         s = role_text(r->special, role);
         file = "special_tokens_map.json";
     }
+    if (!s.n)
+        return 0;
     *id = hf_vocab_find(r, s);
-    if (s.n && *id < 0)
+    if (*id < 0)
         return hf_fail(r, ERR_DATA, file, "%s: \"%s\" is no token", role, hf_quote(s).text);
     return 0;
 }
 
-/* The same with numbers where there is no text. */
+/* The same with numbers where there is neither a text nor a default. */
 static int id_of_role(const struct hf_reading *r, const char *role, const char *key, int32_t *id)
 {
     int rc = id_by_text(r, role, id);
@@ -89,8 +91,9 @@ static int add_ends(struct hf_reading *r, const json_t *config, const char *file
 
 static int read_ends(struct hf_reading *r)
 {
-    int32_t eos;
+    int32_t eos = r->n_end ? r->end[0] : -1;
     int rc = id_by_text(r, "eos_token", &eos);
+    r->n_end = 0;                 /* it may be another one now */
     if (rc == 0 && eos >= 0)
         rc = add_end(r, "tokenizer_config.json", eos);
     if (rc == 0)
@@ -172,7 +175,7 @@ static int read_around(struct hf_reading *r)
     const int rc = read_template(r, &bos, &eos);
     if (rc)
         return rc;
-    const bool habit = r->spm && !find_template(r) && adds_bos_by_habit(r);
+    const bool habit = !r->json || (r->spm && !find_template(r) && adds_bos_by_habit(r));
     r->add_bos = hf_flag(r->config, "add_bos_token", bos || habit);
     r->add_eos = hf_flag(r->config, "add_eos_token", eos);
     if (r->bos < 0)

@@ -149,14 +149,37 @@ static int put_keys(const struct hf_reading *r, struct gguf_put *out)
     return rc;
 }
 
+static int read_json(struct hf_reading *r)
+{
+    int rc = hf_pre_kind(r);
+    if (rc == 0)
+        rc = hf_vocab_read(r);
+    return rc ? rc : hf_pre_read(r);
+}
+
+static int ask_ids(struct hf_reading *r)
+{
+    struct gguf_put keys = { { 0 }, 0 };
+    int rc = put_keys(r, &keys);
+    if (rc == 0)
+        rc = keys.b.failed ? err_set(r->e, ERR_NOMEM, "%s: no memory for the tokenizer's keys",
+                                     r->name) : hf_pre_ids(r, &keys);
+    buf_free(&keys.b);
+    return rc;
+}
+
 static int make(struct hf_reading *r, struct gguf_put *out)
 {
-    static int (*const step[])(struct hf_reading *) = {
-        parse_all, hf_pre_kind, hf_vocab_read, hf_pre_read, hf_roles_read,
-    };
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof step / sizeof *step; i++)
-        rc = step[i](r);
+    int rc = parse_all(r);
+    if (rc == 0 && !r->json && !r->file->pieces.p)
+        rc = hf_fail(r, ERR_DATA, "tokenizer.json", "is missing, and so is tokenizer.model: the "
+                     "directory has no tokenizer");
+    if (rc == 0)
+        rc = r->json ? read_json(r) : hf_pieces_read(r);
+    if (rc == 0)
+        rc = hf_roles_read(r);
+    if (rc == 0 && !r->spm && !r->pre_known)
+        rc = ask_ids(r);
     if (rc == 0)
         rc = put_keys(r, out);
     if (rc == 0 && out->b.failed)

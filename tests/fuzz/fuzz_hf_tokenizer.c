@@ -1,7 +1,8 @@
 /* fuzz_hf_tokenizer.c - any bytes as the tokenizer files of a directory: they
  * are refused with one line, or their keys open as a GGUF.
  *
- * The input is the files one behind the other, a NUL between them. */
+ * The input is the JSON files one behind the other, a NUL between them; without
+ * a { in front it is a tokenizer.model. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct hf_tokenizer_files f = { 0 };
     struct str *const file[] = { &f.tokenizer, &f.config, &f.special, &f.generation, &f.model,
                                  &f.chat_template };
+    if (n && *data != '{') {
+        f.pieces = (struct str){ p, n };
+        p = end;
+    }
     for (size_t i = 0; i < sizeof file / sizeof *file; i++)
         *file[i] = take(&p, end);
     /* Ids may be large, and each is a row: the memory of one run is bounded. */

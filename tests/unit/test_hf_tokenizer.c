@@ -8,6 +8,7 @@
 #include "core/base/file.h"
 #include "core/model/vocab_parts.h"
 #include "hf_make.h"
+#include "hf_same.h"
 #include "tools/write/tokenizer_json.h"
 
 #define GOLDEN "tests/golden/tokenizer/"
@@ -56,72 +57,11 @@ static bool key_is(const char *key, const char *text)
     return s.p && s.n == strlen(text) && !memcmp(s.p, text, s.n);
 }
 
-/* A number or truth value; -1 when there is no such key. */
-static int key_number(const char *key)
-{
-    uint64_t v;
-    bool b;
-    const struct gguf_kv *const kv = gguf_kv(made, key);
-    if (!kv)
-        return -1;
-    if (kv->type == GGUF_BOOL) {
-        ck_assert_int_eq(gguf_get_bool(made, key, &b, &e), 1);
-        return b;
-    }
-    ck_assert_int_eq(gguf_get_u64(made, key, &v, &e), 1);
-    return (int)v;
-}
-
 static struct gguf *open_golden(const char *path)
 {
     struct gguf *g;
     ck_assert_msg(gguf_open(&g, path, &e) == 0, "%s", e.text);
     return g;
-}
-
-static void same_array(const struct gguf *want, const char *key)
-{
-    const struct gguf_kv *const a = gguf_kv(want, key), *const b = gguf_kv(made, key);
-    ck_assert_msg(a && b, "%s", key);
-    ck_assert_uint_eq(a->n, b->n);
-    ck_assert_msg(a->size == b->size && !memcmp(a->p, b->p, a->size), "%s differs", key);
-}
-
-static struct vocab *open_vocab(const struct gguf *g)
-{
-    struct vocab *v;
-    char warn[256];
-    ck_assert_msg(vocab_open(&v, g, NULL, warn, &e) == 0, "%s", e.text);
-    ck_assert_str_eq(warn, "");
-    return v;
-}
-
-/* Same ids for the published texts, which the vocabularies' own tests hold
- * against the published ids. */
-static void same_ids(const struct gguf *want, const char *inp)
-{
-    static const char sep[] = "\n__ggml_vocab_test__\n";
-    struct vocab *const v[2] = { open_vocab(want), open_vocab(made) };
-    char *texts;
-    size_t n_texts;
-    int count = 0;
-    ck_assert_int_eq(file_read(inp, MIB, &texts, &n_texts, NULL), 0);
-    const char *text = texts;
-    for (const char *end; (end = strstr(text, sep)); text = end + strlen(sep), count++) {
-        struct tokens t[2] = { { 0 }, { 0 } };
-        for (int i = 0; i < 2; i++)
-            ck_assert_int_eq(vocab_encode(v[i], text, (size_t)(end - text),
-                                          VOCAB_SPECIAL | VOCAB_BOS, 0, &t[i], &e), 0);
-        ck_assert_uint_eq(t[0].n, t[1].n);
-        for (size_t i = 0; i < t[0].n; i++)
-            ck_assert_msg(t[0].id[i] == t[1].id[i], "text %d, token %zu", count, i);
-        free(t[0].id);
-        free(t[1].id);
-    }
-    ck_assert_int_eq(count, 46);
-    free(texts);
-    vocab_close(v[0]);
-    vocab_close(v[1]);
 }
 
 /* ---- published vocabularies ---- */
@@ -138,13 +78,13 @@ START_TEST(hf_story_is_the_gguf_file)
     f.tokenizer = text_of(text[0]);
     f.config = text_of(text[1]);
     make(&f, 2048);
-    same_array(want, KEY("tokens"));
-    same_array(want, KEY("token_type"));
-    same_array(want, KEY("merges"));
+    hf_same_array(want, made, KEY("tokens"));
+    hf_same_array(want, made, KEY("token_type"));
+    hf_same_array(want, made, KEY("merges"));
     ck_assert(key_is(KEY("model"), "gpt2") && key_is(KEY("pre"), "llama-bpe"));
-    ck_assert_int_eq(key_number(KEY("bos_token_id")), 2040);
-    ck_assert_int_eq(key_number(KEY("eos_token_id")), 2041);
-    ck_assert_int_eq(key_number(KEY("add_bos_token")), 1);
+    ck_assert_int_eq(hf_same_number(made, KEY("bos_token_id")), 2040);
+    ck_assert_int_eq(hf_same_number(made, KEY("eos_token_id")), 2041);
+    ck_assert_int_eq(hf_same_number(made, KEY("add_bos_token")), 1);
     ck_assert_msg(hf_tokenizer_read(&out, GOLDEN "story", 2048, &e) == 0, "%s", e.text);
     ck_assert_msg(out.b.n < bytes.n && !memcmp(out.b.p, bytes.p + 24, out.b.n),
                   "a directory and its files give the same keys");
@@ -162,9 +102,9 @@ static void round_trip(const char *path, const char *inp, bool pairs, const char
     ck_assert_msg(tokenizer_json(&json, want, pairs, &e) == 0, "%s", e.text);
     struct hf_tokenizer_files f = { .tokenizer = { json.p, json.n }, .config = text_of(config) };
     make(&f, 0);
-    same_array(want, KEY("tokens"));
-    same_array(want, KEY("token_type"));
-    same_ids(want, inp);
+    hf_same_array(want, made, KEY("tokens"));
+    hf_same_array(want, made, KEY("token_type"));
+    hf_same_ids(want, made, inp);
     buf_free(&json);
     gguf_close(want);
 }
@@ -182,8 +122,28 @@ START_TEST(hf_llama2_gives_the_published_ids)
     round_trip(GOLDEN "llama2-spm-vocab.gguf", GOLDEN "llama-spm.inp", _i,
                "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\","
                " \"tokenizer_class\": \"LlamaTokenizer\"}");
-    ck_assert_int_eq(key_number(KEY("unknown_token_id")), 0);
-    ck_assert_int_eq(key_number(KEY("add_space_prefix")), 1);
+    ck_assert_int_eq(hf_same_number(made, KEY("unknown_token_id")), 0);
+    ck_assert_int_eq(hf_same_number(made, KEY("add_space_prefix")), 1);
+}
+END_TEST
+
+/* A section in words that nobody knows, and the ids that everybody knows. */
+START_TEST(hf_llama3_is_known_by_its_ids)
+{
+    struct gguf *const want = open_golden(GOLDEN "llama3-vocab.gguf");
+    struct buf json = { 0 };
+    ck_assert_int_eq(tokenizer_json(&json, want, false, &e), 0);
+    char *const split = strstr(json.p, "\\p{N}{1,3}");
+    ck_assert_ptr_nonnull(split);
+    memcpy(split, "\\p{N}{3,1}", 10);
+    struct hf_tokenizer_files f = {
+        .tokenizer = { json.p, json.n },
+        .config = text_of("{\"bos_token\": \"<|begin_of_text|>\"}"),
+    };
+    make(&f, 0);
+    ck_assert(key_is(KEY("pre"), "llama-bpe"));
+    buf_free(&json);
+    gguf_close(want);
 }
 END_TEST
 
@@ -243,8 +203,9 @@ START_TEST(hf_scores_are_ranks)
         ck_assert_int_eq((int)gguf_num_at(gguf_kv(made, KEY("token_type")), i), type[i]);
     }
     ck_assert(key_is(KEY("model"), "llama") && key_is(KEY("pre"), "default"));
-    ck_assert_int_eq(key_number(KEY("add_space_prefix")), 0);
-    struct vocab *const v = open_vocab(made);
+    ck_assert_int_eq(hf_same_number(made, KEY("add_space_prefix")), 0);
+    struct vocab *v;
+    ck_assert_msg(!vocab_open(&v, made, NULL, NULL, &e), "%s", e.text);
     ck_assert_int_eq(vocab_find(v, "  "), 9);       /* user-defined: as text has it */
     vocab_close(v);
 }
@@ -328,13 +289,13 @@ START_TEST(hf_roles_come_from_all_files)
         .model = text_of(roles[_i].model),
     };
     make(&f, 0);
-    ck_assert_int_eq(key_number(KEY("bos_token_id")), roles[_i].bos);
-    ck_assert_int_eq(key_number(KEY("eos_token_id")), roles[_i].eos);
-    ck_assert_int_eq(key_number(KEY("eot_token_id")), roles[_i].eot);
-    ck_assert_int_eq(key_number(KEY("eom_token_id")), roles[_i].eom);
-    ck_assert_int_eq(key_number(KEY("padding_token_id")), roles[_i].pad);
-    ck_assert_int_eq(key_number(KEY("add_bos_token")), roles[_i].add_bos);
-    ck_assert_int_eq(key_number(KEY("add_eos_token")), roles[_i].add_eos);
+    ck_assert_int_eq(hf_same_number(made, KEY("bos_token_id")), roles[_i].bos);
+    ck_assert_int_eq(hf_same_number(made, KEY("eos_token_id")), roles[_i].eos);
+    ck_assert_int_eq(hf_same_number(made, KEY("eot_token_id")), roles[_i].eot);
+    ck_assert_int_eq(hf_same_number(made, KEY("eom_token_id")), roles[_i].eom);
+    ck_assert_int_eq(hf_same_number(made, KEY("padding_token_id")), roles[_i].pad);
+    ck_assert_int_eq(hf_same_number(made, KEY("add_bos_token")), roles[_i].add_bos);
+    ck_assert_int_eq(hf_same_number(made, KEY("add_eos_token")), roles[_i].add_eos);
 }
 END_TEST
 
@@ -373,7 +334,8 @@ static const struct {
     { "{}", NULL, NULL, 0, ERR_DATA, "model: is missing" },
     { "{\"model\":7}", NULL, NULL, 0, ERR_DATA, "model: is a whole number, expected an object" },
     { "{\"model\":{},\"model\":{}}", NULL, NULL, 0, ERR_DATA, "duplicate object key" },
-    { MODEL("Unigram", ""), NULL, NULL, 0, ERR_UNSUPPORTED, "model.type: \"Unigram\" is not known" },
+    { MODEL("Unigram", ""), NULL, NULL, 0, ERR_UNSUPPORTED,
+      "model.type: \"Unigram\" is not known" },
     { MODEL("WordPiece", ""), NULL, NULL, 0, ERR_UNSUPPORTED, "\"WordPiece\" is not known" },
     { MODEL("\\u001b\\n", ""), NULL, NULL, 0, ERR_UNSUPPORTED, "is not known" },
     { MODEL("BPE", ""), NULL, NULL, 0, ERR_DATA, "model.vocab: is missing" },
@@ -465,6 +427,7 @@ int main(void)
     tcase_add_test(t, hf_story_is_the_gguf_file);
     tcase_add_loop_test(t, hf_llama3_gives_the_published_ids, 0, 2);
     tcase_add_loop_test(t, hf_llama2_gives_the_published_ids, 0, 2);
+    tcase_add_test(t, hf_llama3_is_known_by_its_ids);
     tcase_add_test(t, hf_ids_without_a_token_are_filled);
     tcase_add_test(t, hf_scores_are_ranks);
     tcase_add_loop_test(t, hf_splits_have_names, 0, N_SPLITS);
