@@ -7,7 +7,6 @@
 #include "core/model/bpe.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +18,6 @@ enum {
     NOWHERE = -1,
     SHORT = 32                     /* bytes of a piece that looking for the lowest suits */
 };
-
-enum { OWN_UNKNOWN, OWN_YES, OWN_NO };
 
 struct bpe_symbol {
     int32_t id;                    /* -1: a byte without a token */
@@ -232,9 +229,8 @@ int bpe_open(struct bpe *b, const struct vocab *v, const struct gguf_kv *merges,
     b->slot_mask = slots - 1;
     b->slot = calloc(slots, sizeof *b->slot);
     b->merge = calloc((size_t)merges->n + 1, sizeof *b->merge);
-    b->own = calloc(v->n, sizeof *b->own);
     int rc = vocab_map_open(&b->whole, &v->raw, v->n);
-    if (!b->slot || !b->merge || !b->own)
+    if (!b->slot || !b->merge)
         rc = ERR_NOMEM;
     if (rc == 0)
         rc = add_merges(b, v, merges, e);
@@ -251,7 +247,6 @@ int bpe_open(struct bpe *b, const struct vocab *v, const struct gguf_kv *merges,
 void bpe_close(struct bpe *b)
 {
     vocab_map_close(&b->whole);
-    free(b->own);
     free(b->merge);
     free(b->slot);
     *b = (struct bpe){ 0 };
@@ -366,8 +361,7 @@ static int encode_short(const struct vocab *v, struct str piece, int32_t whole, 
         id[i] = v->byte_id[(uint8_t)piece.p[i]];
     const uint32_t n = merge_short(&v->bpe, id, (uint32_t)piece.n);
     if (whole >= 0)
-        atomic_store_explicit(&v->bpe.own[whole], n == 1 && id[0] == whole ? OWN_YES : OWN_NO,
-                              memory_order_relaxed);
+        vocab_note_own(v, whole, n == 1 && id[0] == whole);
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < n; i++)
         if (id[i] >= 0)
@@ -381,7 +375,7 @@ int bpe_encode(const struct vocab *v, struct bpe_work *w, struct str piece, bool
     assert(piece.n > 0 && piece.n <= INT32_MAX);
     const struct bpe *const b = &v->bpe;
     const int32_t id = piece.n <= v->longest ? vocab_map_find(&b->whole, piece.p, piece.n) : -1;
-    if (id >= 0 && (whole || atomic_load_explicit(&b->own[id], memory_order_relaxed) == OWN_YES))
+    if (id >= 0 && (whole || vocab_is_own(v, id)))
         return sink_put(out, id);
     return piece.n <= SHORT ? encode_short(v, piece, id, out) : encode_long(v, w, piece, out);
 }

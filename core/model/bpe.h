@@ -32,8 +32,6 @@ struct bpe {
     uint64_t *slot;                /* hash of (left, right) << 32 | rank + 1; 0: empty */
     uint32_t slot_mask;
     struct vocab_map whole;        /* a token's bytes -> id                            */
-    _Atomic uint8_t *own;          /* by token: whether merging its bytes gives it; found
-                                      out when first wanted, the same by every thread  */
 };
 
 /* Scratch of one encoding; zero-initialise to start. */

@@ -1,4 +1,6 @@
-/* spm.c - merging with a heap over a linked list of symbols, O(n log n).
+/* spm.c - merging, word by word where no token crosses: by looking for the
+ * lowest order in a short word, with a heap over a linked list of symbols,
+ * O(n log n), in a long one or in a text that cannot be taken apart.
  *
  * A heap entry is (order of the token, place of the left symbol). It counts
  * only if the pair now standing at its place makes a token of that order.
@@ -15,7 +17,10 @@
 #include "core/base/utf8.h"
 #include "core/model/vocab_parts.h"
 
-enum { NOWHERE = -1 };
+enum {
+    NOWHERE = -1,
+    SHORT = 32                     /* characters of a word that looking for the lowest suits */
+};
 
 static const char space_mark[3] = { '\xe2', '\x96', '\x81' };    /* U+2581 */
 
@@ -54,17 +59,51 @@ static int spell(struct spm_work *w, struct str text, bool lead)
     return w->text.failed ? ERR_NOMEM : 0;
 }
 
-/* One symbol per character; a byte that is not UTF-8 is a symbol too. */
-static int32_t split(struct spm_work *w)
+bool spm_keeps_words(const struct vocab *v)
+{
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct str s = texts_at(&v->text, i);
+        const char *p = s.p, *const end = s.p + s.n;
+        while (is_space_mark(p, (size_t)(end - p)))
+            p += sizeof space_mark;
+        if (memmem(p, (size_t)(end - p), space_mark, sizeof space_mark) && vocab_is_plain(v, i))
+            return false;
+    }
+    return true;
+}
+
+/* Where the word that starts at p ends: before the first space that follows
+ * something else. */
+static const char *word_end(const char *p, const char *end)
+{
+    while (is_space_mark(p, (size_t)(end - p)))
+        p += sizeof space_mark;
+    for (; p < end; p++) {
+        p = memchr(p, space_mark[0], (size_t)(end - p));
+        if (!p)
+            return end;
+        if (is_space_mark(p, (size_t)(end - p)))
+            return p;
+    }
+    return end;
+}
+
+static size_t character(const char *p, size_t n)
+{
+    uint32_t cp;
+    const size_t len = utf8_decode(p, n, &cp);
+    return len ? len : 1;          /* a byte that is not UTF-8 is a symbol too */
+}
+
+/* One symbol per character. */
+static int32_t split(struct spm_work *w, const char *p, const char *end)
 {
     int32_t count = 0;
-    for (size_t i = 0; i < w->text.n;) {
-        uint32_t cp;
-        const size_t len = utf8_decode(w->text.p + i, w->text.n - i, &cp);
-        const uint32_t n = len ? (uint32_t)len : 1;
-        w->symbol[count] = (struct spm_symbol){ (uint32_t)i, n, count - 1, count + 1 };
+    for (size_t len; p < end; p += len) {
+        len = character(p, (size_t)(end - p));
+        w->symbol[count] = (struct spm_symbol){ (uint32_t)(p - w->text.p), (uint32_t)len,
+                                                count - 1, count + 1 };
         count++;
-        i += n;
     }
     if (count)
         w->symbol[count - 1].next = NOWHERE;
@@ -145,21 +184,105 @@ static int put_bytes(const struct vocab *v, const char *p, size_t n, struct sink
     return rc;
 }
 
-static int encode_run(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
-                      struct sink *out)
+static int put_text(const struct vocab *v, const char *p, size_t n, struct sink *out)
 {
-    if (spell(w, text, lead) || work_reserve(w, w->text.n))
+    const int32_t id = vocab_plain(v, p, n);
+    return id >= 0 ? sink_put(out, id) : put_bytes(v, p, n, out);
+}
+
+static int encode_long(const struct vocab *v, struct spm_work *w, const char *p, const char *end,
+                       struct sink *out)
+{
+    if (work_reserve(w, (size_t)(end - p)))
         return ERR_NOMEM;
-    const int32_t count = split(w);
+    const int32_t count = split(w, p, end);
     w->heap.n = 0;
     for (int32_t i = 0; i + 1 < count; i++)
         if (note_pair(v, w, i))
             return ERR_NOMEM;
     int rc = merge_all(v, w);
-    for (int32_t i = count ? 0 : NOWHERE; rc == 0 && i != NOWHERE; i = w->symbol[i].next) {
-        const char *const p = w->text.p + w->symbol[i].at;
-        const int32_t id = vocab_plain(v, p, w->symbol[i].n);
-        rc = id >= 0 ? sink_put(out, id) : put_bytes(v, p, w->symbol[i].n, out);
+    for (int32_t i = count ? 0 : NOWHERE; rc == 0 && i != NOWHERE; i = w->symbol[i].next)
+        rc = put_text(v, w->text.p + w->symbol[i].at, w->symbol[i].n, out);
+    return rc;
+}
+
+/* A short word: symbol i is at[i] .. at[i + 1], and order[i] is that of the
+ * token it makes with the next, UINT32_MAX if there is none. */
+struct word {
+    const char *at[SHORT + 1];
+    uint32_t order[SHORT];
+    uint32_t n;
+};
+
+/* False when it has more characters than fit. */
+static bool word_split(struct word *w, const char *p, const char *end)
+{
+    w->n = 0;
+    for (; p < end && w->n < SHORT; p += character(p, (size_t)(end - p)))
+        w->at[w->n++] = p;
+    w->at[w->n] = end;
+    return p == end;
+}
+
+static uint32_t word_order(const struct vocab *v, const struct word *w, uint32_t i)
+{
+    const int32_t id = vocab_plain(v, w->at[i], (size_t)(w->at[i + 2] - w->at[i]));
+    return id >= 0 ? v->order[id] : UINT32_MAX;
+}
+
+static void word_merge(const struct vocab *v, struct word *w)
+{
+    for (uint32_t i = 0; i + 1 < w->n; i++)
+        w->order[i] = word_order(v, w, i);
+    while (w->n > 1) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i + 1 < w->n; i++)
+            if (w->order[i] < w->order[best])
+                best = i;
+        if (w->order[best] == UINT32_MAX)
+            return;
+        w->n--;
+        for (uint32_t i = best + 1; i <= w->n; i++) {
+            w->at[i] = w->at[i + 1];
+            w->order[i - 1] = w->order[i];
+        }
+        if (best > 0)
+            w->order[best - 1] = word_order(v, w, best - 1);
+        if (best + 1 < w->n)
+            w->order[best] = word_order(v, w, best);
+    }
+}
+
+static int encode_word(const struct vocab *v, struct spm_work *work, const char *p,
+                       const char *end, struct sink *out)
+{
+    struct word w;
+    const int32_t whole = vocab_plain(v, p, (size_t)(end - p));
+    if (whole >= 0 && vocab_is_own(v, whole))
+        return sink_put(out, whole);
+    if (!word_split(&w, p, end))
+        return encode_long(v, work, p, end, out);
+    word_merge(v, &w);
+    if (whole >= 0)
+        vocab_note_own(v, whole, w.n == 1);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < w.n; i++)
+        rc = put_text(v, w.at[i], (size_t)(w.at[i + 1] - w.at[i]), out);
+    return rc;
+}
+
+static int encode_run(const struct vocab *v, struct spm_work *w, struct str text, bool lead,
+                      struct sink *out)
+{
+    if (spell(w, text, lead))
+        return ERR_NOMEM;
+    const char *const end = w->text.p + w->text.n;
+    if (!v->by_word)
+        return encode_long(v, w, w->text.p, end, out);
+    int rc = 0;
+    for (const char *p = w->text.p, *next; rc == 0 && p < end; p = next) {
+        next = word_end(p, end);
+        rc = encode_word(v, w, p, next, out);
     }
     return rc;
 }

@@ -16,6 +16,10 @@
 struct vocab;
 struct sink;
 
+/* Whether text may be merged word by word, a word being what stands before the
+ * next space: no token that merging can give has a space behind anything else. */
+bool spm_keeps_words(const struct vocab *);
+
 /* Scratch of one encoding; zero-initialise to start. */
 struct spm_work {
     struct heap heap;

@@ -185,7 +185,8 @@ static int load_scores(struct load *l)
 static int load_table(struct load *l)
 {
     struct vocab *const v = l->v;
-    if (vocab_map_open(&v->by_text, &v->text, v->n))
+    v->own = calloc(v->n, sizeof *v->own);
+    if (!v->own || vocab_map_open(&v->by_text, &v->text, v->n))
         return no_memory(l, KEY("tokens"), v->n);
     for (uint32_t i = 0; i < v->n; i++) {
         if (i + VOCAB_MAP_AHEAD < v->n)
@@ -462,6 +463,7 @@ static int load_spm(struct load *l)
     v->add_bos = v->add_space = true;
     snprintf(v->kind, sizeof v->kind, "spm");
     const int rc = gguf_get_bool(l->g, KEY("add_space_prefix"), &v->add_space, l->e);
+    v->by_word = spm_keeps_words(v);
     return rc < 0 ? rc : load_scores(l);
 }
 
@@ -552,6 +554,7 @@ void vocab_close(struct vocab *v)
     free(v->type);
     free(v->eog);
     free(v->order);
+    free(v->own);
     vocab_map_close(&v->by_text);
     free(v);
 }

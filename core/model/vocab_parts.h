@@ -6,6 +6,8 @@
 #ifndef BITNET_MODEL_VOCAB_PARTS_H
 #define BITNET_MODEL_VOCAB_PARTS_H
 
+#include <stdatomic.h>
+
 #include "core/model/bpe.h"
 #include "core/model/pretok.h"
 #include "core/model/vocab.h"
@@ -24,6 +26,9 @@ enum token_type {                   /* as in tokenizer.ggml.token_type */
     TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE
 };
 
+/* Whether merging a token's own text gives the token, and nothing else. */
+enum own { OWN_UNKNOWN, OWN_YES, OWN_NO };
+
 struct vocab {
     uint32_t n;
     bool spm;                       /* else byte-level BPE                       */
@@ -34,8 +39,12 @@ struct vocab {
     uint8_t *type;                  /* enum token_type                           */
     bool *eog;
     uint32_t *order;                /* SPM: scores turned over, smallest first   */
+    bool by_word;                   /* SPM: no token reaches from a word into the
+                                       space after it                            */
     struct vocab_map by_text;
     uint32_t repeats;               /* tokens that by_text lacks: another has the text */
+    _Atomic uint8_t *own;           /* enum own by token, found out when first
+                                       wanted, the same by every thread          */
     uint32_t longest;               /* bytes of the longest text merging may give */
     int32_t byte_id[256];           /* token of a single byte, -1: none          */
     struct special *special;        /* control, unknown and user-defined         */
@@ -44,6 +53,16 @@ struct vocab {
     struct bpe bpe;                 /* BPE                                       */
     char kind[32];
 };
+
+static inline bool vocab_is_own(const struct vocab *v, int32_t id)
+{
+    return atomic_load_explicit(&v->own[id], memory_order_relaxed) == OWN_YES;
+}
+
+static inline void vocab_note_own(const struct vocab *v, int32_t id, bool is)
+{
+    atomic_store_explicit(&v->own[id], is ? OWN_YES : OWN_NO, memory_order_relaxed);
+}
 
 /* Where an encoder puts its tokens. */
 struct sink {
