@@ -11,6 +11,10 @@
 #include "core/engine/grammar.h"
 #include "core/engine/work.h"
 
+/* Few tokens are this part of the vocabulary: chance alone has one of the 64
+ * largest in more. */
+enum { FEW = 16 };
+
 /* What an id at position n is drawn with; what is guessed counts as drawn. */
 static struct sample_past past(const struct seq *s, uint32_t n)
 {
@@ -30,13 +34,36 @@ static uint32_t count_allowed(const struct engine *g, const uint32_t *mask)
     return n;
 }
 
+/* A model that would rather say something else has none of the few tokens that
+ * a grammar allows among its largest, and a second look costs a step. Where that
+ * was seen to happen, all logits are asked for at once. A single token needs
+ * none. */
+static bool foreseen(const struct engine *g, struct seq *s, uint32_t n)
+{
+    if (!s->n_more || n != s->n_id)
+        return false;
+    const uint32_t *mask = grammar_mask(s->grammar);
+    const uint32_t allowed = mask ? count_allowed(g, mask) : 0;
+    return allowed > 1 && allowed <= g->n_vocab / FEW;
+}
+
+/* All logits were asked for beforehand: were the largest not enough? */
+static void learn(const struct engine *g, struct seq *s, const float *logits, int32_t id)
+{
+    uint32_t larger = 0;
+    for (uint32_t i = 0; i < g->n_vocab; i++)
+        larger += logits[i] > logits[id];
+    if (larger < WORK_TOP)
+        s->n_more--;
+}
+
 uint32_t engine_needs(struct engine *g, struct seq *s, uint32_t n)
 {
     if (s->req->want_logprob)
         return 0;
     const uint32_t k = sample_needs(g->sampler, &s->req->sample, past(s, n));
     if (k && s->grammar)          /* how many of them are allowed shows later */
-        return s->all_logits || n_no_token(g) >= WORK_TOP ? 0 : WORK_TOP;
+        return s->all_logits || n_no_token(g) >= WORK_TOP || foreseen(g, s, n) ? 0 : WORK_TOP;
     return k && k <= UINT32_MAX - n_no_token(g) ? k + n_no_token(g) : 0;
 }
 
@@ -53,7 +80,11 @@ static int32_t from_all(struct engine *g, struct seq *s, const float *logits)
 {
     struct sample_past p = past(s, s->n_id);
     p.allow = grammar_mask(s->grammar);
-    return p.allow ? sample_token(g->sampler, &s->req->sample, logits, p, s->n_id) : CHOOSE_STUCK;
+    const int32_t id = p.allow ? sample_token(g->sampler, &s->req->sample, logits, p, s->n_id)
+                               : CHOOSE_STUCK;
+    if (id >= 0 && s->n_more && !s->all_logits)
+        learn(g, s, logits, id);
+    return id;
 }
 
 static int32_t from_top(struct engine *g, struct seq *s, struct forward_out out)

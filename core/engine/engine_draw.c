@@ -121,6 +121,7 @@ static enum next draw(struct engine *g, struct seq *s, struct forward_out out, i
     struct request *r = s->req;
     const int32_t id = engine_choose(g, s, out);
     s->all_logits = id == CHOOSE_MORE;
+    s->n_more += s->all_logits;
     if (id == CHOOSE_MORE)
         return NEXT_AGAIN;
     sched_advance(&g->sched, s, 1);

@@ -33,6 +33,8 @@ struct seq {
     bool follows;                 /* in this step, another computes its page   */
     struct grammar_state *grammar;   /* or NULL: free text. seq_close closes   */
     bool all_logits;              /* the largest were not enough for it        */
+    uint32_t n_more;              /* how often they were not, less how often   */
+                                  /*   that was feared in vain                 */
     uint32_t n_part;              /* of n_done, tokens that the next step copies */
     int32_t part;                 /*   from this page of the prefix cache, held */
     bool embed;                   /* wants hidden states, and draws no token   */
