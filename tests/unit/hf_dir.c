@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "bitnet_plugin.h"
-#include "hf_make.h"
+#include "tools/write/tokenizer_json.h"
 
 static void need(bool holds)
 {
@@ -151,7 +151,7 @@ void hf_dir_new(struct hf_dir *d, const struct model *m)
     *d = (struct hf_dir){ .path = "/tmp/bitnet-hf-XXXXXX", .config = json_object() };
     need(mkdtemp(d->path) && d->config);
     struct buf b = { 0 };
-    hf_make_json(&b, m->file, false);
+    need(!tokenizer_json(&b, m->file, false, NULL));
     hf_dir_put(d, "tokenizer.json", b.p, b.n);
     buf_free(&b);
 }

@@ -373,7 +373,7 @@ static struct wsrc open_one(const struct gguf *g)
 {
     struct wsrc w;
     struct err e = { 0 };
-    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "x.weight"), I2S_A, &e), "%s", e.text);
+    ck_assert_msg(!wsrc_open(&w, g, gguf_tensor(g, "x.weight"), NULL, &e), "%s", e.text);
     return w;
 }
 
