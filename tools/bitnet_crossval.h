@@ -118,8 +118,8 @@ struct url;
 int url_open(struct url **, const char *base, const char *key, uint32_t timeout_s, struct err *);
 void url_close(struct url *);
 /* body: taken over; NULL: GET. 0 with *answer (free it) for 200; 0 and NULL when
- * there is no such thing (400, 404, 405, 422, 501, or no JSON there); otherwise
- * an error. seconds: how long it took. */
+ * there is no such thing (400, 404, 405, 422, 500, 501: llama-server says 500 to
+ * a field that it does not know); otherwise an error. seconds: how long it took. */
 int url_call(struct url *, const char *path, json_t *body, json_t **answer, double *seconds,
              struct err *);
 

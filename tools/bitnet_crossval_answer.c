@@ -16,7 +16,7 @@
 enum { MAX_ENTRIES = 256, NO_TOKEN = -1 };
 
 #define SURE 1e-3                 /* ln 1, as some round it                    */
-#define LEAST (-1e6)
+#define IMPOSSIBLE (-9999.0)      /* this or less is how some write minus infinity */
 
 /* ------------------------------------------------------------------- pieces */
 
@@ -100,7 +100,7 @@ static int32_t find_string(const struct answer_in *in, const json_t *j)
     return json_is_string(j) ? find_name(in, json_string_value(j), json_string_length(j)) : NO_TOKEN;
 }
 
-/* Of an object with id, bytes, token or tok_str. */
+/* Of an object with id, bytes, token, tok_str or content. */
 static int find_item(const struct answer_in *in, const json_t *j, int32_t *id, struct err *e)
 {
     const json_t *n = json_object_get(j, "id"), *bytes = json_object_get(j, "bytes");
@@ -124,6 +124,8 @@ static int find_item(const struct answer_in *in, const json_t *j, int32_t *id, s
         *id = find_string(in, json_object_get(j, "token"));
     if (*id == NO_TOKEN)
         *id = find_string(in, json_object_get(j, "tok_str"));
+    if (*id == NO_TOKEN)
+        *id = find_string(in, json_object_get(j, "content"));
     return 0;
 }
 
@@ -132,9 +134,11 @@ static int find_item(const struct answer_in *in, const json_t *j, int32_t *id, s
 static int add_top(struct answer_in *in, uint32_t pos, int32_t id, double logprob, struct err *e)
 {
     struct cv_text *t = in->text;
-    if (!isfinite(logprob) || logprob > SURE || logprob < LEAST)
+    if (!isfinite(logprob) || logprob > SURE)
         return err_set(e, ERR_DATA, "%.200s: a log-probability of %g, expected a number up to 0",
                        in->cv->ask->ref, logprob);
+    if (logprob <= IMPOSSIBLE)
+        return 0;
     if (id == NO_TOKEN) {
         in->cv->n_unknown++;
         return 0;

@@ -2,9 +2,11 @@
  *
  * For each text its tokens (/tokenize); then, with our ids as the prompt, a
  * greedy continuation with the log-probabilities of prompt and answer
- * (/v1/completions with echo and logprobs); and where those do not come,
- * llama-server's own /completion with n_probs. An answer that says there is no
- * such thing is not asked for again. */
+ * (/v1/completions with echo and logprobs; if that is refused without echo, if
+ * that is too with the text for a prompt); and where no log-probabilities come,
+ * llama-server's own /completion with n_probs. What the first text found out
+ * holds for the others: what was not there is not asked for again, what was must
+ * stay. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +14,13 @@
 
 #include "tools/bitnet_crossval.h"
 
+enum { UNKNOWN, OFFERED, ABSENT };
+
 struct peer {
     struct url *url;
     struct answer_in in;
-    bool no_tokenize, no_completions, no_native;
+    int tokenize, completions, native;   /* UNKNOWN, OFFERED, ABSENT           */
+    bool no_echo, no_ids;                /* of completions                     */
     double seconds;               /* of requests that generated,               */
     uint64_t n_tok;               /*   and the tokens that came of them        */
 };
@@ -26,6 +31,16 @@ static json_t *ids_json(const struct tokens *t)
     for (size_t i = 0; i < t->n; i++)
         json_array_append_new(list, json_integer(t->id[i]));
     return list;
+}
+
+/* Whether `path` answered, in a state; what was there may not go. */
+static int found(const struct peer *p, int *state, const json_t *a, const char *path, struct err *e)
+{
+    if (!a && *state == OFFERED)
+        return err_set(e, ERR_IO, "%.200s%s: refused text %u, took those before", p->in.cv->ask->ref,
+                       path, (uint32_t)(p->in.text - p->in.cv->text));
+    *state = a ? OFFERED : ABSENT;
+    return 0;
 }
 
 /* An id that this program did not ask for is no argument against the answer. */
@@ -50,20 +65,22 @@ static int ask_tokens(struct peer *p, struct err *e)
     int rc = url_call(p->url, "/tokenize",
                       json_pack("{s:o,s:b,s:b}", "content", json_text(text->p, text->n),
                                 "add_special", 1, "parse_special", 0), &a, &s, e);
-    p->no_tokenize = !a;
-    if (a)
+    if (!rc)
+        rc = found(p, &p->tokenize, a, "/tokenize", e);
+    if (a && !rc)
         rc = answer_tokens(&p->in, a, e);
     json_decref(a);
     return rc;
 }
 
-/* prompt: taken over. */
-static int completions(struct peer *p, json_t *prompt, json_t **a, double *s, struct err *e)
+static int completions(struct peer *p, json_t **a, double *s, struct err *e)
 {
     const struct cv_ask *ask = p->in.cv->ask;
+    const struct cv_text *t = p->in.text;
+    json_t *prompt = p->no_ids ? json_text(t->text.p, t->text.n) : ids_json(&t->id);
     json_t *body = json_pack("{s:o,s:I,s:f,s:b,s:I,s:I,s:b}", "prompt", prompt, "max_tokens",
-                             (json_int_t)ask->n_new, "temperature", 0.0, "echo", 1, "logprobs",
-                             (json_int_t)ask->n_top, "seed", (json_int_t)0, "stream", 0);
+                             (json_int_t)ask->n_new, "temperature", 0.0, "echo", !p->no_echo,
+                             "logprobs", (json_int_t)ask->n_top, "seed", (json_int_t)0, "stream", 0);
     if (body && *p->in.cv->ref_model)
         json_object_set_new(body, "model", json_string(p->in.cv->ref_model));
     return url_call(p->url, "/v1/completions", body, a, s, e);
@@ -74,11 +91,15 @@ static int ask_completions(struct peer *p, struct err *e)
     const struct cv_text *t = p->in.text;
     json_t *a;
     double s;
-    int rc = completions(p, ids_json(&t->id), &a, &s, e);
-    if (!rc && !a)                /* perhaps it takes no ids */
-        rc = completions(p, json_text(t->text.p, t->text.n), &a, &s, e);
-    p->no_completions = !a;
-    if (a)
+    int rc = completions(p, &a, &s, e);
+    for (int i = 0; !rc && !a && i < 2 && p->completions == UNKNOWN; i++) {
+        p->no_ids = p->no_echo;
+        p->no_echo = true;
+        rc = completions(p, &a, &s, e);
+    }
+    if (!rc)
+        rc = found(p, &p->completions, a, "/v1/completions", e);
+    if (a && !rc)
         rc = answer_completion(&p->in, a, e);
     if (a && !rc) {
         p->seconds += s;
@@ -99,8 +120,9 @@ static int ask_native(struct peer *p, struct err *e)
                                 "temperature", 0.0, "n_probs", (json_int_t)ask->n_top,
                                 "return_tokens", 1, "cache_prompt", 0, "seed", (json_int_t)0,
                                 "stream", 0), &a, &s, e);
-    p->no_native = !a;
-    if (a)
+    if (!rc)
+        rc = found(p, &p->native, a, "/completion", e);
+    if (a && !rc)
         rc = answer_native(&p->in, a, e);
     if (a && !rc) {
         p->seconds += s;
@@ -119,18 +141,18 @@ static int ask_all(struct peer *p, const struct model *m, struct err *e)
         rc = vocab_encode(m->vocab, t->text.p, t->text.n, VOCAB_BOS, m->hp.n_ctx, &t->id, e);
         if (!rc && !t->id.n)
             rc = err_set(e, ERR_ARG, "crossval: text %u has no tokens", i);
-        if (!rc && !p->no_tokenize)
+        if (!rc && p->tokenize != ABSENT)
             rc = ask_tokens(p, e);
         if (!rc && t->has_ref_id)
             cv_compare_ids(c, i, &t->id, &t->ref_id);
-        if (!rc && !p->no_completions)
+        if (!rc && p->completions != ABSENT)
             rc = ask_completions(p, e);
-        if (!rc && !p->no_native && !t->n_top)
+        if (!rc && p->native != ABSENT && !t->n_top)
             rc = ask_native(p, e);
     }
-    if (!rc && p->no_tokenize && p->no_completions && p->no_native)
-        rc = err_set(e, ERR_UNSUPPORTED, "%.200s: no /tokenize, /v1/completions or /completion: "
-                     "nothing to compare with", c->ask->ref);
+    if (!rc && p->tokenize == ABSENT && p->completions == ABSENT && p->native == ABSENT)
+        rc = err_set(e, ERR_UNSUPPORTED, "%.200s: refuses /tokenize, /v1/completions and "
+                     "/completion: nothing to compare with", c->ask->ref);
     return rc;
 }
 

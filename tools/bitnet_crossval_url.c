@@ -130,7 +130,7 @@ static int perform(struct url *u, const char *path, long *status, double *second
 
 static int judge(const struct url *u, const char *path, long status, json_t **answer, struct err *e)
 {
-    static const long absent[] = { 400, 404, 405, 422, 501 };
+    static const long absent[] = { 400, 404, 405, 422, 500, 501 };
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
         if (status == absent[i])
             return 0;

@@ -1,7 +1,10 @@
 // endpoint.mjs MODE [URL] - an endpoint that is not bitnetd, on a free port,
 // which it prints.
 //
-//   llama      llama-server's own interface, over a bitnetd at URL
+//   llama      llama-server's interface, over a bitnetd at URL: completions
+//              without echo, and with objects for log-probabilities
+//   native     only its own /completion, with ids
+//   older      the same as it was before, without ids
 //   text       completions without any log-probabilities, over a bitnetd at URL
 //   nothing    404 to everything
 //   garbage    no JSON
@@ -26,24 +29,42 @@ async function text(req, body, res) {
     json(res, { choices });
 }
 
-// Ids of the continuation: the tokens of prompt and text, less the prompt's.
-async function llama(req, body, res) {
-    const n_prompt = body.prompt.length;
+// A token's ids are those of its text, where that is one token.
+async function items(prompt, n, n_top) {
     const { choices: [c] } = await ask('/v1/completions', {
-        prompt: body.prompt, max_tokens: body.n_predict, temperature: 0, logprobs: body.n_probs });
+        prompt, max_tokens: n, temperature: 0, logprobs: n_top });
     const one = async (token, logprob) => {
         const raw = /^bytes:/.test(token);
         const { tokens } = raw ? { tokens: [] } : await ask('/tokenize', { content: token });
         return { token, logprob, ...(tokens.length === 1 ? { id: tokens[0] } : {}) };
     };
-    const probs = [];
+    const list = [];
     for (const [i, token] of c.logprobs.tokens.entries()) {
         const top = Object.entries(c.logprobs.top_logprobs[i]);
-        probs.push({ ...await one(token, c.logprobs.token_logprobs[i]),
-                     top_logprobs: await Promise.all(top.map(([t, p]) => one(t, p))) });
+        list.push({ ...await one(token, c.logprobs.token_logprobs[i]),
+                    top_logprobs: await Promise.all(top.map(([t, p]) => one(t, p))) });
     }
-    json(res, { content: c.text, tokens: probs.map((p) => p.id), completion_probabilities: probs,
-                tokens_evaluated: n_prompt,
+    return { text: c.text, list };
+}
+
+const impossible = { id: 5, token: '!', logprob: -3.4028234663852886e38 };
+
+async function llama(body, res) {
+    if (body.echo) {
+        res.writeHead(500);
+        return json(res, { error: 'Only no echo is supported' });
+    }
+    const { text: t, list } = await items(body.prompt, body.max_tokens, body.logprobs);
+    list[0].top_logprobs.push(impossible);
+    return json(res, { choices: [{ text: t, logprobs: { content: list } }] });
+}
+
+async function native(body, res) {
+    const { text: t, list } = await items(body.prompt, body.n_predict, body.n_probs);
+    const older = list.map((p) => ({ content: p.token, probs: p.top_logprobs.map(
+        (q) => ({ tok_str: q.token, prob: Math.exp(q.logprob) })) }));
+    json(res, { content: t, completion_probabilities: mode === 'older' ? older : list,
+                ...(mode === 'older' ? {} : { tokens: list.map((p) => p.id) }),
                 timings: { prompt_per_second: 1234.5, predicted_per_second: 67.5 } });
 }
 
@@ -54,8 +75,13 @@ function answer(req, body, res) {
     const at = req.url;
     switch (mode) {
     case 'llama':
-        if (at === '/completion')
-            return llama(req, body, res);
+        if (at === '/v1/completions')
+            return llama(body, res);
+        // fall through
+    case 'native':
+    case 'older':
+        if (at === '/completion' && mode !== 'llama')
+            return native(body, res);
         if (at === '/tokenize')
             return ask(at, body).then((r) => json(res, r));
         break;
