@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lint.sh"
 lint_skip_instrumented
 
-encodings='i2s tq1 tq2 float int8 q6 q8'
+encodings='i2s tq1 tq2 tl1 tl2 iq1 iq2 iq4 q1 q2 q3 q4 q5 q6 q8 float int8'
 
 rooms=$(find "$build/core" -name 'libbitnet_*.a' 2>/dev/null | LC_ALL=C sort)
 if [ -z "$rooms" ]; then
