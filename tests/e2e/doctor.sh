@@ -48,6 +48,16 @@ same "the margin is large" true \
     "$(jq '[.readings[] | select(.what == "I2_S layout")] |
            (map(select(.in_use))[0].nats - map(select(.best))[0].nats) > 1000' "$top/out")"
 
+# ---- a plugin that is wrong where no known answer looks ----
+
+mkdir "$top/plugins"
+cp "$build/lib/bitnet/plugins/scalar-ref.so" "$build/tests/plugins/faulty-shape/faulty-shape.so" \
+    "$top/plugins"
+run doctor --plugin-dir "$top/plugins" models/story.gguf
+same "a wrong kernel: found, and another plugin named" "1 1 1" \
+    "$status $(grep -c '^kernel  *mend .*org.bitnetd.test.faulty is wrong' "$top/out") \
+$(grep -c '^linear = org.bitnetd.scalar-ref$' "$top/out")"
+
 # ---- nothing to be found ----
 
 "$bitnet" synth --shape tiny --seed 7 -o "$top/random.gguf" 2> /dev/null

@@ -2,9 +2,11 @@
  * notices.
  *
  * The option "fault" of [plugin:org.bitnetd.test.faulty] names what goes wrong;
- * without it every result is scalar-ref's.
+ * without it every result is scalar-ref's, unless FAULTY_ALWAYS names a fault.
  *
  *   ternary-bit, dense-bit    mul: the last bit of the last output of a row
+ *   shape                     mul of 512 rows, which no known answer has: the last
+ *                             output of a row is 1000 more
  *   topk-id                   topk: the first two ids change places
  *   attend-bit, norm-bit      the last bit of the last output of attend, rmsnorm
  *   nan                       mul: the first output is NaN
@@ -22,6 +24,9 @@
 
 #define FAULTY_ID      "org.bitnetd.test.faulty"
 #define FAULTY_VERSION "1"
+#ifndef FAULTY_ALWAYS
+#define FAULTY_ALWAYS ""
+#endif
 
 BNP_NOTE(FAULTY_ID, FAULTY_VERSION, 0, BNP_DEV_CPU, BNP_FAM_LINEAR | BNP_FAM_ATTN | BNP_FAM_POINT)
 
@@ -55,7 +60,7 @@ static unsigned long step_of(const char *mark)
 static int device_open(const bnp_host *host, uint32_t index, bnp_device **out)
 {
     const char *option = host->option(host->ctx, "fault");
-    fault = option ? option : "";
+    fault = option ? option : FAULTY_ALWAYS;
     n_step = 0;
     lose_at = step_of("device-lost-at-step-");
     stall_at = step_of("stall-at-step-");
@@ -109,6 +114,8 @@ static int mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *i
         const bnp_rows *y = &item[i].y;
         if (ternary ? is("ternary-bit") : is("dense-bit"))
             flip_last_bit(y);
+        if (is("shape") && y->cols == 512 && y->n_tok)
+            rows_at(y, y->n_tok - 1)[511] += 1000.0f;
         const uint32_t nan = 0x7fc00000;
         if (is("nan") && y->n_tok)
             memcpy(rows_at(y, 0), &nan, sizeof nan);
