@@ -47,7 +47,9 @@ static int seeds(const char *dir)
         .linear = 1 } }, { "bitnet-bf16", { .arch = "bitnet", .linear = 30, .embd = 30 } },
         { "q8_0", { .n_embd = 32, .linear = 8, .embd = 8, .version = 2 } },
         { "f32", { .arch = "bitnet-25", .linear = 0, .embd = 36, .n_embd = 32 } },
-        { "tq1_0-q6_k", { .n_embd = 256, .linear = 34, .embd = 14 } }
+        { "tq1_0-q6_k", { .n_embd = 256, .linear = 34, .embd = 14 } },
+        { "qwen3", { .arch = "qwen3", .head_dim = 12, .linear = 30 } },
+        { "gemma3", { .arch = "gemma3", .head_dim = 12, .proj_norm = true } }
     };
     for (size_t i = 0; i < sizeof seed / sizeof seed[0]; i++) {
         struct gguf_make m;

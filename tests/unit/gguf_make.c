@@ -274,11 +274,33 @@ static void make_tq1_block(const int8_t *w, float scale, struct buf *out)
     add_half(out, scale);
 }
 
+/* Q1_0 (type 41: a bit each, so no zeros) and Q2_0 (42), low bits first. Scales
+ * differ from block to block, as files of group-scaled models have them. */
+static void make_group_block(uint32_t type, const int8_t *w, float scale, uint64_t index,
+                             struct buf *out)
+{
+    const unsigned n = type == 41 ? 128 : 64, bits = type == 41 ? 1 : 2;
+    uint8_t q[16] = { 0 };
+    for (unsigned e = 0; e < n; e++) {
+        const unsigned code = type == 41 ? w[e] > 0 : (unsigned)(w[e] + 1);
+        q[e * bits / 8] |= (uint8_t)(code << e * bits % 8);
+    }
+    add_half(out, scale * (float)(1 + index % 3));
+    buf_add(out, q, sizeof q);
+}
+
 void gguf_make_ternary(uint32_t type, enum i2s_layout layout, uint64_t rows, uint64_t cols,
                        const int8_t *w, float scale, struct buf *out)
 {
     if (type == 36) {
         make_i2s(layout, rows, cols, w, scale, out);
+        return;
+    }
+    if (type == 41 || type == 42) {
+        const unsigned n = type == 41 ? 128 : 64;
+        check(cols % n == 0);
+        for (uint64_t e = 0; e < rows * cols; e += n)
+            make_group_block(type, w + e, scale, e / n, out);
         return;
     }
     check(cols % 256 == 0 && (type == 34 || type == 35));

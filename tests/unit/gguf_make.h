@@ -61,7 +61,7 @@ void gguf_make_done(const struct gguf_make *, struct buf *out);
 void gguf_make_free(struct gguf_make *);
 
 /* Ternary weights w (-1, 0, 1) in a file encoding, appended to out. For TQx_0
- * the scale is rounded to half. */
+ * the scale is rounded to half; Q1_0 and Q2_0 have one to three times scale. */
 void gguf_make_ternary(uint32_t type, enum i2s_layout layout, uint64_t rows, uint64_t cols,
                        const int8_t *w, float scale, struct buf *out);
 

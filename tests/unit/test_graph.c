@@ -273,7 +273,7 @@ static void check_model(const struct tiny *tiny, double tolerance)
     buf_free(&file);
 }
 
-enum { F16 = 1, Q8_0 = 8, Q6_K = 14, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, I2_S = 36 };
+enum { F16 = 1, Q8_0 = 8, Q6_K = 14, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, I2_S = 36, Q1_0 = 41, Q2_0 = 42 };
 
 static const char *const arch[] = { "bitnet", "bitnet-25", "bitnet-b1.58", "llama" };
 
@@ -316,6 +316,18 @@ START_TEST(graph_with_norms_of_heads_and_inputs_follows_the_formulas)
 }
 END_TEST
 
+/* One or two bits a weight and a scale for each group, on the graphs of dense
+ * models. */
+START_TEST(graph_of_group_scaled_models_follows_the_formulas)
+{
+    static const char *const name[] = { "qwen3", "llama" };
+    static const uint32_t type[] = { Q1_0, Q2_0 };
+    for (size_t i = 0; i < sizeof type / sizeof type[0]; i++)
+        check_model(&(struct tiny){ .arch = name[_i], .n_embd = 256, .head_dim = 64, .n_ff = 384,
+                                    .n_head = 4, .n_head_kv = 2, .linear = type[i] }, 5e-3);
+}
+END_TEST
+
 /* The widths of bitnet_b1_58-xl and -3B, which fill no blocks of 128: those of
  * layouts a and b go on into the next row. */
 START_TEST(graph_of_rows_that_share_blocks_follows_the_formulas)
@@ -351,6 +363,7 @@ int main(void)
     tcase_add_loop_test(c, graph_ternary_projections_follow_the_formulas, 0, 4);
     tcase_add_loop_test(c, graph_with_norms_of_heads_and_inputs_follows_the_formulas, 0, 2);
     tcase_add_loop_test(c, graph_of_rows_that_share_blocks_follows_the_formulas, 0, 3);
+    tcase_add_loop_test(c, graph_of_group_scaled_models_follows_the_formulas, 0, 2);
     tcase_add_test(c, graph_of_falcon_heads_follows_the_formulas);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
