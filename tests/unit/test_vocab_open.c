@@ -371,23 +371,6 @@ START_TEST(open_add_bos_in_the_file_decides)
 }
 END_TEST
 
-/* For embeddings; a prompt is to go on, so nobody else asks for it. */
-START_TEST(open_eos_is_put_last_once_where_the_file_wants_it)
-{
-    small_spm();
-    make_bool(m, KEY("add_bos_token"), false);
-    make_bool(m, KEY("add_eos_token"), true);
-    make_u32(m, KEY("eos_token_id"), 2);
-    opens(NULL);
-    SAME(ids("a", VOCAB_EOS), 261, 2);
-    SAME(ids("a", 0), 261);
-    SAME(ids("a</s>", VOCAB_EOS | VOCAB_SPECIAL), 261, 2);
-    struct tokens t = { 0 };
-    ck_assert_int_eq(vocab_encode(v, "a", 1, VOCAB_EOS, 1, &t, NULL), ERR_LIMIT);
-    free(t.id);
-}
-END_TEST
-
 START_TEST(open_space_prefix_in_the_file_decides)
 {
     small_spm();
@@ -620,7 +603,6 @@ static void add_tests(TCase *t)
     tcase_add_test(t, open_all_ones_mean_no_id);
     tcase_add_test(t, open_spm_ids_have_defaults);
     tcase_add_test(t, open_add_bos_in_the_file_decides);
-    tcase_add_test(t, open_eos_is_put_last_once_where_the_file_wants_it);
     tcase_add_test(t, open_space_prefix_in_the_file_decides);
     tcase_add_test(t, open_spm_scores_from_merge_ranks_merge_in_their_order);
     tcase_add_test(t, open_merges_of_missing_tokens_are_skipped_and_counted);

@@ -269,6 +269,40 @@ START_TEST(spm_merges_by_score_then_from_the_left)
 }
 END_TEST
 
+static void same_ids(const struct vocab *v, const char *text, unsigned flags, size_t n,
+                     const int32_t *want)
+{
+    struct tokens t = { 0 };
+    ck_assert_int_eq(vocab_encode(v, text, strlen(text), flags, 0, &t, NULL), 0);
+    ck_assert_uint_eq(t.n, n);
+    ck_assert_mem_eq(t.id, want, n * sizeof *want);
+    free(t.id);
+}
+
+/* For embeddings; a prompt is to go on, so nobody else asks for it. */
+START_TEST(eos_is_put_last_once_where_the_file_wants_it)
+{
+    struct make *m = calloc(1, sizeof *m);
+    struct vocab *v;
+    struct tokens t = { 0 };
+    make_spm_base(m);
+    const int32_t a = make_token(m, "a", 1, -1), with[] = { a, 2 };
+    make_spm(m);
+    make_bool(m, "tokenizer.ggml.add_space_prefix", false);
+    make_bool(m, "tokenizer.ggml.add_bos_token", false);
+    make_bool(m, "tokenizer.ggml.add_eos_token", true);
+    make_u32(m, "tokenizer.ggml.eos_token_id", 2);
+    ck_assert_int_eq(make_open(m, &v, NULL, NULL, NULL), 0);
+    same_ids(v, "a", VOCAB_EOS, 2, with);
+    same_ids(v, "a", 0, 1, with);
+    same_ids(v, "a</s>", VOCAB_EOS | VOCAB_SPECIAL, 2, with);
+    ck_assert_int_eq(vocab_encode(v, "a", 1, VOCAB_EOS, 1, &t, NULL), ERR_LIMIT);
+    free(t.id);
+    vocab_close(v);
+    make_free(m);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("vocab_parts");
@@ -279,6 +313,7 @@ int main(void)
     tcase_add_test(t, special_texts_have_a_limit);
     tcase_add_test(t, bpe_merges_by_rank_then_from_the_left);
     tcase_add_test(t, spm_merges_by_score_then_from_the_left);
+    tcase_add_test(t, eos_is_put_last_once_where_the_file_wants_it);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
