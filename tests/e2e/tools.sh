@@ -168,7 +168,7 @@ yes word | head -n 3000 > "$top/long"
 refused "a prompt beyond the context" 1 "token" run --file "$top/long" -n 4
 refused "an unknown plugin" 1 "no plugin has this id" run -p x --plugin no.such.plugin
 refused "no plugin directory" 1 "cannot open the plugin directory" run -p x --plugin-dir /nonexistent
-refused "a folder as model" 1 "not a regular file" run -p x -m /
+refused "a folder that is no model" 1 "config.json: cannot open" run -p x -m /
 
 size=$(stat -c %s models/story.gguf)
 for n in 3 20 1000 $((size / 2)) $((size - 1)); do

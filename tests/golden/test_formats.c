@@ -95,6 +95,7 @@ enum { N_RECIPE = sizeof recipe / sizeof *recipe };
 static const char *originals;               /* a folder, or NULL               */
 static char built[64];                      /* the file of this test           */
 static struct golden golden[GOLDEN_N];
+static float *story_logits;                 /* of models/story.gguf            */
 
 /* -------------------------------------------------------------- one's bytes */
 
@@ -360,10 +361,8 @@ static double correlation(const float *a, const float *b, uint32_t n)
 static void same_logits(const char *path, const struct recipe *r)
 {
     uint32_t n_row, n_vocab;
-    rig_golden(golden);
-    const struct rig_opts story = { .model = STORY };
     const struct rig_opts other = { .model = path, .layout = r->layout, .tl_preset = r->tl_preset };
-    float *want = logits_of(&story, &n_row, &n_vocab);
+    const float *want = story_logits;
     float *got = logits_of(&other, &n_row, &n_vocab);
     const bool same = !memcmp(want, got, (size_t)n_row * n_vocab * sizeof *got);
     double worst = 1;
@@ -377,9 +376,22 @@ static void same_logits(const char *path, const struct recipe *r)
                r->most > 0 ? "other" : "the same", n_row, worst);
     ck_assert(same == (r->least == 1));
     ck_assert_double_ge(worst, r->least - 1e-12);
-    rig_golden_free(golden);
-    free(want);
     free(got);
+}
+
+/* Once, for all of them. */
+static void open_prompts(void)
+{
+    uint32_t n_row, n_vocab;
+    const struct rig_opts story = { .model = STORY };
+    rig_golden(golden);
+    story_logits = logits_of(&story, &n_row, &n_vocab);
+}
+
+static void close_prompts(void)
+{
+    rig_golden_free(golden);
+    free(story_logits);
 }
 
 START_TEST(a_file_of_another_program_is_the_same_model)
@@ -413,6 +425,7 @@ int main(int argc, char **argv)
     Suite *s = suite_create("formats");
     TCase *c = tcase_create("formats");
     tcase_set_timeout(c, 300);
+    tcase_add_unchecked_fixture(c, open_prompts, close_prompts);
     tcase_add_loop_test(c, a_file_of_another_program_is_the_same_model, 0, N_RECIPE);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
