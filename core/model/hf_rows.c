@@ -74,13 +74,22 @@ static void magnitudes(const struct wsrc *w, const uint8_t *p, float out[LANES])
         return;
     }
     memcpy(h, p, sizeof h);
-    if (w->type->id == HF_LATENT_F16) {
+    if (w->type->id == HF_LATENT_BF16) {
         for (unsigned i = 0; i < LANES; i++)
-            out[i] = f16_to_f32(h[i] & 0x7fff);
+            f[i] = (uint32_t)(h[i] & 0x7fff) << 16;
+        memcpy(out, f, sizeof f);
         return;
     }
+    /* A half's bits at an f32's place are the number by 2^-112, subnormals too;
+     * what is no number has to stay none. */
     for (unsigned i = 0; i < LANES; i++)
-        f[i] = (uint32_t)(h[i] & 0x7fff) << 16;
+        f[i] = (uint32_t)(h[i] & 0x7fff) << 13;
+    memcpy(out, f, sizeof f);
+    for (unsigned i = 0; i < LANES; i++)
+        out[i] *= 0x1p112f;
+    memcpy(f, out, sizeof f);
+    for (unsigned i = 0; i < LANES; i++)
+        f[i] |= (h[i] & 0x7fff) >= 0x7c00 ? 0x7f800000 : 0;
     memcpy(out, f, sizeof f);
 }
 

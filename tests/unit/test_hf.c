@@ -487,6 +487,33 @@ START_TEST(hf_latent_weights_round_to_the_nearest)
 }
 END_TEST
 
+/* Wherever it stands, in the last few elements too. */
+START_TEST(hf_latent_weights_are_numbers)
+{
+    static const struct {
+        uint32_t type;
+        unsigned size;
+        uint32_t bits[3];        /* Inf, NaN, -NaN                            */
+    } c[] = {
+        { HF_LATENT_BF16, 2, { 0x7f80, 0x7fc0, 0xffc1 } },
+        { HF_LATENT_F16, 2, { 0x7c00, 0x7e00, 0xfc01 } },
+        { HF_LATENT_F32, 4, { 0x7f800000, 0x7fc00000, 0xff800001 } },
+    };
+    for (unsigned t = 0; t < 3; t++)
+        for (unsigned at = 0; at < 37; at++)
+            for (unsigned k = 0; k < 3; k++) {
+                uint8_t v[37 * 4] = { 0 };
+                struct wsrc w;
+                struct err e = { 0 };
+                memcpy(v + at * c[t].size, &c[t].bits[k], c[t].size);
+                struct gguf *g = one_tensor(c[t].type, 1, 37, v, 37 * c[t].size, close_nothing);
+                ck_assert_int_eq(wsrc_open(&w, g, gguf_tensor(g, "x.weight"), NULL, &e), ERR_DATA);
+                ck_assert(strstr(e.text, "a value is NaN or infinite") != NULL);
+                gguf_close(g);
+            }
+}
+END_TEST
+
 /* -------------------------------------------------------------------- parts */
 
 static int n_closed;
@@ -550,6 +577,7 @@ int main(void)
     tcase_add_test(c, hf_packed_rows_are_the_published_ones);
     tcase_add_test(c, hf_packed_rows_end_anywhere);
     tcase_add_test(c, hf_latent_weights_round_to_the_nearest);
+    tcase_add_test(c, hf_latent_weights_are_numbers);
     tcase_add_test(c, gguf_parts_belong_to_the_container);
     tcase_add_test(c, hf_types_are_refused_in_a_file);
     suite_add_tcase(suite, c);
