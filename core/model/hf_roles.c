@@ -29,8 +29,9 @@ static int check_id(const struct hf_reading *r, const char *file, const char *ke
     return 0;
 }
 
-/* The id that the texts give; *id stays when none of them speaks of this role. */
-static int id_by_text(const struct hf_reading *r, const char *role, int32_t *id)
+/* The id that the texts give; *id stays when none of them speaks of this role.
+ * A text that is no token is an error where texts are made of the role's. */
+static int id_by_text(const struct hf_reading *r, const char *role, bool must, int32_t *id)
 {
     struct str s = role_text(r->config, role);
     const char *file = "tokenizer_config.json";
@@ -41,15 +42,16 @@ static int id_by_text(const struct hf_reading *r, const char *role, int32_t *id)
     if (!s.n)
         return 0;
     *id = hf_vocab_find(r, s);
-    if (*id < 0)
+    if (*id < 0 && must)
         return hf_fail(r, ERR_DATA, file, "%s: \"%s\" is no token", role, hf_quote(s).text);
     return 0;
 }
 
 /* The same with numbers where there is neither a text nor a default. */
-static int id_of_role(const struct hf_reading *r, const char *role, const char *key, int32_t *id)
+static int id_of_role(const struct hf_reading *r, const char *role, const char *key, bool must,
+                      int32_t *id)
 {
-    int rc = id_by_text(r, role, id);
+    int rc = id_by_text(r, role, must, id);
     const json_t *j = json_object_get(r->generation, key);
     const char *file = "generation_config.json";
     if (!j || json_is_null(j)) {
@@ -92,7 +94,7 @@ static int add_ends(struct hf_reading *r, const json_t *config, const char *file
 static int read_ends(struct hf_reading *r)
 {
     int32_t eos = r->n_end ? r->end[0] : -1;
-    int rc = id_by_text(r, "eos_token", &eos);
+    int rc = id_by_text(r, "eos_token", true, &eos);
     r->n_end = 0;                 /* it may be another one now */
     if (rc == 0 && eos >= 0)
         rc = add_end(r, "tokenizer_config.json", eos);
@@ -213,13 +215,13 @@ static int read_chat_template(struct hf_reading *r)
 
 int hf_roles_read(struct hf_reading *r)
 {
-    int rc = id_of_role(r, "bos_token", "bos_token_id", &r->bos);
+    int rc = id_of_role(r, "bos_token", "bos_token_id", true, &r->bos);
     if (rc == 0)
-        rc = id_by_text(r, "unk_token", &r->unk);
+        rc = id_by_text(r, "unk_token", false, &r->unk);
     if (rc == 0 && r->unk < 0)
         r->unk = hf_vocab_find(r, hf_text(json_object_get(r->json, "model"), "unk_token"));
     if (rc == 0)
-        rc = id_of_role(r, "pad_token", "pad_token_id", &r->pad);
+        rc = id_of_role(r, "pad_token", "pad_token_id", false, &r->pad);
     if (rc == 0)
         rc = read_ends(r);
     if (rc == 0)

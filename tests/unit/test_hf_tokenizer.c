@@ -276,6 +276,8 @@ static const struct {
       "{\"add_bos_token\":false}", NULL, NULL, NULL, 3, -1, -1, -1, -1, 0, 0 },
     { "{" BPE_MODEL "," BYTES "," ADDED "," POST(TEXT_A "," SPECIAL("<u>")) "}",
       "{\"eos_token\":\"<e>\"}", NULL, NULL, NULL, -1, 6, 4, -1, -1, 0, 1 },
+    { SMALL, "{\"pad_token\":\"<none>\",\"unk_token\":\"<none>\"}", NULL, NULL, NULL,
+      -1, -1, -1, -1, -1, 0, 0 },
     { SPM, "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":\"a\"}", NULL, NULL, NULL,
       2, -1, -1, -1, -1, 1, 0 },
 };
@@ -303,8 +305,8 @@ START_TEST(hf_chat_template_is_a_text_or_the_default_of_a_list)
 {
     static const char *const config[] = {
         "{\"chat_template\":\"T\"}",
-        "{\"chat_template\":[{\"name\":\"tool\",\"template\":\"X\"},"
-        "{\"name\":\"default\",\"template\":\"T\"}]}",
+        ("{\"chat_template\":[{\"name\":\"tool\",\"template\":\"X\"},"
+         "{\"name\":\"default\",\"template\":\"T\"}]}"),
         "{\"chat_template\":\"X\"}",
     };
     const struct hf_tokenizer_files f = {
