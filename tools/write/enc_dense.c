@@ -119,15 +119,21 @@ static int q6_level(float v)
     return q < -Q6_MAX ? -Q6_MAX : q > Q6_MAX - 1 ? Q6_MAX - 1 : q;
 }
 
+struct q6_group {
+    float x[Q6_GROUP], xx[Q6_GROUP], xxx[Q6_GROUP];      /* powers: the weights */
+};
+
 /* Least squares of x against the levels that `inverse` gives: their best scale
- * is *xq / *qq. */
-static void q6_fit(const float *x, float inverse, float *xq, float *qq)
+ * is *xq / *qq. Two loops, for vectors do the first. */
+static void q6_fit(const struct q6_group *g, float inverse, float *xq, float *qq)
 {
+    float q[Q6_GROUP];
+    for (unsigned i = 0; i < Q6_GROUP; i++)
+        q[i] = (float)q6_level(inverse * g->x[i]);
     *xq = *qq = 0;
     for (unsigned i = 0; i < Q6_GROUP; i++) {
-        const float q = (float)q6_level(inverse * x[i]), weight = x[i] * x[i];
-        *xq += weight * x[i] * q;
-        *qq += weight * q * q;
+        *xq += g->xxx[i] * q[i];
+        *qq += g->xx[i] * q[i] * q[i];
     }
 }
 
@@ -135,23 +141,27 @@ static void q6_fit(const float *x, float inverse, float *xq, float *qq)
  * gave the levels that it was fitted to. */
 static float q6_scale(const float *x, float *inverse)
 {
+    struct q6_group g;
     float most = 0, signed_most = 0, xq, qq;
     for (unsigned i = 0; i < Q6_GROUP; i++) {
         const float a = x[i] < 0 ? -x[i] : x[i];
         if (a > most)
             most = a, signed_most = x[i];
+        g.x[i] = x[i];
+        g.xx[i] = x[i] * x[i];
+        g.xxx[i] = g.xx[i] * x[i];
     }
     *inverse = 0;
     if (most < 1e-15f)
         return 0;
     *inverse = -(float)Q6_MAX / signed_most;
-    q6_fit(x, *inverse, &xq, &qq);
+    q6_fit(&g, *inverse, &xq, &qq);
     float scale = qq != 0 ? xq / qq : 0, best = scale * xq;
     for (int step = -9; step <= 9; step++) {
         const float other = -((float)Q6_MAX + 0.1f * (float)step) / signed_most;
         if (!step)
             continue;
-        q6_fit(x, other, &xq, &qq);
+        q6_fit(&g, other, &xq, &qq);
         if (qq > 0 && xq * xq > best * qq) {
             scale = xq / qq;
             best = scale * xq;
