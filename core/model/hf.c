@@ -147,7 +147,7 @@ static int add_floats(struct building *b, const struct hf_item *i, const char *n
 {
     if (!is_float(i->t))
         return fail(b, i, ERR_UNSUPPORTED, "%s, expected BF16, F16 or F32",
-                    st_dtype_name(i->t->dtype));
+                    safetensors_dtype(i->t->dtype));
     struct gguf_tensor *g = add(b, name, i->t);
     if (!g)
         return fail_nomem(b);
@@ -162,7 +162,7 @@ static int add_norm(struct building *b, const struct hf_item *i, const struct hf
         return rc ? rc : add_floats(b, i, name->gguf);
     if (!is_float(i->t))
         return fail(b, i, ERR_UNSUPPORTED, "%s, expected BF16, F16 or F32",
-                    st_dtype_name(i->t->dtype));
+                    safetensors_dtype(i->t->dtype));
     float *v = add_numbers(b, name->gguf, (size_t)i->t->dim[0]);
     if (!v)
         return fail_nomem(b);
@@ -188,7 +188,7 @@ static int add_scale(struct building *b, const struct hf_item *weight, const str
                     "one number");
     if (!is_float(s->t) || s->t->size != (s->t->dtype == ST_F32 ? 4 : 2))
         return fail(b, s, ERR_UNSUPPORTED, "%s, %" PRIu64 " bytes, expected one number in BF16, "
-                    "F16 or F32", st_dtype_name(s->t->dtype), s->t->size);
+                    "F16 or F32", safetensors_dtype(s->t->dtype), s->t->size);
     const float v = float_at(s->t, 0), scale = b->c.weights == HF_DIVIDE ? 1.0f / v : v;
     if (!(v > 0 && isfinite(v) && scale > 0 && isfinite(scale)))
         return fail(b, s, ERR_DATA, "%g, expected a positive number", (double)v);
@@ -227,10 +227,10 @@ static int add_latent(struct building *b, const struct hf_item *i, const struct 
     if (!as_floats && b->c.weights == HF_UNSAID)
         return fail(b, i, ERR_UNSUPPORTED, "%s, and config.json has neither quantization_config "
                     "nor weight_bits, expected a checkpoint that says that its weights are ternary",
-                    st_dtype_name(i->t->dtype));
+                    safetensors_dtype(i->t->dtype));
     if (!as_floats && b->c.weights != HF_LATENT)
         return fail(b, i, ERR_DATA, "%s, expected U8: quantization_config says that weights are "
-                    "packed", st_dtype_name(i->t->dtype));
+                    "packed", safetensors_dtype(i->t->dtype));
     int rc = add_floats(b, i, name->gguf);
     if (rc)
         return rc;
@@ -266,7 +266,7 @@ static int check_scale(struct building *b, const struct hf_item *i, const struct
     if (w && w->t->dtype == ST_U8)
         return 0;                /* it came with its weight */
     return fail(b, i, ERR_DATA, "a scale of weights that are %s, expected packed ones (U8)",
-                w ? st_dtype_name(w->t->dtype) : "not there");
+                w ? safetensors_dtype(w->t->dtype) : "not there");
 }
 
 /* A tied head repeats the embedding, or is not used. */

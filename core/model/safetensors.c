@@ -38,7 +38,7 @@ static const struct {
     [ST_BOOL] = { "BOOL", 1 }, [ST_F8_E4M3] = { "F8_E4M3", 1 }, [ST_F8_E5M2] = { "F8_E5M2", 1 }
 };
 
-const char *st_dtype_name(enum st_dtype d)
+const char *safetensors_dtype(enum st_dtype d)
 {
     return dtype[d].name;
 }

@@ -52,6 +52,6 @@ const struct st_tensor *safetensors_at(const struct safetensors *, size_t i);   
 /* Whether p lies in this file's map; if so, its n bytes may leave memory. */
 bool safetensors_drop(const struct safetensors *, const uint8_t *p, uint64_t n);
 
-const char *st_dtype_name(enum st_dtype);
+const char *safetensors_dtype(enum st_dtype);
 
 #endif

@@ -22,7 +22,7 @@ static void check_tensor(const struct st_tensor *t, const uint8_t *data, size_t 
     for (uint32_t d = 0; d < t->n_dims; d++)
         n *= t->dim[d];                 /* the size bounds it */
     must(n ? t->size % n == 0 && t->size / n <= 8 : !t->size);
-    must(st_dtype_name(t->dtype) != NULL);
+    must(safetensors_dtype(t->dtype) != NULL);
     if (t->size) {
         volatile uint8_t ends = t->data[0] ^ t->data[t->size - 1];
         (void)ends;

@@ -73,7 +73,7 @@ START_TEST(st_file_reads_back)
     for (unsigned i = 0, at = 0; i < N; at += (unsigned)list[i++].size) {
         const struct st_tensor *const t = safetensors_at(s, i);
         ck_assert_str_eq(t->name.p, list[i].name);
-        ck_assert_str_eq(st_dtype_name(t->dtype), list[i].dtype);
+        ck_assert_str_eq(safetensors_dtype(t->dtype), list[i].dtype);
         ck_assert_uint_eq(t->n_dims, list[i].n_dims);
         for (unsigned d = 0; d < t->n_dims; d++)
             ck_assert_uint_eq(t->dim[d], list[i].dim[d]);
