@@ -157,8 +157,8 @@ static double per_token(const struct reading *r)
 
 static void say_mended(struct doctor *d, const struct reading *best, double margin)
 {
-    doctor_say(d, DOCTOR_GRAPH, DOCTOR_MEND, "%s %s, not as it is read now: the text takes %.3f nats "
-               "per token so, %.0f fewer in all", best->what, best->name, per_token(best), margin);
+    doctor_say(d, DOCTOR_GRAPH, DOCTOR_MEND, "%s %s, not as it is read now: the text takes %.3f "
+               "nats per token so, %.0f fewer in all", best->what, best->name, per_token(best), margin);
 }
 
 /* What the readings from first on say; takes the best over when its margin is
@@ -190,8 +190,8 @@ static void say_fine(struct doctor *d, unsigned first_glu)
         doctor_say(d, DOCTOR_GRAPH, DOCTOR_OK, "activation %s: the text takes %.3f nats per token, "
                    "%.0f fewer in all than under any other", best->name, per_token(best), margin);
     else
-        doctor_say(d, DOCTOR_GRAPH, DOCTOR_OK, "no other activation is clearly better: the text takes "
-                   "%.3f nats per token", per_token(best));
+        doctor_say(d, DOCTOR_GRAPH, DOCTOR_OK, "no other activation is clearly better: the text "
+                   "takes %.3f nats per token", per_token(best));
 }
 
 /* The measured reading of the byte order that is used from here on. */
@@ -244,8 +244,8 @@ int doctor_graph(struct doctor *d, struct err *e)
         return rc;
     d->was_read = best && was_read(best, &g);
     if (!d->was_read)
-        doctor_say(d, DOCTOR_GRAPH, DOCTOR_MEND, "no reading makes sense of an English text: random or "
-                   "damaged weights, or a model of something else%s", best ? "" : "; none ran");
+        doctor_say(d, DOCTOR_GRAPH, DOCTOR_MEND, "no reading makes sense of an English text: random "
+                   "or damaged weights, or a model of something else%s", best ? "" : "; none ran");
     else if (d->layer[DOCTOR_GRAPH].state < DOCTOR_OK)
         say_fine(d, first_glu);
     return 0;

@@ -84,8 +84,8 @@ static int pre_tokenizers(struct doctor *d, struct score *s, struct err *e)
     const struct reading *best = rc ? NULL : doctor_best(d, first, &margin);
     if (best && !best->in_use && margin >= DOCTOR_CLEAR && d->was_read) {
         doctor_mend(d, "model", "pre", best->name, "pre");
-        doctor_say(d, DOCTOR_TOKENIZER, DOCTOR_MEND, "pre-tokenizer %s, not %s: the text takes %.0f "
-                   "nats fewer so", best->name, kind + 4, margin);
+        doctor_say(d, DOCTOR_TOKENIZER, DOCTOR_MEND, "pre-tokenizer %s, not %s: the text takes "
+                   "%.0f nats fewer so", best->name, kind + 4, margin);
     }
     return rc;
 }
@@ -201,8 +201,8 @@ static int templates(struct doctor *d, struct score *s, struct err *e)
     const struct reading *best = rc ? NULL : doctor_best(d, first, &margin);
     if (best && !best->in_use && margin >= DOCTOR_CLEAR && d->was_read) {
         doctor_mend(d, "chat", "template", best->name, NULL);
-        doctor_say(d, DOCTOR_TOKENIZER, DOCTOR_MEND, "chat template %s, not %s: an answer takes %.0f "
-                   "nats fewer so", best->name, used ? chat_name(used) : "none", margin);
+        doctor_say(d, DOCTOR_TOKENIZER, DOCTOR_MEND, "chat template %s, not %s: an answer takes "
+                   "%.0f nats fewer so", best->name, used ? chat_name(used) : "none", margin);
         used = chat_find(best->name);
     }
     return !rc && used ? end_of_turn(d, s, used, e) : rc;

@@ -175,7 +175,8 @@ static const char *head_name(const struct model *m)
 static json_t *model_json(const struct model *m)
 {
     const struct hparams *h = &m->hp;
-    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b,s:b,s:s,s:s,s:s}",
+    return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
+                     "s:f,s:f,s:s,s:b,s:b,s:s,s:s,s:s}",
                      "architecture", m->arch, "name", json_text(m->name, strlen(m->name)),
                      "tokenizer", vocab_kind(m->vocab), "n_layer", (json_int_t)h->n_layer,
                      "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
@@ -269,8 +270,8 @@ static void put_memory(struct buf *b, const struct report *r)
     if (!r->m)
         return;
     if (k->known)
-        buf_addf(b, "  memory for one sequence of %" PRIu32 " tokens: weights %.1f, keys and values "
-                 "%.1f, other %.1f, in all %.1f MiB of %.0f available\n", k->n_ctx,
+        buf_addf(b, "  memory for one sequence of %" PRIu32 " tokens: weights %.1f, keys and "
+                 "values %.1f, other %.1f, in all %.1f MiB of %.0f available\n", k->n_ctx,
                  MIB(k->weights), MIB(k->kv), MIB(k->other), MIB(needed(k)), MIB(k->available));
     else
         buf_addf(b, "  memory: unknown: %s\n", k->why);

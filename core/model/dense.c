@@ -67,7 +67,7 @@ void q8_0_row(const struct wsrc *w, uint32_t row, void *dst)
         memcpy(out + 32 * (size_t)b, p + (size_t)b * Q8_0_SIZE + 2, 32);
 }
 
-void d_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
+void wtype_d_scales(const struct wsrc *w, uint64_t first, uint64_t n, float *dst)
 {
     const uint32_t size = w->type->block_size;
     for (uint64_t i = 0; i < n; i++)

@@ -118,7 +118,7 @@ int quant_check_halves(struct wsrc *w, unsigned at, struct err *e)
     return 0;
 }
 
-int affine_open(struct wsrc *w, struct err *e)
+int quant_affine_open(struct wsrc *w, struct err *e)
 {
     return quant_check_halves(w, 0, e);
 }

@@ -152,7 +152,7 @@ void float_row(const struct wsrc *, uint32_t row, void *dst);
 int int8_open(struct wsrc *, struct err *);
 void q8_0_row(const struct wsrc *, uint32_t row, void *dst);
 /* The half at the start of each block, where blocks have one scale. */
-void d_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
+void wtype_d_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 void q6_k_row(const struct wsrc *, uint32_t row, void *dst);
 void q6_k_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 
@@ -160,7 +160,7 @@ void q6_k_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 void q4_0_row(const struct wsrc *, uint32_t row, void *dst);
 void q5_0_row(const struct wsrc *, uint32_t row, void *dst);
 void iq4_nl_row(const struct wsrc *, uint32_t row, void *dst);
-int affine_open(struct wsrc *, struct err *);       /* blocks begin with scale and offset */
+int quant_affine_open(struct wsrc *, struct err *);       /* blocks begin with scale and offset */
 void q4_1_row(const struct wsrc *, uint32_t row, void *dst);
 void q5_1_row(const struct wsrc *, uint32_t row, void *dst);
 
