@@ -411,6 +411,28 @@ START_TEST(hf_bad_files_are_refused_with_one_line)
 }
 END_TEST
 
+/* n times c behind {"model":: never parsed, or no deeper than the parser goes. */
+static void refuse_many(char c, size_t n, int code, const char *says)
+{
+    static const char begin[] = "{\"model\":[";
+    const size_t at = sizeof begin - 1;
+    char *const text = malloc(at + n);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, begin, at);
+    memset(text + at, c, n);
+    const struct hf_tokenizer_files f = { .tokenizer = { text, at + n } };
+    ck_assert_int_eq(hf_make_gguf(&made, &bytes, &f, 4, &e), code);
+    ck_assert_msg(strstr(e.text, says) != NULL, "%s", e.text);
+    free(text);
+}
+
+START_TEST(hf_too_many_values_or_levels_are_refused)
+{
+    refuse_many(',', (8 << 20) + 1, ERR_LIMIT, "more than 8388608 values");
+    refuse_many('[', 100000, ERR_DATA, "no valid JSON at line 1");
+}
+END_TEST
+
 START_TEST(hf_directory_without_a_tokenizer_is_refused)
 {
     struct gguf_put out = { { 0 }, 0 };
@@ -436,6 +458,7 @@ int main(void)
     tcase_add_loop_test(t, hf_roles_come_from_all_files, 0, N_ROLES);
     tcase_add_loop_test(t, hf_chat_template_is_a_text_or_the_default_of_a_list, 0, 3);
     tcase_add_loop_test(t, hf_bad_files_are_refused_with_one_line, 0, N_BAD);
+    tcase_add_test(t, hf_too_many_values_or_levels_are_refused);
     tcase_add_test(t, hf_directory_without_a_tokenizer_is_refused);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
