@@ -50,6 +50,7 @@ END
         "$(post /v1/similarity '{"source":"a","sentences":["a"]}' | jq '.scores[0] | . * 1e6 | round / 1e6')"
     server_stop
     same "$graph: ends well" 0 "$status"
+    [ $graph = gemma3 ] || continue                 # one start is enough
     server_start --set "model.path=$model" --set engine.n_ctx=256 --set plugins.linear=org.bitnetd.scalar-ref \
         --set plugins.attention=org.bitnetd.scalar-ref --set plugins.pointwise=org.bitnetd.scalar-ref || continue
     same "$graph: the same bits from scalar-ref" "$given" \
