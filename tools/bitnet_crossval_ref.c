@@ -17,8 +17,8 @@ static const char *const some_texts[] = {
     "In 1687 Isaac Newton published three laws of motion. The first of them says that",
     "def fibonacci(n):\n    if n < 2:\n        return n\n    return",
     "1, 2, 4, 8, 16, 32, 64, 128, 256,",
-    "Der schnelle braune Fuchs springt \303\274ber den faulen Hund. \320\237\321\200\320\270\320\262"
-    "\320\265\321\202, \344\275\240\345\245\275!",
+    ("Der schnelle braune Fuchs springt \303\274ber den faulen Hund. \320\237\321\200\320\270\320\262"
+     "\320\265\321\202, \344\275\240\345\245\275!"),
 };
 
 int cv_add_text(struct cv *c, struct cv_text **out, struct err *e)
