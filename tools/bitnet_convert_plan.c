@@ -67,7 +67,7 @@ static int plan_tensor(struct convert *c, const struct gguf_tensor *t, struct er
     }
     *item = (struct convert_item){ .t = t, .w = w, .size = t->size };
     snprintf(item->name, sizeof item->name, "%.*s", (int)t->name.n, t->name.p);
-    item->enc = t->n_dims == 1 ? enc_find("f32") : is_table(t) ? table_enc(c, t) : c->type;
+    item->enc = w->rows == 1 ? enc_find("f32") : is_table(t) ? table_enc(c, t) : c->type;
     int rc = item->enc ? enc_check(item->enc, w->rows, w->cols, c->out_preset, &item->size, e) : 0;
     if (rc)
         return err_prefix(e, "%s: tensor %s: --%s %s", gguf_name(c->m->file), item->name,

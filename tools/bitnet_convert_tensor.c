@@ -48,6 +48,23 @@ static float magnitude(float v)
     return v < 0 ? -v : v;
 }
 
+/* Sets the scale of the codes that follow. Some encodings hold it as a half, which
+ * is noted, and cannot be where the half is 0 or infinite. */
+static int set_scale(struct way *y, float scale)
+{
+    const float half = f16_to_f32(f16_from_f32(scale)), off = magnitude(half - scale) / scale;
+    y->to.scale = scale;
+    if (!y->to.enc->half_scale)
+        return 0;
+    if (!(off < 0.5f))
+        return err_set(y->e, ERR_DATA, "%s: tensor %s: its scale is %g, expected 6e-8 to 65504 "
+                       "for %s, which holds it as a half", gguf_name(y->c->m->file),
+                       y->item->name, (double)scale, y->to.enc->name);
+    if (off > y->c->rounded)
+        y->c->rounded = off;
+    return 0;
+}
+
 /* ---------------------------------------------------------------- code to code */
 
 /* A canonical row: four codes in a byte, the first lowest. */
@@ -62,8 +79,7 @@ static void spread(const uint8_t *p, uint32_t cols, bool negate, int8_t *code)
 
 static int write_codes(struct way *y, float scale)
 {
-    int rc = 0;
-    y->to.scale = scale != 0 ? magnitude(scale) : 1;     /* 0: so are all weights */
+    int rc = set_scale(y, scale != 0 ? magnitude(scale) : 1);    /* 0: so are all weights */
     for (uint32_t r = 0; r < y->w->rows && !rc; r++) {
         uint8_t *canonical = (uint8_t *)y->row;
         wsrc_read_rows(y->w, r, 1, canonical, wtype_row_size(BNP_FMT_T2, y->w->cols));
@@ -129,16 +145,18 @@ static void signs(const float *x, uint32_t n, int8_t *code)
 static int write_signs(struct way *y, float scale)
 {
     const uint32_t cols = y->w->cols, step = scale != 0 ? cols : part_cols(y);
-    int rc = 0;
-    y->to.scale = scale;
+    int rc = scale != 0 ? set_scale(y, scale) : 0;
     for (uint32_t r = 0; r < y->w->rows && !rc; r++) {
         wsrc_read_f32(y->w, r, y->row);
         signs(y->row, cols, y->code);
         for (uint32_t k = 0; k < cols && !rc; k += step) {
-            for (uint32_t i = k; scale == 0 && i < k + step; i++)
-                if (y->code[i])
-                    y->to.scale = magnitude(y->row[i]);
-            rc = enc_codes(&y->to, y->code + k, step, y->e);
+            uint32_t i = k;
+            while (scale == 0 && i < k + step && !y->code[i])
+                i++;
+            if (scale == 0 && i < k + step)
+                rc = set_scale(y, magnitude(y->row[i]));
+            if (!rc)
+                rc = enc_codes(&y->to, y->code + k, step, y->e);
         }
         row_done(y, r);
     }
@@ -149,9 +167,9 @@ static int write_absmean(struct way *y, double sum)
 {
     struct convert *c = y->c;
     const double n = (double)y->w->rows * y->w->cols;
-    const float s = y->to.scale = enc_absmean_scale(sum, n);
+    const float s = enc_absmean_scale(sum, n);
     double xy = 0, xx = 0, yy = 0;
-    int rc = 0;
+    int rc = set_scale(y, s);
     for (uint32_t r = 0; r < y->w->rows && !rc; r++) {
         wsrc_read_f32(y->w, r, y->row);
         enc_absmean(y->row, y->w->cols, s, y->code);
@@ -240,16 +258,6 @@ static int copy(struct convert *c, const struct convert_item *item, struct err *
     return rc;
 }
 
-/* The encodings with a scale for each part, but ik_llama.cpp's of two bits, hold
- * it as a half. */
-static void note_rounding(struct convert *c, const struct enc_tensor *to)
-{
-    const float half = f16_to_f32(f16_from_f32(to->scale));
-    const float off = magnitude(half - to->scale) / to->scale;
-    if (to->enc->half_scale && off > c->rounded)
-        c->rounded = off;
-}
-
 int convert_tensor(struct convert *c, const struct convert_item *item, struct err *e)
 {
     if (!item->enc)
@@ -266,8 +274,6 @@ int convert_tensor(struct convert *c, const struct convert_item *item, struct er
         rc = item->enc->ternary ? write_ternary(&y) : write_numbers(&y);
     if (!rc)
         rc = enc_finish(&y.to, e);
-    if (!rc && item->enc->ternary)
-        note_rounding(c, &y.to);
     enc_close(&y.to);
     free(y.row);
     free(y.code);

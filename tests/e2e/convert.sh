@@ -140,6 +140,18 @@ to "$top/odd.gguf" "$top/x.gguf" --force --type tq2_0 --absmean
 same "--absmean: written, and said of which" "0 1" \
     "$? $(grep -c 'warning: 1 of 42 matrices.*blk.2.ffn_up.weight, correlation [01]\.[0-9]*, mean' "$top/err")"
 
+# A scale that one block alone has stays where blocks have scales.
+to $story "$top/blocks.gguf" --type tq2_0
+at=$("$bitnet" inspect --json "$top/blocks.gguf" |
+     jq '.tensors[] | select(.name == "blk.1.attn_k.weight").offset')
+printf '\000\064' | dd of="$top/blocks.gguf" bs=1 seek=$((at + 64)) conv=notrunc 2> /dev/null
+to "$top/blocks.gguf" "$top/x.gguf" --force --type tq1_0
+to "$top/x.gguf" "$top/y.gguf" --force --type tq2_0
+if cmp -s "$top/blocks.gguf" "$top/y.gguf"; then ok "block scales: kept, there and back"
+else not_ok "block scales: kept, there and back" "$(cat "$top/err")"; fi
+refused "block scales where there is one for all" 1 "blk.1.attn_k.weight: not ternary" \
+    convert "$top/x.gguf" "$top/no.gguf" --type i2_s
+
 # ---- what goes wrong ----
 
 refused "no type" 2 "no --type" convert $story "$top/no.gguf"
