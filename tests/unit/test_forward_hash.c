@@ -8,12 +8,22 @@
 
 #include "tests/golden/rig.h"
 
+/* Of the golden prompts the one that is longer than a chunk of attention and
+ * than any page, the shortest, and two between: scalar-ref takes its time. */
+enum { N = 4 };
+static const int used[N] = { 9, 8, 5, 3 };
+
 static struct golden golden[GOLDEN_N];
 static struct rig rig;
 
 static void setup(void)
 {
     rig_golden(golden);
+    for (int i = 0; i < N; i++) {
+        const struct golden g = golden[i];
+        golden[i] = golden[used[i]];
+        golden[used[i]] = g;
+    }
 }
 
 static void teardown(void)
@@ -31,7 +41,7 @@ static float *logits_for(uint32_t n)
 static uint32_t all_rows(void)
 {
     uint32_t n = 0;
-    for (int i = 0; i < GOLDEN_N; i++)
+    for (int i = 0; i < N; i++)
         n += golden[i].n;
     return n;
 }
@@ -54,7 +64,7 @@ static struct hash hash_alone(const struct rig_opts *o, uint32_t chunk)
 {
     rig_open(&rig, o);
     float *logits = logits_for(all_rows());
-    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n)
+    for (uint32_t i = 0, at = 0; i < N; at += golden[i++].n)
         rig_logits(&rig, golden[i].id, golden[i].n, chunk,
                    logits + (size_t)at * rig.model->hp.n_vocab);
     const struct hash h = hash_of(logits);
@@ -69,18 +79,18 @@ static struct hash hash_together(const struct rig_opts *o)
     rig_open(&rig, o);
     const uint32_t n_vocab = rig.model->hp.n_vocab;
     float *logits = logits_for(all_rows());
-    struct kv_seq s[GOLDEN_N];
-    uint32_t done[GOLDEN_N] = { 0 }, first[GOLDEN_N], left = all_rows();
+    struct kv_seq s[N];
+    uint32_t done[N] = { 0 }, first[N], left = all_rows();
     struct err err = { 0 };
-    for (uint32_t i = 0, at = 0; i < GOLDEN_N; at += golden[i++].n) {
+    for (uint32_t i = 0, at = 0; i < N; at += golden[i++].n) {
         first[i] = at;
         ck_assert_int_eq(kv_seq_open(&s[i], &rig.f->kv, rig.f->conf.n_ctx, &err), 0);
     }
     for (uint32_t round = 0; left; round++) {
         uint32_t to[GOLDEN_MAX];
         batch_clear(&rig.batch);
-        for (uint32_t k = 0; k < GOLDEN_N; k++) {
-            const uint32_t i = (k + round) % GOLDEN_N, rest = golden[i].n - done[i];
+        for (uint32_t k = 0; k < N; k++) {
+            const uint32_t i = (k + round) % N, rest = golden[i].n - done[i];
             uint32_t n = 1 + (3 * k + 7 * round) % 11;
             n = n < rest ? n : rest;
             if (!n)
@@ -99,7 +109,7 @@ static struct hash hash_together(const struct rig_opts *o)
             memcpy(logits + (size_t)to[j] * n_vocab, rig.f->logits + j * rig.f->logits_stride,
                    n_vocab * sizeof *logits);
     }
-    for (int i = 0; i < GOLDEN_N; i++)
+    for (int i = 0; i < N; i++)
         kv_seq_close(&rig.f->kv, &s[i]);
     ck_assert_uint_eq(rig.f->kv.n_free, rig.f->kv.n_page);
     const struct hash h = hash_of(logits);
@@ -110,13 +120,13 @@ static struct hash hash_together(const struct rig_opts *o)
 
 START_TEST(forward_gives_one_hash_however_it_is_run)
 {
-    static const uint32_t chunk[] = { 1, 2, 3, 7, 16 };
+    static const uint32_t chunk[] = { 1, 7, 16 };
     const struct hash want = hash_alone(&(struct rig_opts){ 0 }, 0);
     for (size_t i = 0; i < sizeof chunk / sizeof chunk[0]; i++) {
         const struct hash h = hash_alone(&(struct rig_opts){ 0 }, chunk[i]);
         ck_assert_msg(!memcmp(&h, &want, sizeof h), "chunks of %u", chunk[i]);
     }
-    for (uint32_t page = 16; page <= 64; page *= 2) {
+    for (uint32_t page = 16; page <= 64; page *= 4) {
         const struct hash h = hash_together(&(struct rig_opts){ .page_tok = page });
         ck_assert_msg(!memcmp(&h, &want, sizeof h), "together, pages of %u", page);
     }
@@ -154,7 +164,7 @@ END_TEST
 START_TEST(forward_reads_every_token)
 {
     const struct hash want = hash_alone(&(struct rig_opts){ 0 }, 0);
-    golden[9].id[0]++;
+    golden[0].id[0]++;
     const struct hash h = hash_alone(&(struct rig_opts){ 0 }, 0);
     ck_assert(memcmp(&h, &want, sizeof h));
 }
