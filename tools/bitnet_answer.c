@@ -60,7 +60,7 @@ int answer_open(struct answer *a, struct engine *g, const struct vocab *v, const
     unsigned n_stop = 0;
     *a = (struct answer){ .r = { .kind = REQUEST_GENERATE } };
     for (; n_stop < sampling.stop.n; n_stop++)
-        stop[n_stop] = (struct str){ sampling.stop.at[n_stop], strlen(sampling.stop.at[n_stop]) };
+        stop[n_stop] = str_of(sampling.stop.at[n_stop]);
     for (unsigned i = 0; i < n && n_stop < REPLY_MAX_STOP; i++)
         stop[n_stop++] = more[i];
     const uint32_t most = engine_n_ctx(g);

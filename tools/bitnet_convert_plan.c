@@ -14,11 +14,6 @@
 #include "core/model/wtype.h"
 #include "tools/bitnet_convert.h"
 
-static bool is(struct str s, const char *text)
-{
-    return s.n == strlen(text) && !memcmp(s.p, text, s.n);
-}
-
 static bool ends(struct str s, const char *text)
 {
     const size_t n = strlen(text);
@@ -43,7 +38,7 @@ static const struct wsrc *opened(const struct model *m, const struct gguf_tensor
 
 static bool is_table(const struct gguf_tensor *t)
 {
-    return is(t->name, "token_embd.weight") || is(t->name, "output.weight");
+    return str_is(t->name, "token_embd.weight") || str_is(t->name, "output.weight");
 }
 
 /* NULL: the bytes as they are. */
@@ -162,7 +157,7 @@ static int plan_keys(struct convert *c, struct err *e)
     for (size_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
         unsigned k = 0;
-        while (k < N_KEYS && !is(kv->key, own.name[k]))
+        while (k < N_KEYS && !str_is(kv->key, own.name[k]))
             k++;
         if (k < N_KEYS)
             put_own(c, &own, (enum own_key)k);

@@ -13,6 +13,7 @@
 
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
+#include "core/model/absmean.h"
 #include "core/model/wtype.h"
 #include "tools/bitnet_convert.h"
 
@@ -96,7 +97,7 @@ struct scan {
     float one;                    /* the magnitude of the first that is not 0  */
     uint64_t other;               /* numbers of another magnitude, but 0       */
     bool by_part;                 /* one magnitude in each part                */
-    double sum;                   /* of magnitudes                             */
+    struct absmean mean;
 };
 
 /* Weights that the encoding gives a scale of their own; 0: all of the tensor. */
@@ -109,9 +110,9 @@ static uint32_t part_cols(const struct way *y)
 static void scan_part(struct scan *s, const float *x, uint32_t n)
 {
     float first = 0;
+    absmean_add(&s->mean, x, n);
     for (uint32_t k = 0; k < n; k++) {
         const float a = magnitude(x[k]);
-        s->sum += (double)a;
         if (a == 0)
             continue;
         if (first == 0)
@@ -163,16 +164,15 @@ static int write_signs(struct way *y, float scale)
     return rc;
 }
 
-static int write_absmean(struct way *y, double sum)
+static int write_absmean(struct way *y, const struct absmean *mean)
 {
     struct convert *c = y->c;
-    const double n = (double)y->w->rows * y->w->cols;
-    const float s = enc_absmean_scale(sum, n);
+    const float s = absmean_scale(mean);
     double xy = 0, xx = 0, yy = 0;
     int rc = set_scale(y, s);
     for (uint32_t r = 0; r < y->w->rows && !rc; r++) {
         wsrc_read_f32(y->w, r, y->row);
-        enc_absmean(y->row, y->w->cols, s, y->code);
+        absmean_codes(y->row, y->w->cols, s, y->code);
         for (uint32_t k = 0; k < y->w->cols; k++) {
             xx += (double)y->row[k] * (double)y->row[k];
             xy += (double)y->row[k] * y->code[k];
@@ -184,7 +184,7 @@ static int write_absmean(struct way *y, double sum)
     const double correlation = xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 1;
     if (!c->n_absmean++ || correlation < c->worst) {
         c->worst = correlation;
-        c->mse = (xx - 2 * (double)s * xy + (double)s * (double)s * yy) / n;
+        c->mse = (xx - 2 * (double)s * xy + (double)s * (double)s * yy) / (double)mean->n;
         memcpy(c->worst_name, y->item->name, sizeof c->worst_name);
     }
     return rc;
@@ -214,7 +214,7 @@ static int write_ternary(struct way *y)
         return write_signs(y, s.one != 0 ? s.one : 1);
     if (s.by_part)
         return write_signs(y, 0);
-    return c->absmean ? write_absmean(y, s.sum) : refuse(y, &s);
+    return c->absmean ? write_absmean(y, &s.mean) : refuse(y, &s);
 }
 
 /* ------------------------------------------------------------- number to number */

@@ -71,6 +71,21 @@ void buf_free(struct buf *b)
     *b = (struct buf){ 0 };
 }
 
+struct str str_of(const char *text)
+{
+    return (struct str){ text, strlen(text) };
+}
+
+bool str_same(struct str a, struct str b)
+{
+    return a.n == b.n && (!a.n || !memcmp(a.p, b.p, a.n));
+}
+
+bool str_is(struct str s, const char *text)
+{
+    return str_same(s, str_of(text));
+}
+
 bool str_is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';

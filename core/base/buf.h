@@ -14,6 +14,10 @@ struct str {              /* borrowed bytes, not terminated */
     size_t n;
 };
 
+struct str str_of(const char *text);     /* all of a C string */
+bool str_is(struct str, const char *text);
+bool str_same(struct str a, struct str b);
+
 /* The white space of JSON and most formats; the first byte from i on that is none. */
 bool str_is_space(char c);
 size_t str_skip_space(struct str s, size_t i);

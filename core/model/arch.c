@@ -24,11 +24,6 @@ static const struct arch table[] = {
       BNP_GLU_GELU, true },
 };
 
-static bool is(struct str s, const char *text)
-{
-    return s.n == strlen(text) && !memcmp(s.p, text, s.n);
-}
-
 int arch_find(const struct arch **out, const struct gguf *g, struct err *e)
 {
     struct str name;
@@ -39,7 +34,7 @@ int arch_find(const struct arch **out, const struct gguf *g, struct err *e)
         return err_set(e, ERR_DATA, "%s: key general.architecture is missing, expected " NAMES,
                        gguf_name(g));
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (is(name, table[i].name)) {
+        if (str_is(name, table[i].name)) {
             *out = &table[i];
             return 0;
         }
@@ -49,11 +44,11 @@ int arch_find(const struct arch **out, const struct gguf *g, struct err *e)
 
 static uint32_t glu_named(struct str s)
 {
-    if (is(s, "relu2") || is(s, "relu_squared"))
+    if (str_is(s, "relu2") || str_is(s, "relu_squared"))
         return BNP_GLU_RELU2;
-    if (is(s, "gelu_tanh") || is(s, "gelu_pytorch_tanh"))
+    if (str_is(s, "gelu_tanh") || str_is(s, "gelu_pytorch_tanh"))
         return BNP_GLU_GELU;
-    return is(s, "silu") || is(s, "swish") ? BNP_GLU_SILU : 0;
+    return str_is(s, "silu") || str_is(s, "swish") ? BNP_GLU_SILU : 0;
 }
 
 const char *arch_glu_name(uint32_t glu)
@@ -66,7 +61,7 @@ int arch_glu(const struct arch *a, const struct gguf *g, const char *override, s
 {
     *sure = true;
     if (override) {
-        hp->glu = glu_named((struct str){ override, strlen(override) });
+        hp->glu = glu_named(str_of(override));
         return hp->glu ? 0 : err_set(e, ERR_ARG, "activation \"%s\" is unknown, expected relu2, "
                                      "silu or gelu_tanh", override);
     }

@@ -33,7 +33,8 @@ struct arch {
 /* By general.architecture. */
 int arch_find(const struct arch **out, const struct gguf *, struct err *);
 
-/* "relu2", "silu", "gelu_tanh": what the key hidden_activation calls BNP_GLU_*. */
+/* "relu2", "silu", "gelu_tanh": what the key hidden_activation, and arch_glu's
+ * override, call a BNP_GLU_*. */
 const char *arch_glu_name(uint32_t glu);
 
 /* Sets hp->glu from, in this order: the caller's override (or NULL), the key
@@ -41,7 +42,5 @@ const char *arch_glu_name(uint32_t glu);
  * *sure: whether the last of these was a guess. */
 int arch_glu(const struct arch *, const struct gguf *, const char *override, struct hparams *hp,
              bool *sure, struct err *);
-/* "silu": the name of a BNP_GLU_* that arch_glu takes. */
-const char *arch_glu_name(uint32_t glu);
 
 #endif

@@ -343,7 +343,8 @@ int gguf_open_parts(struct gguf **out, const struct gguf_parts *parts, struct er
     struct gguf *g = calloc(1, sizeof *g);
     if (!g) {
         const int no = err_set(e, ERR_NOMEM, "%s: no memory to open it", parts->name);
-        parts->close(parts->owner);
+        if (parts->close)
+            parts->close(parts->owner);
         return no;
     }
     g->n = parts->file_size;

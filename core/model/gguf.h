@@ -65,7 +65,7 @@ struct gguf_parts {
     const struct gguf_tensor *tensor;    /* [n_tensor], all fields set, the data  */
     size_t n_tensor;                     /* as large as size says; copied         */
     void *owner;
-    void (*close)(void *owner);
+    void (*close)(void *owner);  /* or NULL                                       */
     void (*drop)(const void *owner, const uint8_t *p, uint64_t n);   /* may go    */
 };
 int gguf_open_parts(struct gguf **out, const struct gguf_parts *, struct err *);

@@ -31,7 +31,7 @@ static void begin(struct gguf_put *kv, struct str key, uint32_t type)
 
 static void put_scalar(struct gguf_put *kv, const char *key, uint32_t type, const void *p, size_t n)
 {
-    begin(kv, (struct str){ key, strlen(key) }, type);
+    begin(kv, str_of(key), type);
     buf_add(&kv->b, p, n);
 }
 
@@ -62,12 +62,12 @@ void gguf_put_bool(struct gguf_put *kv, const char *key, bool v)
 
 void gguf_put_text(struct gguf_put *kv, const char *key, const char *v)
 {
-    gguf_put_str(kv, key, (struct str){ v, strlen(v) });
+    gguf_put_str(kv, key, str_of(v));
 }
 
 void gguf_put_str(struct gguf_put *kv, const char *key, struct str v)
 {
-    begin(kv, (struct str){ key, strlen(key) }, GGUF_STR);
+    begin(kv, str_of(key), GGUF_STR);
     gguf_put_string(&kv->b, v.p, v.n);
 }
 
@@ -80,7 +80,7 @@ static void begin_array(struct gguf_put *kv, struct str key, uint32_t type, uint
 
 void gguf_put_array(struct gguf_put *kv, const char *key, uint32_t type, uint64_t n)
 {
-    begin_array(kv, (struct str){ key, strlen(key) }, type, n);
+    begin_array(kv, str_of(key), type, n);
 }
 
 void gguf_put_copy(struct gguf_put *kv, const struct gguf_kv *from)

@@ -22,8 +22,6 @@
 #include "core/model/hf_tokenizer.h"
 #include "core/model/wtype.h"
 
-#define MAX_CONFIG ((size_t)1 << 20)    /* bytes of config.json */
-
 enum { GGML_F32 = 0, GGML_F16 = 1, GGML_BF16 = 30 };
 
 struct hf {
@@ -379,7 +377,7 @@ static int put_pooling(struct building *b)
         return fail_nomem(b);
     if (!(b->c.graph & (HF_QWEN3 | HF_GEMMA3)) || !hf_exists(path))
         return 0;
-    int rc = hf_json_read(&root, path, MAX_CONFIG, b->e);
+    int rc = hf_json_read(&root, path, HF_CONFIG_MAX, b->e);
     if (rc)
         return rc;
     snprintf(key, sizeof key, "%s.pooling_type", b->c.arch);
@@ -415,13 +413,13 @@ static int read_all(struct building *b, const json_t *config, const char *name)
     return rc ? rc : put_keys(b);
 }
 
-int hf_open(struct gguf **out, const char *dir, struct err *e)
+static int open_dir(struct gguf **out, const char *dir, struct err *e)
 {
     *out = NULL;
     struct building b = { .h = calloc(1, sizeof *b.h), .dir = dir, .e = e };
     const char *name = b.h ? hf_path(&b.h->mem, dir, "config.json") : NULL;
     json_t *config = NULL;
-    int rc = name ? hf_json_read(&config, name, MAX_CONFIG, e)
+    int rc = name ? hf_json_read(&config, name, HF_CONFIG_MAX, e)
                   : err_set(e, ERR_NOMEM, "%s: no memory to open it", dir);
     if (!rc)
         rc = read_all(&b, config, name);
@@ -445,7 +443,7 @@ int hf_open_any(struct gguf **out, const char *path, struct err *e)
     struct stat st;
     const size_t n = strlen(path), tail = sizeof end - 1;
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
-        return hf_open(out, path, e);
+        return open_dir(out, path, e);
     *out = NULL;
     if (n > tail && !strcmp(path + n - tail, end))
         return err_set(e, ERR_ARG, "%s: weights alone, expected the directory that they are in, "

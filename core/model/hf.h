@@ -24,8 +24,6 @@
 #include "core/base/err.h"
 #include "core/model/gguf.h"
 
-int hf_open(struct gguf **out, const char *dir, struct err *);
-
 /* A GGUF file or a Hugging Face directory, whichever path is. */
 int hf_open_any(struct gguf **out, const char *path, struct err *);
 

@@ -22,21 +22,6 @@ struct reader {
     struct err *e;
 };
 
-/* A text of the file, fit to be quoted in a message. */
-struct quote {
-    char at[64];
-};
-
-static struct quote quoted(const char *s)
-{
-    struct quote q;
-    size_t n = 0;
-    for (; s[n] && n < sizeof q.at - 1; n++)
-        q.at[n] = s[n] >= 0x20 && s[n] < 0x7f ? s[n] : '?';
-    q.at[n] = 0;
-    return q;
-}
-
 static const json_t *entry(const json_t *from, const char *key)
 {
     const json_t *j = json_object_get(from, key);
@@ -150,7 +135,7 @@ static int read_graph(struct reader *r)
             return 0;
         }
     return err_set(r->e, ERR_UNSUPPORTED, "%s: architectures has %s, expected %s", r->c->name,
-                   quoted(name).at, want);
+                   hf_quote(str_of(name)).text, want);
 }
 
 static int read_activation(struct reader *r)
@@ -170,7 +155,7 @@ static int read_activation(struct reader *r)
             r->c->activation = act[i].ours;
     if (!r->c->activation)
         return err_set(r->e, ERR_UNSUPPORTED, "%s: hidden_act is %s, expected relu2, silu or "
-                       "gelu_pytorch_tanh", r->c->name, quoted(name).at);
+                       "gelu_pytorch_tanh", r->c->name, hf_quote(str_of(name)).text);
     if (!r->c->arch)
         r->c->arch = strcmp(r->c->activation, "relu2") ? "bitnet" : "bitnet-b1.58";
     return 0;
@@ -247,7 +232,8 @@ static int read_scaling(struct reader *r, const json_t *from)
     if (rc < 0 || (!strcmp(type, "linear") && factor == 1))
         return rc < 0 ? rc : 0;
     return err_set(r->e, ERR_UNSUPPORTED, "%s: rope_scaling is %s with factor %g, expected none, "
-                   "llama3, or linear with factor 1", r->c->name, quoted(type).at, factor);
+                   "llama3, or linear with factor 1", r->c->name, hf_quote(str_of(type)).text,
+                   factor);
 }
 
 static int read_rope(struct reader *r)
@@ -362,15 +348,17 @@ static int read_bitnet(struct reader *r, const json_t *q)
     bool online = !strcmp(mode, "online");
     if (!online && strcmp(mode, "offline"))
         return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.quantization_mode is %s, "
-                       "expected offline or online", r->c->name, quoted(mode).at);
+                       "expected offline or online", r->c->name, hf_quote(str_of(mode)).text);
     if (!strcmp(class, "autobitlinear"))
         r->c->weights = online ? HF_LATENT : HF_MULTIPLY;
     else if (strcmp(class, "bitlinear"))
         return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.linear_class is %s, "
-                       "expected bitlinear or autobitlinear", r->c->name, quoted(class).at);
+                       "expected bitlinear or autobitlinear", r->c->name,
+                       hf_quote(str_of(class)).text);
     else if (online)
         return err_set(r->e, ERR_DATA, "%s: quantization_config has linear_class bitlinear, which "
-                       "is packed, and quantization_mode online, which is not", r->c->name);
+                       "is packed, and quantization_mode online, which is not: expected offline, "
+                       "or autobitlinear", r->c->name);
     else
         r->c->weights = HF_DIVIDE;
     const json_t *list = entry(q, "modules_to_not_convert");
@@ -409,7 +397,8 @@ static int read_weights(struct reader *r)
         return rc;
     if (!method || strcmp(method, "bitnet"))
         return err_set(r->e, ERR_UNSUPPORTED, "%s: quantization_config.quant_method is %s, "
-                       "expected bitnet", r->c->name, method ? quoted(method).at : "missing");
+                       "expected bitnet", r->c->name,
+                       method ? hf_quote(str_of(method)).text : "missing");
     return read_bitnet(r, q);
 }
 

@@ -98,7 +98,7 @@ static int need_file(struct hf_files *f, struct arena *mem, const char *dir, con
         if (!strcmp(base_of(f->file[i]), name))
             return 0;
     if (f->n_file == MAX_FILES)
-        return err_set(e, ERR_DATA, "%s: more than %d files, expected less", index, MAX_FILES);
+        return err_set(e, ERR_DATA, "%s: more than %d files, expected fewer", index, MAX_FILES);
     const char *path = hf_path(mem, dir, name);
     return path ? add_file(f, path, e) : err_set(e, ERR_NOMEM, "%s: no memory for a path", dir);
 }
@@ -129,13 +129,14 @@ static int check_index(const struct hf_files *f, const char *index, json_t *map,
         const struct hf_item *at = &f->item[i];
         const char *file = json_string_value(json_object_get(map, at->t->name.p));
         if (!file || strcmp(file, base_of(at->file)))
-            return err_set(e, ERR_DATA, "%s: tensor %.100s is in %s, and weight_map says %s", index,
-                           at->t->name.p, base_of(at->file), file ? file : "nothing of it");
+            return err_set(e, ERR_DATA, "%s: tensor %.100s is in %s, and weight_map says %s, "
+                           "expected the same", index, at->t->name.p, base_of(at->file),
+                           file ? file : "nothing of it");
     }
     if (json_object_size(map) == f->n_item)
         return 0;
-    return err_set(e, ERR_DATA, "%s: weight_map has %zu tensors, and the files have %zu", index,
-                   json_object_size(map), f->n_item);
+    return err_set(e, ERR_DATA, "%s: weight_map has %zu tensors, and the files have %zu, expected "
+                   "the same", index, json_object_size(map), f->n_item);
 }
 
 static int open_index(struct hf_files *f, struct arena *mem, const char *dir, const char *index,

@@ -2,18 +2,29 @@
 #include "core/model/hf_json.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/file.h"
+#include "core/base/log.h"
 
-/* What the parser says may quote the file: one line of it, and printable. */
-static int fail_parse(const char *name, json_error_t *at, struct err *e)
+struct hf_quoted hf_quote(struct str s)
 {
-    for (char *p = at->text; *p; p++)
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
-            *p = '?';
-    return err_set(e, ERR_DATA, "%s: no valid JSON at line %d, column %d: %.120s", name,
-                   at->line, at->column, at->text);
+    enum { SHOWN = 100 };
+    struct hf_quoted q = { "" };
+    struct buf b = { 0 };
+    log_escape(&b, s.p, s.n < SHOWN ? s.n : SHOWN, false);
+    if (!b.failed && b.p)
+        snprintf(q.text, sizeof q.text, "%.170s%s", b.p, s.n > SHOWN ? "..." : "");
+    buf_free(&b);
+    return q;
+}
+
+/* What the parser says may quote the file. */
+static int fail_parse(const char *name, const json_error_t *at, struct err *e)
+{
+    return err_set(e, ERR_DATA, "%s: no valid JSON at line %d, column %d: %s", name, at->line,
+                   at->column, hf_quote(str_of(at->text)).text);
 }
 
 /* Commas and brackets outside of texts: values, or a few more. */

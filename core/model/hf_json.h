@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
+#include "core/base/buf.h"
 #include "core/base/err.h"
 
 /* Each takes some 100 bytes; Gemma's tokenizer.json has 2 million. */
@@ -21,5 +22,10 @@ int hf_json_read(json_t **out, const char *path, size_t max, struct err *);
 
 /* For messages: "a number", "null". */
 const char *hf_json_kind(const json_t *);
+/* For messages, a text of the file: at most 100 bytes of it, on one line. */
+struct hf_quoted {
+    char text[176];
+};
+struct hf_quoted hf_quote(struct str);
 
 #endif

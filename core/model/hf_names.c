@@ -34,11 +34,6 @@ static const struct {
     { "mlp.down_proj", "ffn_down", false },
 };
 
-static bool is(struct str s, const char *text)
-{
-    return s.n == strlen(text) && !memcmp(s.p, text, s.n);
-}
-
 /* Takes text off the front of s. */
 static bool starts(struct str *s, const char *text)
 {
@@ -77,12 +72,12 @@ static void find_linear(struct hf_name *out, const struct hf_config *c, uint32_t
         struct str tail = rest;
         if (!starts(&tail, linear[i].theirs))
             continue;
-        if (is(tail, ".weight"))
+        if (str_is(tail, ".weight"))
             set_layer(out, HF_LINEAR, layer, linear[i].ours, ".weight");
-        else if (is(tail, ".weight_scale"))
+        else if (str_is(tail, ".weight_scale"))
             set_layer(out, HF_SCALE, layer, linear[i].ours, ".scale");
         else if ((c->graph & (HF_QWEN3 | HF_GEMMA3)) &&
-                 (is(tail, ".norm.weight") || is(tail, ".rms_norm.weight")))
+                 (str_is(tail, ".norm.weight") || str_is(tail, ".rms_norm.weight")))
             set_layer(out, HF_NORM, layer, linear[i].ours, "_norm_in.weight");
         else
             continue;
@@ -97,12 +92,13 @@ static void find_in_layer(struct hf_name *out, const struct hf_config *c, uint32
 {
     for (size_t i = 0; i < sizeof norm / sizeof norm[0]; i++) {
         struct str tail = rest;
-        if ((norm[i].graphs & c->graph) && starts(&tail, norm[i].theirs) && is(tail, ".weight")) {
+        if ((norm[i].graphs & c->graph) && starts(&tail, norm[i].theirs) &&
+            str_is(tail, ".weight")) {
             set_layer(out, norm_kind(c), layer, norm[i].ours, ".weight");
             return;
         }
     }
-    if (is(rest, "self_attn.rotary_emb.inv_freq"))
+    if (str_is(rest, "self_attn.rotary_emb.inv_freq"))
         out->kind = HF_SKIPPED;
     else
         find_linear(out, c, layer, rest);
@@ -129,13 +125,13 @@ struct hf_name hf_name_of(const struct hf_config *c, struct str name)
     struct str rest = name;
     uint32_t layer;
     (void)starts(&rest, "model.");
-    if (is(rest, "embed_tokens.weight"))
+    if (str_is(rest, "embed_tokens.weight"))
         set(&out, HF_EMBEDDING, "token_embd.weight");
-    else if (is(rest, "norm.weight"))
+    else if (str_is(rest, "norm.weight"))
         set(&out, norm_kind(c), "output_norm.weight");
-    else if (is(name, "lm_head.weight"))
+    else if (str_is(name, "lm_head.weight"))
         set(&out, HF_HEAD, "output.weight");
-    else if (is(rest, "rotary_emb.inv_freq"))
+    else if (str_is(rest, "rotary_emb.inv_freq"))
         out.kind = HF_SKIPPED;
     else if (starts(&rest, "layers.") && take_number(&rest, c->n_layer, &layer))
         find_in_layer(&out, c, layer, rest);

@@ -17,7 +17,10 @@ struct hf_token {
     float score;                  /* SPM: larger merges first                  */
 };
 
-enum { HF_MAX_ENDS = 8, HF_PRE_SIZE = 64 };
+enum {
+    HF_MAX_ENDS = 8, HF_PRE_SIZE = 64,
+    HF_ADDED_SCORE = -1000        /* SPM: of added tokens, which no merge makes */
+};
 
 struct hf_reading {
     const char *name;             /* of the directory, for messages            */
@@ -44,12 +47,6 @@ struct hf_reading {
 __attribute__((format(printf, 4, 5)))
 int hf_fail(const struct hf_reading *, int code, const char *file, const char *fmt, ...);
 
-/* A file's text as part of a message: at most 100 bytes of it, on one line. */
-struct hf_quoted {
-    char text[176];
-};
-struct hf_quoted hf_quote(struct str);
-
 /* A member that is an array or an object, or NULL where it is absent or null; wrong
  * types give an error. path names the object in messages. */
 int hf_member(const struct hf_reading *, const char *file, const json_t *object, const char *name,
@@ -58,7 +55,6 @@ int hf_member(const struct hf_reading *, const char *file, const json_t *object,
 bool hf_flag(const json_t *object, const char *name, bool otherwise);
 /* A string member; p NULL when there is none. */
 struct str hf_text(const json_t *object, const char *name);
-bool hf_is(struct str, const char *text);
 
 /* hf_vocab.c: token[], n and n_merge from tokenizer.json. n is set already
  * unless it is 0. */

@@ -16,7 +16,7 @@
 #define CONFIG "tokenizer_config.json"
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };    /* wire types */
-enum { MODEL_BPE = 2, ADDED_SCORE = -1000 };
+enum { MODEL_BPE = 2 };
 
 struct field {
     uint64_t number, value;       /* value: of numbers                         */
@@ -198,14 +198,14 @@ static int read_added(struct hf_reading *r, uint32_t n_piece)
         if (*key < '0' || *key > '9' || *end || id >= VOCAB_MAX_TOKENS || !text.p)
             return hf_fail(r, ERR_DATA, CONFIG, "added_tokens_decoder: \"%s\": expected an id, and "
                            "an object with a text \"content\"",
-                           hf_quote((struct str){ key, strlen(key) }).text);
+                           hf_quote(str_of(key)).text);
         if (id < n_piece)
             continue;             /* the pieces say it with a score */
         rc = hf_vocab_put(r, CONFIG, (json_int_t)id, text,
                           hf_flag(j, "special", false) ? TOKEN_CONTROL : TOKEN_USER);
         if (rc)
             return rc;
-        r->token[id].score = ADDED_SCORE;
+        r->token[id].score = HF_ADDED_SCORE;
     }
     return rc;
 }

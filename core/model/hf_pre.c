@@ -30,7 +30,7 @@ static int read_steps(const struct hf_reading *r, const char *section, const cha
     int rc = hf_member(r, JSON, r->json, section, JSON_OBJECT, &top);
     if (rc || !top)
         return rc;
-    if (!hf_is(hf_text(top, "type"), "Sequence")) {
+    if (!str_is(hf_text(top, "type"), "Sequence")) {
         s->at[s->n++] = top;
         return 0;
     }
@@ -46,7 +46,7 @@ static int read_steps(const struct hf_reading *r, const char *section, const cha
 
 static bool is_step(const json_t *step, const char *type)
 {
-    return hf_is(hf_text(step, "type"), type);
+    return str_is(hf_text(step, "type"), type);
 }
 
 /* Whether a step of a section has a type. */
@@ -100,7 +100,7 @@ static const char *split_word(const json_t *step)
 {
     const struct str s = pattern(step, "Regex"), behavior = hf_text(step, "behavior");
     const bool invert = hf_flag(step, "invert", false);
-    const bool isolated = hf_is(behavior, "Isolated"), removed = hf_is(behavior, "Removed");
+    const bool isolated = str_is(behavior, "Isolated"), removed = str_is(behavior, "Removed");
     const char *word = "?";
     struct buf regex = { 0 };
     if (!s.p || s.n > 1024)
@@ -126,7 +126,7 @@ static const char *step_word(const json_t *step, bool spelled)
     const char *word = "?";
     if (is_step(step, "Split"))
         word = split_word(step);
-    else if (is_step(step, "Punctuation") && hf_is(hf_text(step, "behavior"), "Contiguous"))
+    else if (is_step(step, "Punctuation") && str_is(hf_text(step, "behavior"), "Contiguous"))
         word = "punctuation";
     /* Once bytes are spelled as characters, only ASCII is what it was. */
     return spelled && strcmp(word, "digit") != 0 ? "?" : word;
@@ -177,10 +177,10 @@ static int read_normalizer(struct hf_reading *r)
     for (unsigned i = 0; i < s.n; i++) {
         const struct str type = hf_text(s.at[i], "type");
         const struct str to = hf_text(s.at[i], "content");
-        const bool space = hf_is(pattern(s.at[i], "String"), " ") && hf_is(to, METASPACE);
-        if (r->spm && hf_is(type, "Prepend") && hf_is(hf_text(s.at[i], "prepend"), METASPACE))
+        const bool space = str_is(pattern(s.at[i], "String"), " ") && str_is(to, METASPACE);
+        if (r->spm && str_is(type, "Prepend") && str_is(hf_text(s.at[i], "prepend"), METASPACE))
             r->add_space = true;
-        else if (!(r->spm && hf_is(type, "Replace") && space) && !(!r->spm && hf_is(type, "NFC")))
+        else if (r->spm ? !str_is(type, "Replace") || !space : !str_is(type, "NFC"))
             return hf_fail(r, ERR_UNSUPPORTED, JSON, "normalizer: step \"%s\" is not known here; "
                            "known are %s", hf_quote(type).text, r->spm ?
                            "Prepend and Replace for U+2581" : "none and NFC");
@@ -204,11 +204,11 @@ static bool joins_words(const struct hf_reading *r)
 static int read_metaspace(struct hf_reading *r, const json_t *step)
 {
     const struct str scheme = hf_text(step, "prepend_scheme");
-    if (!hf_is(hf_text(step, "replacement"), METASPACE) ||
+    if (!str_is(hf_text(step, "replacement"), METASPACE) ||
         (hf_flag(step, "split", true) && joins_words(r)))
         return hf_fail(r, ERR_UNSUPPORTED, JSON, "pre_tokenizer: Metaspace that splits at spaces, "
                        "though tokens hold some; expected \"split\": false and U+2581");
-    r->add_space = scheme.p ? !hf_is(scheme, "never") : hf_flag(step, "add_prefix_space", true);
+    r->add_space = scheme.p ? !str_is(scheme, "never") : hf_flag(step, "add_prefix_space", true);
     return 0;
 }
 
@@ -218,12 +218,11 @@ static int read_spaces(struct hf_reading *r)
     int rc = read_steps(r, "pre_tokenizer", "pretokenizers", &s);
     for (unsigned i = 0; rc == 0 && i < s.n; i++) {
         const struct str type = hf_text(s.at[i], "type");
-        if (hf_is(type, "Metaspace"))
+        if (str_is(type, "Metaspace"))
             rc = read_metaspace(r, s.at[i]);
-        else if (!hf_is(type, "Split") || !hf_is(pattern(s.at[i], "String"), " "))
+        else if (!str_is(type, "Split") || !str_is(pattern(s.at[i], "String"), " "))
             rc = hf_fail(r, ERR_UNSUPPORTED, JSON, "pre_tokenizer: step \"%s\" is not known here; "
-                         "known are Metaspace and a Split at spaces",
-                         hf_quote(type).text);
+                         "known are Metaspace and a Split at spaces", hf_quote(type).text);
     }
     const json_t *const prefix = json_object_get(r->config, "add_prefix_space");
     if (json_is_boolean(prefix))
@@ -237,7 +236,7 @@ static int check_model(struct hf_reading *r, const json_t *model)
 {
     static const char *const affix[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     const struct str type = hf_text(model, "type");
-    if (type.p && !hf_is(type, "BPE"))
+    if (type.p && !str_is(type, "BPE"))
         return hf_fail(r, ERR_UNSUPPORTED, JSON, "model.type: \"%s\" is not known here; known is "
                        "BPE", hf_quote(type).text);
     for (size_t i = 0; i < sizeof affix / sizeof *affix; i++)

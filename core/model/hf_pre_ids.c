@@ -8,11 +8,6 @@
 #include "core/model/hf_parts.h"
 #include "core/model/vocab_print.h"
 
-static void close_nothing(void *owner)
-{
-    (void)owner;
-}
-
 /* Whether the vocabulary gives known ids under these rules. 1, 0 or an error. */
 static int gives_known_ids(const struct hf_reading *r, const struct gguf *g, const char *rules)
 {
@@ -28,7 +23,7 @@ static int gives_known_ids(const struct hf_reading *r, const struct gguf *g, con
 int hf_pre_ids(struct hf_reading *r, const struct gguf_put *keys)
 {
     const struct gguf_parts all = { .name = r->name, .kv = keys->b.p, .kv_size = keys->b.n,
-                                    .n_kv = keys->n, .close = close_nothing };
+                                    .n_kv = keys->n };
     const struct pretok *p;
     struct gguf *g;
     int rc = gguf_open_parts(&g, &all, r->e), found = 0;

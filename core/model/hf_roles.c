@@ -112,10 +112,10 @@ static const json_t *find_template(const struct hf_reading *r)
     const json_t *const list = json_object_get(post, "processors");
     const json_t *j;
     size_t i;
-    if (hf_is(hf_text(post, "type"), "TemplateProcessing"))
+    if (str_is(hf_text(post, "type"), "TemplateProcessing"))
         return post;
     json_array_foreach(list, i, j)
-        if (hf_is(hf_text(j, "type"), "TemplateProcessing"))
+        if (str_is(hf_text(j, "type"), "TemplateProcessing"))
             return j;
     return NULL;
 }
@@ -166,7 +166,7 @@ static bool adds_bos_by_habit(const struct hf_reading *r)
     };
     const struct str s = hf_text(r->config, "tokenizer_class");
     for (size_t i = 0; i < sizeof class / sizeof *class; i++)
-        if (hf_is(s, class[i]))
+        if (str_is(s, class[i]))
             return true;
     return false;
 }
@@ -193,7 +193,7 @@ static struct str named_template(const json_t *list)
     const json_t *j;
     size_t i;
     json_array_foreach(list, i, j)
-        if (hf_is(hf_text(j, "name"), "default"))
+        if (str_is(hf_text(j, "name"), "default"))
             return hf_text(j, "template");
     return (struct str){ NULL, 0 };
 }

@@ -2,14 +2,14 @@
  *
  * Packed: byte [p][k] of R rows holds column k of rows p, p + R, p + 2R and
  * p + 3R, low bits first, as weight + 1. Latent: floats, made ternary as their
- * training did it: scale = mean |w| over the tensor, weight = w / scale rounded
- * to the nearest of -1, 0, 1. */
+ * training did it (absmean.h). */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
+#include "core/model/absmean.h"
 #include "core/model/wtype.h"
 
 /* Four codes, each in a byte of v, to one byte, the first lowest. */
@@ -53,8 +53,7 @@ void hf_u8_row(const struct wsrc *w, uint32_t row, void *dst)
 
 /* ----------------------------------------------------------------- latent */
 
-enum { LANES = 16 };                    /* partial sums, so that the order of  */
-                                        /* additions is the same everywhere    */
+enum { LANES = ABSMEAN_LANES };
 
 static unsigned latent_size(const struct wsrc *w)     /* bytes of an element */
 {
@@ -93,47 +92,36 @@ static void magnitudes(const struct wsrc *w, const uint8_t *p, float out[LANES])
     memcpy(out, f, sizeof f);
 }
 
-/* Sum of |w| over the tensor: infinite or NaN when an element is, for a double
- * holds any sum of finite ones. */
-static double latent_sum(const struct wsrc *w)
+static float latent_scale(const struct wsrc *w)
 {
     const uint64_t n = (uint64_t)w->rows * w->cols;
     const unsigned size = latent_size(w);
-    double sum[LANES] = { 0 }, all = 0;
+    struct absmean m = { .n = 0 };
     uint8_t last[LANES * 4] = { 0 };
     float a[LANES];
     uint64_t i = 0;
     for (; n - i >= LANES; i += LANES) {
         magnitudes(w, w->t->data + i * size, a);
-        for (unsigned j = 0; j < LANES; j++)
-            sum[j] += (double)a[j];
+        absmean_add_lanes(&m, a);
     }
     memcpy(last, w->t->data + i * size, (size_t)(n - i) * size);
     magnitudes(w, last, a);
-    for (unsigned j = 0; j < LANES; j++)
-        all += sum[j] + (double)a[j];
-    return all;
+    absmean_add(&m, a, (size_t)(n - i));
+    return absmean_scale(&m);
 }
 
 int hf_latent_open(struct wsrc *w, struct err *e)
 {
-    const double sum = latent_sum(w);
-    if (!isfinite(sum))
-        return err_set(e, ERR_DATA, "tensor %s: a value is NaN or infinite, expected numbers",
-                       w->name);
-    const float mean = (float)(sum / ((double)w->rows * w->cols));
     w->scale_kind = BNP_SCALE_TENSOR;
-    w->scale = mean > 1e-5f ? mean : 1e-5f;
-    return 0;
+    w->scale = latent_scale(w);
+    return isfinite(w->scale) ? 0 : err_set(e, ERR_DATA, "tensor %s: a value is NaN or infinite, "
+                                            "expected numbers", w->name);
 }
 
-/* Of w / scale, rounded once, the nearest whole number (a tie goes to 0, which
- * is even) is not 0 just where |w| > scale / 2: half a scale is exact, and the
- * next float above divides to more than half a unit in the last place above
- * 0.5. So bits are compared. */
-static uint32_t half_bits(const struct wsrc *w)
+/* Magnitudes are compared by their bits, which are in the numbers' order. */
+static uint32_t limit_bits(const struct wsrc *w)
 {
-    return f32_bits(w->scale / 2);
+    return f32_bits(absmean_limit(w->scale));
 }
 
 /* The largest half that is not above the f32 with these bits. */
@@ -174,14 +162,14 @@ static void codes_32(const uint8_t *p, unsigned n, uint32_t most, uint8_t code[6
 void hf_latent_row(const struct wsrc *w, uint32_t row, void *dst)
 {
     const unsigned size = latent_size(w);
-    const uint32_t half = half_bits(w);
-    const uint16_t most = w->type->id == HF_LATENT_F16 ? half_f16(half) : (uint16_t)(half >> 16);
+    const uint32_t limit = limit_bits(w);
+    const uint16_t most = w->type->id == HF_LATENT_F16 ? half_f16(limit) : (uint16_t)(limit >> 16);
     const uint8_t *in = w->t->data + (uint64_t)row * w->cols * size;
     uint8_t *out = dst, code[64];
     for (uint32_t at = 0; at < w->cols; at += 64, in += (size_t)64 * size) {
         const unsigned n = w->cols - at < 64 ? w->cols - at : 64;
         if (size == 4)
-            codes_32(in, n, half, code);
+            codes_32(in, n, limit, code);
         else
             codes_16(in, n, most, code);
         for (unsigned i = 0; i < (n + 3) / 4; i++) {

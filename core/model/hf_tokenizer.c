@@ -2,15 +2,13 @@
  * made keys of a GGUF. */
 #include "core/model/hf_tokenizer.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/base/log.h"
+#include "core/model/hf_files.h"
 #include "core/model/hf_parts.h"
 
 #define KEY(name) "tokenizer.ggml." name
@@ -23,18 +21,6 @@ int hf_fail(const struct hf_reading *r, int code, const char *file, const char *
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     return err_set(r->e, code, "%s/%s: %s", r->name, file, text);
-}
-
-struct hf_quoted hf_quote(struct str s)
-{
-    enum { SHOWN = 100 };
-    struct hf_quoted q = { "" };
-    struct buf b = { 0 };
-    log_escape(&b, s.p, s.n < SHOWN ? s.n : SHOWN, false);
-    if (!b.failed && b.p)
-        snprintf(q.text, sizeof q.text, "%.170s%s", b.p, s.n > SHOWN ? "..." : "");
-    buf_free(&b);
-    return q;
 }
 
 int hf_member(const struct hf_reading *r, const char *file, const json_t *object, const char *name,
@@ -62,11 +48,6 @@ struct str hf_text(const json_t *object, const char *name)
     const json_t *const j = json_object_get(object, name);
     return json_is_string(j) ? (struct str){ json_string_value(j), json_string_length(j) }
                              : (struct str){ NULL, 0 };
-}
-
-bool hf_is(struct str s, const char *text)
-{
-    return s.p && s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
 }
 
 /* ------------------------------------------------------------------- files */
@@ -103,7 +84,7 @@ static void put_id(struct gguf_put *out, const char *key, int32_t id)
 
 static bool is_eom(const struct hf_reading *r, int32_t id)
 {
-    return hf_is(r->token[id].text, "<|eom_id|>");
+    return str_is(r->token[id].text, "<|eom_id|>");
 }
 
 /* A GGUF names three tokens that end a text: EOS, and two by their use. */
@@ -207,18 +188,17 @@ int hf_tokenizer_make(struct gguf_put *out, const struct hf_tokenizer_files *fil
 
 /* ------------------------------------------------------------- a directory */
 
+/* A file that is not there is none: p NULL. */
 static int read_file(const char *dir, const char *file, size_t max, struct str *out, struct err *e)
 {
-    struct buf path = { 0 };
+    struct arena mem = { 0 };
+    const char *path = hf_path(&mem, dir, file);
     char *p = NULL;
     size_t n = 0;
-    int rc = 0;
-    buf_addf(&path, "%s/%s", dir, file);
-    if (path.failed)
-        rc = err_set(e, ERR_NOMEM, "%s: no memory for a path", dir);
-    else if (access(path.p, F_OK) == 0)
-        rc = file_read(path.p, max, &p, &n, e);
-    buf_free(&path);
+    const int rc = !path            ? err_set(e, ERR_NOMEM, "%s: no memory for a path", dir)
+                   : hf_exists(path) ? file_read(path, max, &p, &n, e)
+                                     : 0;
+    arena_free(&mem);
     *out = (struct str){ p, n };
     return rc;
 }

@@ -13,8 +13,6 @@
 #define KEY(name) "tokenizer.ggml." name
 #define JSON "tokenizer.json"
 
-enum { ADDED_SCORE = -1000 };
-
 /* Members of model.vocab by text: -1 when it has none. */
 static json_int_t id_of(const struct hf_reading *r, const char *text)
 {
@@ -24,11 +22,9 @@ static json_int_t id_of(const struct hf_reading *r, const char *text)
 
 int32_t hf_vocab_find(const struct hf_reading *r, struct str text)
 {
-    for (uint32_t i = 0; text.p && i < r->n; i++) {
-        const struct str s = r->token[i].text;
-        if (s.p && s.n == text.n && memcmp(s.p, text.p, s.n) == 0)
+    for (uint32_t i = 0; text.p && i < r->n; i++)
+        if (r->token[i].text.p && str_same(r->token[i].text, text))
             return (int32_t)i;
-    }
     return -1;
 }
 
@@ -42,11 +38,9 @@ int hf_vocab_put(struct hf_reading *r, const char *file, json_int_t id, struct s
         return hf_fail(r, ERR_DATA, file, "token \"%s\" has id %lld, but the model has %u rows of "
                        "embedding", hf_quote(text).text, (long long)id, r->n);
     struct hf_token *const t = &r->token[id];
-    const bool same = t->text.p && t->text.n == text.n && !memcmp(t->text.p, text.p, text.n);
-    if (t->text.p && !same)
+    if (t->text.p && !str_same(t->text, text))
         return hf_fail(r, ERR_DATA, file, "token %lld is \"%s\" and \"%s\", expected one text",
-                       (long long)id, hf_quote(t->text).text,
-                       hf_quote(text).text);
+                       (long long)id, hf_quote(t->text).text, hf_quote(text).text);
     t->text = text;
     t->type = type;
     return 0;
@@ -97,14 +91,13 @@ static int read_vocab(struct hf_reading *r)
     json_object_foreach((json_t *)(uintptr_t)r->vocab, text, id) {
         if (!json_is_integer(id))
             return hf_fail(r, ERR_DATA, JSON, "model.vocab: the id of \"%s\" is no whole number",
-                           hf_quote((struct str){ text, strlen(text) }).text);
+                           hf_quote(str_of(text)).text);
         const json_int_t i = json_integer_value(id);
         if (i >= 0 && i < r->n && r->token[i].text.p)
             return hf_fail(r, ERR_DATA, JSON, "model.vocab: id %lld belongs to two texts, one is "
-                           "\"%s\"", (long long)i,
-                           hf_quote((struct str){ text, strlen(text) }).text);
+                           "\"%s\"", (long long)i, hf_quote(str_of(text)).text);
         const uint8_t type = r->spm && is_byte(text) ? TOKEN_BYTE : TOKEN_NORMAL;
-        const int rc = hf_vocab_put(r, JSON, i, (struct str){ text, strlen(text) }, type);
+        const int rc = hf_vocab_put(r, JSON, i, str_of(text), type);
         if (rc)
             return rc;
     }
@@ -122,14 +115,14 @@ static int read_added(struct hf_reading *r, const json_t *added)
         if (!json_is_integer(id) || !text.p || !text.n)
             return hf_fail(r, ERR_DATA, JSON, "added_tokens[%zu]: expected an object with a whole "
                            "number \"id\" and a text \"content\"", i);
-        const bool unknown = r->spm && unk.p && unk.n == text.n && !memcmp(unk.p, text.p, unk.n);
+        const bool unknown = r->spm && unk.p && str_same(unk, text);
         const uint8_t type = unknown                       ? TOKEN_UNKNOWN
                              : hf_flag(j, "special", false) ? TOKEN_CONTROL
                                                             : TOKEN_USER;
         const int rc = hf_vocab_put(r, JSON, json_integer_value(id), text, type);
         if (rc)
             return rc;
-        r->token[json_integer_value(id)].score = ADDED_SCORE;
+        r->token[json_integer_value(id)].score = HF_ADDED_SCORE;
     }
     return 0;
 }
@@ -257,7 +250,7 @@ static void put_scores(const struct hf_reading *r, struct gguf_put *out)
 {
     gguf_put_array(out, KEY("scores"), GGUF_F32, r->n);
     for (uint32_t i = 0; i < r->n; i++) {
-        const float score = r->token[i].text.p ? r->token[i].score : ADDED_SCORE;
+        const float score = r->token[i].text.p ? r->token[i].score : HF_ADDED_SCORE;
         buf_add(&out->b, &score, sizeof score);
     }
 }

@@ -123,9 +123,7 @@ static int read_rope_scaling(struct reader *r)
     int rc = gguf_get_str(r->g, key_of(r, "rope.scaling.type"), &type, r->e);
     if (rc < 0)
         return rc;
-    bool none = type.n == 4 && !memcmp(type.p, "none", 4);
-    bool linear = type.n == 6 && !memcmp(type.p, "linear", 6);
-    if (!none && !linear)
+    if (!str_is(type, "none") && !str_is(type, "linear"))
         return err_set(r->e, ERR_UNSUPPORTED, "%s: key %s is \"%.*s\", expected none, or linear "
                        "with factor 1", gguf_name(r->g), r->key, type.n < 40 ? (int)type.n : 40,
                        type.p);

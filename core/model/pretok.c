@@ -197,7 +197,7 @@ int pretok_find(const struct pretok **out, struct str name, struct err *e)
 {
     *out = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strlen(names[i].name) == name.n && memcmp(names[i].name, name.p, name.n) == 0) {
+        if (str_is(name, names[i].name)) {
             *out = &rules[names[i].rules];
             return 0;
         }

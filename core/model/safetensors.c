@@ -79,12 +79,8 @@ static int read_dtype(const struct safetensors *s, struct st_tensor *t, const js
             t->dtype = (enum st_dtype)i;
             return 0;
         }
-    char quoted[24];
-    size_t n = 0;
-    for (; text[n] && n < sizeof quoted - 1; n++)
-        quoted[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
-    quoted[n] = 0;
-    return fail(s, t->name.p, e, "dtype \"%s\" is unknown, expected BF16, F16, F32 or U8", quoted);
+    return fail(s, t->name.p, e, "dtype \"%s\" is unknown, expected BF16, F16, F32 or U8",
+                hf_quote(str_of(text)).text);
 }
 
 static bool whole(const json_t *j, uint64_t *v)

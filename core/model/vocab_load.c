@@ -375,7 +375,8 @@ static int choose_pre(struct load *l, enum open_pre *open)
         return rc;
     if (rc > 0) {
         rc = named(l, pretok_find(&v->pretok, name, l->e));
-        if (rc == 0 && pretok_other(v->pretok))
+        /* What a directory's files say (hf_pre.c) has one reading. */
+        if (rc == 0 && pretok_other(v->pretok) && gguf_version(l->g))
             *open = PRE_TWO_READINGS;
         return rc;
     }
@@ -502,8 +503,8 @@ static int load_model(struct load *l)
         return rc;
     if (rc == 0)
         return fail(l, ERR_DATA, KEY("model") ": is missing, so the file has no tokenizer");
-    l->v->spm = model.n == 5 && memcmp(model.p, "llama", 5) == 0;
-    if (!l->v->spm && !(model.n == 4 && memcmp(model.p, "gpt2", 4) == 0))
+    l->v->spm = str_is(model, "llama");
+    if (!l->v->spm && !str_is(model, "gpt2"))
         return fail(l, ERR_UNSUPPORTED, KEY("model") ": \"%.*s\" is not known; known are "
                        "gpt2 (byte-level BPE) and llama (SPM)",
                        (int)(model.n < 64 ? model.n : 64), model.p);

@@ -39,6 +39,20 @@ llama3-tiny
 gemma3-tiny --latent
 END
 
+# Latent weights under a configuration that calls them floats stay what they are:
+# --absmean makes of them what a directory that calls them ternary is.
+rm -rf "$top/dir" "$top/floats"
+"$bitnet" synth --shape 1bitllm-tiny --seed 7 --hf --latent -o "$top/dir" 2> /dev/null
+cp -r "$top/dir" "$top/floats"
+jq '. + {quantization_config: {quant_method: "bitnet", linear_class: "autobitlinear",
+         quantization_mode: "online", modules_to_not_convert: ["self_attn", "mlp"]}}' \
+    "$top/dir/config.json" > "$top/floats/config.json"
+run convert "$top/floats" "$top/x.gguf" --force --type i2_s
+same "floats of a directory are not made ternary unasked" 1 "$status"
+run convert "$top/floats" "$top/x.gguf" --force --type i2_s --absmean
+same "made ternary by converting and by reading: the same bits" "0 $(logits_of "$top/dir")" \
+    "$status $(logits_of "$top/x.gguf")"
+
 # ---- every program that opens a model opens a directory ----
 
 run inspect --fast $packed/

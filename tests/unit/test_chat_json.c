@@ -26,11 +26,6 @@ static void teardown(void)
     arena_free(&arena);
 }
 
-static bool is(struct str s, const char *want)
-{
-    return s.n == strlen(want) && (!s.n || !memcmp(s.p, want, s.n));
-}
-
 START_TEST(chat_json_messages_keep_roles_texts_and_calls)
 {
     ck_assert_msg(!parse("{\"messages\":["
@@ -43,11 +38,11 @@ START_TEST(chat_json_messages_keep_roles_texts_and_calls)
         "{\"role\":\"tool\",\"tool_call_id\":\"c2\",\"content\":\"9\"}]}"), "%s", error.message);
     ck_assert_uint_eq(q.n_msg, 4);
     ck_assert(q.msg[0].role == CHAT_SYSTEM && q.msg[1].role == CHAT_USER);
-    ck_assert(is(q.msg[1].name, "bob"));
+    ck_assert(str_is(q.msg[1].name, "bob"));
     ck_assert(q.msg[1].text.n == 3 && !memcmp(q.msg[1].text.p, "xy\0", 3));
     ck_assert(q.msg[2].role == CHAT_ASSISTANT && q.msg[2].n_call == 2 && q.msg[2].text.n == 0);
-    ck_assert(is(q.msg[2].call[1].name, "g") && is(q.msg[2].call[0].arguments, "{}"));
-    ck_assert(q.msg[3].role == CHAT_TOOL && is(q.msg[3].name, "g"));
+    ck_assert(str_is(q.msg[2].call[1].name, "g") && str_is(q.msg[2].call[0].arguments, "{}"));
+    ck_assert(q.msg[3].role == CHAT_TOOL && str_is(q.msg[3].name, "g"));
     ck_assert(q.parallel && q.choice == API_TOOL_AUTO && !q.n_tool);
 }
 END_TEST
@@ -56,14 +51,14 @@ START_TEST(chat_json_tool_choice_narrows_the_tools)
 {
     ck_assert_msg(!parse("{" MSG "," TOOL ",\"parallel_tool_calls\":false}"), "%s", error.message);
     ck_assert(q.n_tool == 2 && q.choice == API_TOOL_AUTO && !q.parallel && !q.tool_name.p);
-    ck_assert(is(q.tool[1].parameters, "{\"type\":\"object\"}") && !q.tool[0].parameters.p);
+    ck_assert(str_is(q.tool[1].parameters, "{\"type\":\"object\"}") && !q.tool[0].parameters.p);
     ck_assert(!parse("{" MSG "," TOOL ",\"tool_choice\":\"none\"}"));
     ck_assert(q.n_tool == 0 && q.choice == API_TOOL_NONE);
     ck_assert(!parse("{" MSG "," TOOL ",\"tool_choice\":\"required\"}"));
     ck_assert(q.n_tool == 2 && q.choice == API_TOOL_REQUIRED);
     ck_assert(!parse("{\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}," MSG ","
                      TOOL "}"));
-    ck_assert(q.n_tool == 1 && q.choice == API_TOOL_REQUIRED && is(q.tool_name, "g"));
+    ck_assert(q.n_tool == 1 && q.choice == API_TOOL_REQUIRED && str_is(q.tool_name, "g"));
     ck_assert_uint_eq(error.status, 0);
 }
 END_TEST
@@ -81,11 +76,11 @@ START_TEST(chat_json_shared_fields_are_read)
     ck_assert(g->sample.bias[0].id == 7 && g->sample.bias[0].bias == -100);
     ck_assert(g->priority == PRIORITY_HIGH && g->n_draft == 4 && g->no_cache);
     ck_assert(g->timeout_ms == 250 && g->n == 16 && g->logprob && g->n_top == 20);
-    ck_assert(q.common.format == API_JSON_SCHEMA && is(q.common.schema, "{\"type\":\"object\"}"));
+    ck_assert(q.common.format == API_JSON_SCHEMA && str_is(q.common.schema, "{\"type\":\"object\"}"));
     ck_assert(!parse("{" MSG ",\"response_format\":{\"type\":\"json_object\"}}"));
     ck_assert(q.common.format == API_JSON_OBJECT);
     ck_assert(!parse("{" MSG ",\"response_format\":{\"type\":\"text\"},\"grammar\":\"root ::= \\\"a\\\"\"}"));
-    ck_assert(q.common.format == API_GRAMMAR && is(q.common.grammar, "root ::= \"a\""));
+    ck_assert(q.common.format == API_GRAMMAR && str_is(q.common.grammar, "root ::= \"a\""));
 }
 END_TEST
 

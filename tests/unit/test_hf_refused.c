@@ -37,7 +37,7 @@ static const struct config_case config[] = {
     SET("'architectures':[]", "architectures is missing"),
     SET("'architectures':'LlamaForCausalLM'", "architectures is missing"),
     SET("'architectures':['Phi3ForCausalLM']", "architectures has Phi3ForCausalLM"),
-    SET("'architectures':['a\\nb']", "architectures has a?b, expected"),
+    SET("'architectures':['a\\nb']", "architectures has a\\x0ab, expected"),
     DROP("hidden_act", "hidden_act is missing"),
     SET("'hidden_act':7", "hidden_act is a whole number, expected a text"),
     SET("'hidden_act':'gelu'", "hidden_act is gelu, expected relu2, silu or"),
@@ -352,11 +352,11 @@ E(config_list)      { config_text("[1, 2]"); }
 E(config_twice)     { config_text("{\"vocab_size\": 12, \"vocab_size\": 13}"); }
 E(config_large)
 {
-    char *v = malloc(2 << 20);
-    memset(v, ' ', 2 << 20);
+    char *v = malloc(5 << 20);
+    memset(v, ' ', 5 << 20);
     v[0] = '{';
     hf_dir_write(&dir);
-    hf_dir_put(&dir, "config.json", v, 2 << 20);
+    hf_dir_put(&dir, "config.json", v, 5 << 20);
     free(v);
 }
 E(config_deep)
@@ -463,7 +463,7 @@ static const struct tensor_case {
     PACKED(config_broken, "config.json: no valid JSON at line 1"),
     PACKED(config_list, "config.json: an array, expected a JSON object"),
     PACKED(config_twice, "duplicate object key"),
-    PACKED(config_large, "config.json: over 1048576 bytes"),
+    PACKED(config_large, "config.json: over 4194304 bytes"),
     PACKED(config_deep, "config.json: no valid JSON"),
     PACKED(no_tokenizer, "tokenizer.json"),
     PACKED(shard_missing, "model-00002-of-00002.safetensors: cannot open"),

@@ -84,7 +84,7 @@ static const struct {
     { "{\"a\":1}", 0, "tensor a: a whole number, expected an object" },
     { "{\"a\":{}}", 0, "tensor a: no dtype" },
     { "{\"a\":{\"dtype\":7}}", 0, "tensor a: no dtype" },
-    { "{\"a\":{\"dtype\":\"F8_E9\\n\"}}", 0, "dtype \"F8_E9?\" is unknown, expected BF16" },
+    { "{\"a\":{\"dtype\":\"F8_E9\\n\"}}", 0, "dtype \"F8_E9\\x0a\" is unknown, expected BF16" },
     { "{\"a\":{\"dtype\":\"F32\"}}", 0, "its shape is null" },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1]}}", 0, "its shape is a longer array" },
     { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 0, "no data_offsets" },

@@ -95,12 +95,6 @@ int enc_finish(struct enc_tensor *, struct err *);
 /* Legal after a failed enc_open and more than once. */
 void enc_close(struct enc_tensor *);
 
-/* The rule of training, absmean: a scale from the sum of n magnitudes, 1e-5 at
- * least, and each weight over the scale to the nearest of -1, 0 and 1; halves go
- * to 0, the even one. */
-float enc_absmean_scale(double sum, double n);
-void enc_absmean(const float *x, size_t n, float scale, int8_t *w);
-
 /* ------------------------------------------------- rows of the table, by file */
 
 extern const struct enc enc_ternary[], enc_tl[], enc_dense[];    /* a NULL name ends */

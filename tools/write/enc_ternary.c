@@ -177,22 +177,6 @@ static void iq1_bn_row(const struct enc_tensor *t, uint32_t row, const int8_t *w
     }
 }
 
-/* ---------------------------------------------------------------------- absmean */
-
-float enc_absmean_scale(double sum, double n)
-{
-    const float mean = (float)(sum / n);
-    return mean > 1e-5f ? mean : 1e-5f;
-}
-
-void enc_absmean(const float *x, size_t n, float scale, int8_t *w)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float v = x[i] / scale;
-        w[i] = (int8_t)((v > 0.5f) - (v < -0.5f));
-    }
-}
-
 /* File types as llama.cpp numbers them; 40 is bitnet.cpp's for I2_S, those over
  * 100 are ik_llama.cpp's. */
 const struct enc enc_ternary[] = {

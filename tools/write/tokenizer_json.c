@@ -315,7 +315,7 @@ int tokenizer_json(struct buf *out, const struct gguf *g, bool pairs, struct err
     };
     struct str model = { NULL, 0 };
     const int has = gguf_get_str(g, KEY("model"), &model, e);
-    m.spm = model.n == 5 && !memcmp(model.p, "llama", 5);
+    m.spm = str_is(model, "llama");
     if (has < 0)
         return has;
     if (!m.tokens || (m.spm ? !m.scores || !m.types : !m.merges))
