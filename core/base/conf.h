@@ -38,12 +38,12 @@ struct conf {
     uint32_t max_queue_s;         /* a request may wait for a place; 0: any time */
     uint32_t watchdog_s;          /* a call of a device may take so long; 0: any */
     /* [model] */
-    char *model_path;             /* GGUF file; empty: the embedded default    */
+    char *model_path;             /* file or directory; empty: the default     */
     char *model_name;             /* id in /v1/models; empty: the file's name  */
     uint32_t i2s_layout;          /* 0 a, 1 b, 2 c, 3 rs-inline32, 4 rs-qk256  */
-    char *tl_preset;
+    char *tl_preset;              /* tiles of TL1 and TL2; "auto"              */
     char *pre;                    /* pre-tokenizer; "auto"                     */
-    char *activation;             /* "auto", "relu2", "silu"                   */
+    char *activation;             /* "auto", "relu2", "silu", "gelu_tanh"      */
     /* [chat] */
     char *chat_template;          /* name of one; "auto": as the file says     */
     /* [engine] */

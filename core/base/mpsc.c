@@ -1,11 +1,11 @@
 /* mpsc.c - a list under a lock. Pushes are rare next to the work they start
  * (one per request, not per token), so the lock is never the bottleneck. */
-#include "core/base/clock.h"
 #include "core/base/mpsc.h"
 
 #include <errno.h>
 #include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/err.h"
 
 int mpsc_open(struct mpsc *q)

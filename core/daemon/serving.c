@@ -69,8 +69,8 @@ void serving_ready(struct bitnetd *d)
         .vocab = d->model->vocab, .max_new_default = d->conf.max_new_default,
         .max_prompt = d->conf.max_prompt_tok, .max_new = d->conf.max_new_tok,
         .seed = d->conf.seed, .seed_random = d->conf.seed_random,
-        .n_embd = d->model->hp.n_embd, .pooling = d->model->hp.pooling, .deadline_s = d->conf.deadline_s,
-        .max_queue_s = d->conf.max_queue_s,
+        .n_embd = d->model->hp.n_embd, .pooling = d->model->hp.pooling,
+        .deadline_s = d->conf.deadline_s, .max_queue_s = d->conf.max_queue_s,
         .chat = d->chat, .grammars = d->grammars,
     };
     serve_ready(d->serve, &m);

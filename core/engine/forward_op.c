@@ -9,11 +9,12 @@
  * that memory. A device with memory of its own reads only what was brought
  * there, in the order of its queue, and is waited for when something is fetched
  * from it. */
-#include "core/base/clock.h"
 #include "core/engine/forward_parts.h"
 
 #include <assert.h>
 #include <stdio.h>
+
+#include "core/base/clock.h"
 
 enum { MUL_MAX = 3 };             /* matrices on one input: q, k, v            */
 

@@ -5,7 +5,6 @@
  * one layer after the other. Windows are short, because a busy neighbour leaves
  * short ones alone the soonest; half of them are read with prefetches, which some
  * processors need to keep enough lines on their way. */
-#include "core/base/clock.h"
 #include "core/plug/limits.h"
 
 #include <stdatomic.h>
@@ -13,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/plug/cgroup.h"
 
 #define SIZE_MIN  (UINT64_C(256) << 20)   /* bytes read in one pass            */

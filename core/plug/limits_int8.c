@@ -6,9 +6,9 @@
  * loads and its unpacking leave. Assembly, because compilers move accumulators
  * about where they should not, and because this file is for every machine of
  * its architecture: the instructions are reached only where isa.h says so. */
-#include "core/base/clock.h"
 #include "core/plug/limits.h"
 
+#include "core/base/clock.h"
 
 #define BUDGET_S 0.2
 #define PASS_S   0.001                    /* one pass takes this long at least */

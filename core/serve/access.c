@@ -1,7 +1,6 @@
 /* access.c - one write(2) per line, so threads and processes never mix. A line
  * that cannot be written is lost, and counted; no request waits for a disk
  * that is full. */
-#include "core/base/clock.h"
 #include "core/serve/access.h"
 
 #include <errno.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 
 enum { COMPLAIN_S = 60 };         /* seconds between lines about lost lines    */

@@ -34,8 +34,6 @@ void api_name_tool(const struct chat_msg *msg, size_t n, struct chat_msg *answer
 
 /* ---- tools: what the three ways of writing them share (api_tools_read.c) ---- */
 
-/* A field that is an object, kept as its text. */
-int api_read_schema(struct api_in *, const json_t *, const struct api_field *, void *to_str);
 /* An object with name, description and parameters, into a chat_tool. */
 int api_read_function(struct api_in *, const json_t *, const struct api_field *, void *to);
 /* none, auto, required or an object, whose tool is named at name_at by name. */

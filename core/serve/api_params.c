@@ -7,10 +7,9 @@
 
 #include "core/engine/grammar.h"
 
-/* sample_check knows the ranges; what was read before passes it, so a
- * complaint is about this field. */
-/* One float of gen_params.sample (at: offset in gen_params), held against
- * sample_check. */
+/* One float of gen_params.sample (at: offset in gen_params). sample_check knows
+ * the ranges; what was read before passes it, so a complaint is about this
+ * field. */
 static int read_sample(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     struct gen_params *p = (struct gen_params *)(void *)((char *)to - f->at);

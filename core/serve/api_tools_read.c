@@ -4,7 +4,8 @@
 #include "core/serve/api_chat.h"
 #include "core/serve/api_tools.h"
 
-int api_read_schema(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
+/* A field that is an object, kept as its text. */
+static int read_schema(struct api_in *in, const json_t *j, const struct api_field *f, void *to)
 {
     return json_is_object(j) ? api_read_json(in, j, f, to) : api_wrong_type(in, "a JSON schema");
 }
@@ -72,7 +73,7 @@ int api_read_function(struct api_in *in, const json_t *j, const struct api_field
     static const struct api_field field[] = {
         { "name", api_read_text, offsetof(struct chat_tool, name), 1, 256 },
         { "description", api_read_text, offsetof(struct chat_tool, description), 0, 0 },
-        { "parameters", api_read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
+        { "parameters", read_schema, offsetof(struct chat_tool, parameters), 0, 0 },
     };
     return json_is_object(j) ? api_read_fields(in, j, field, 3, to) : api_wrong_type(in, "an object");
 }

@@ -1,5 +1,4 @@
 /* conn.c - the list of connections and the thread that looks at its clocks. */
-#include "core/base/clock.h"
 #include "core/serve/conn.h"
 
 #include <arpa/inet.h>
@@ -13,6 +12,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "core/base/clock.h"
 
 enum {
     LOOK_MS = 500,                /* how late a cut may come                   */

@@ -3,7 +3,6 @@
  * The first span of a batch waits up to BATCH_MS for others, so a busy server
  * posts a few times a second. A post that fails is not repeated: what a
  * collector missed is in the counts, and the next batch is fresher. */
-#include "core/base/clock.h"
 #include "core/serve/otlp.h"
 
 #include <curl/curl.h>
@@ -14,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/log.h"
 
 enum {
