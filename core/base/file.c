@@ -33,8 +33,7 @@ static int map_fd(struct file_map *m, int fd, const char *path, struct err *e)
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         return fail_os(e, path, "cannot map");
-    m->p = p;
-    m->n = (size_t)st.st_size;
+    *m = (struct file_map){ p, (size_t)st.st_size, fd };
     return 0;
 }
 
@@ -46,7 +45,8 @@ int file_map(struct file_map *m, const char *path, struct err *e)
     if (fd < 0)
         return fail_os(e, path, "cannot open");
     int rc = map_fd(m, fd, path, e);
-    close(fd);
+    if (rc)
+        close(fd);
     return rc;
 }
 
@@ -54,7 +54,30 @@ void file_unmap(struct file_map *m)
 {
     if (m->p)
         munmap((void *)(uintptr_t)m->p, m->n);
+    if (m->p && m->fd >= 0)
+        close(m->fd);
     *m = (struct file_map){ 0 };
+}
+
+bool file_read_at(int fd, void *dst, size_t n, uint64_t at)
+{
+    for (uint8_t *to = dst; n;) {
+        const ssize_t got = pread(fd, to, n, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        to += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+bool file_copy(const struct file_map *m, const uint8_t *p, size_t n, void *dst)
+{
+    return m->p && m->fd >= 0 && p >= m->p && n <= m->n - (size_t)(p - m->p) &&
+           file_read_at(m->fd, dst, n, (uint64_t)(p - m->p));
 }
 
 void file_drop(const struct file_map *m, const uint8_t *p, size_t n)

@@ -10,13 +10,20 @@
 #include "core/base/err.h"
 
 struct file_map {
-    const uint8_t *p;
+    const uint8_t *p;            /* NULL: nothing is mapped                   */
     size_t n;
+    int fd;                      /* for file_copy; -1: none                   */
 };
 
 /* A regular, non-empty file, MAP_SHARED and PROT_READ. */
 int file_map(struct file_map *, const char *path, struct err *);
 void file_unmap(struct file_map *);
+
+/* n bytes of the file from at on, read rather than mapped: what is looked at once
+ * is had for half the price that its pages cost. False: they cannot be read. */
+bool file_read_at(int fd, void *dst, size_t n, uint64_t at);
+/* The bytes [p, p+n) of the map into dst, in that way. */
+bool file_copy(const struct file_map *, const uint8_t *p, size_t n, void *dst);
 
 /* Tells the kernel that [p, p+n) of the map will not be read again soon. */
 void file_drop(const struct file_map *, const uint8_t *p, size_t n);

@@ -119,6 +119,20 @@ int load_chat(struct bitnetd *d, struct err *e)
     return ERR_ARG;
 }
 
+/* The folder of prepared weights, or NULL. */
+static const char *weight_cache(struct bitnetd *d)
+{
+    const char *asked = d->conf.weight_cache;
+    if (!strcmp(asked, "off") || !*asked)
+        return NULL;
+    if (strcmp(asked, "auto"))
+        return asked;
+    if (d->conf.strict || path_cache_dir(d->weight_cache, sizeof d->weight_cache - 8))
+        return NULL;
+    strcat(d->weight_cache, "/weights");
+    return d->weight_cache;
+}
+
 struct model_job {
     struct bitnetd *d;
     struct err e;
@@ -133,6 +147,7 @@ static void read_model(void *arg)
         .i2s_layout = (enum i2s_layout)c->i2s_layout,
         .tl_preset = or_null(c->tl_preset, "auto"), .pre = or_null(c->pre, "auto"),
         .activation = or_null(c->activation, "auto"),
+        .kept = !j->d->args.check && weight_cache(j->d),
     };
     j->rc = model_open(&j->d->model, j->d->model_path, &o, &j->e);
 }
@@ -164,20 +179,6 @@ static void on_progress(void *ctx, uint64_t done, uint64_t all)
     unsigned percent = (unsigned)((double)done / (double)all * 100);
     log_info("preparing weights: %u %%", percent);
     sd_notifyf(0, "STATUS=Preparing weights: %u %%", percent);
-}
-
-/* The folder of prepared weights, or NULL. */
-static const char *weight_cache(struct bitnetd *d)
-{
-    const char *asked = d->conf.weight_cache;
-    if (!strcmp(asked, "off") || !*asked)
-        return NULL;
-    if (strcmp(asked, "auto"))
-        return asked;
-    if (d->conf.strict || path_cache_dir(d->weight_cache, sizeof d->weight_cache - 8))
-        return NULL;
-    strcat(d->weight_cache, "/weights");
-    return d->weight_cache;
 }
 
 int load_forward(struct bitnetd *d, const char *exclude, struct err *e)

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "core/base/buf.h"
 #include "core/base/file.h"
+#include "core/base/xxh.h"
 
 #define VERSION 1u
 #define SUM_SIZE 32u

@@ -2,10 +2,9 @@
  *
  * A file is the storage, zeros that may be read past its end, the hashes of its
  * chunks, and 64 bytes that say what it is. The storage comes first for huge pages
- * of the file to be huge pages of the map. Sources and kept storages are hashed
- * in one list each, by all workers, so that many small matrices keep them busy
- * like a large one. XXH3 finds damage; it is no defence against somebody who may
- * write the folder. */
+ * of the file to be huge pages of the map. Kept storages are hashed in one list, by
+ * all workers, so that many small matrices keep them busy like a large one. XXH3
+ * finds damage; it is no defence against somebody who may write the folder. */
 #include "core/engine/wcache.h"
 
 #include <dirent.h>
@@ -21,10 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include "core/base/file.h"
 #include "core/base/log.h"
+#include "core/base/xxh.h"
 #include "core/engine/workmem.h"
 
 #define MAGIC  UINT64_C(0x3277746e74696200)        /* "\0bitntw2" */
@@ -66,9 +64,8 @@ struct wcache {
 
 struct piece {                    /* a chunk of memory, perhaps from a file    */
     uint8_t *p;
-    uint64_t n, at;               /* at: in the file, or in its tensor         */
+    uint64_t n, at;               /* at: in the file                           */
     int fd;                       /* -1: p is filled already                   */
-    const struct wsrc *src;       /* the source that it is of, in a file; or NULL */
     XXH64_hash_t hash;
     bool failed;
 };
@@ -83,62 +80,29 @@ static uint64_t n_chunk(uint64_t size)
     return (size + CHUNK - 1) / CHUNK;
 }
 
-static bool read_all(int fd, uint8_t *p, uint64_t n, uint64_t at)
-{
-    while (n) {
-        const ssize_t got = pread(fd, p, n, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        p += got;
-        at += (uint64_t)got;
-        n -= (uint64_t)got;
-    }
-    return true;
-}
-
-static void add_pieces(struct pieces *l, uint8_t *p, uint64_t size, int fd, const struct wsrc *src)
+static void add_pieces(struct pieces *l, uint8_t *p, uint64_t size, int fd)
 {
     for (uint64_t at = 0; at < size; at += CHUNK)
-        l->piece[l->n++] = (struct piece){ .p = p + at, .at = at, .fd = fd, .src = src,
+        l->piece[l->n++] = (struct piece){ .p = p + at, .at = at, .fd = fd,
                                            .n = size - at < CHUNK ? size - at : CHUNK };
-}
-
-/* Mapped pages in one call instead of a fault for each few of them. */
-static void populate(const struct piece *c)
-{
-#ifdef MADV_POPULATE_READ
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t lo = (uintptr_t)c->p / page * page, hi = (uintptr_t)c->p + c->n;
-    (void)madvise((void *)lo, hi - lo, MADV_POPULATE_READ);         /* or they fault */
-#else
-    (void)c;
-#endif
 }
 
 static void do_piece(void *arg, uint32_t task, uint32_t worker)
 {
     struct piece *c = &((struct piece *)arg)[task];
     (void)worker;
-    if (c->fd >= 0)
-        c->failed = !read_all(c->fd, c->p, c->n, c->at);
-    else
-        populate(c);
+    c->failed = c->fd >= 0 && !file_read_at(c->fd, c->p, c->n, c->at);
     c->hash = c->failed ? 0 : XXH3_64bits(c->p, c->n);
-    if (c->src)
-        gguf_drop(c->src->file, c->src->t, c->at, c->n);
 }
 
-static void hash_all(struct wcache *c, struct pieces *l, uint32_t flags)
+/* Storage is touched first by the worker that will read it. */
+static void hash_all(struct wcache *c, struct pieces *l)
 {
-    workers_run(c->plug->workers, (uint32_t)l->n, flags, do_piece, l->piece);
+    workers_run(c->plug->workers, (uint32_t)l->n, BNP_PAR_STATIC, do_piece, l->piece);
 }
 
-/* Everything that the prepared bytes depend on; l has the pieces of its tensor
- * from first on. */
-static bool key_of(const struct weight *w, const struct pieces *l, size_t first,
-                   XXH128_hash_t *key)
+/* Everything that the prepared bytes depend on; sum has the n sums of its tensor. */
+static bool key_of(const struct weight *w, const uint64_t *sum, uint64_t n, XXH128_hash_t *key)
 {
     const struct gguf_tensor *t = w->src->t;
     const uint32_t desc[] = { w->desc.format, w->desc.scale_kind, w->desc.flags, w->desc.rows,
@@ -152,8 +116,7 @@ static bool key_of(const struct weight *w, const struct pieces *l, size_t first,
     if (!state)
         return false;
     XXH3_128bits_reset(state);
-    for (uint64_t i = 0; i < n_chunk(t->size); i++)
-        XXH3_128bits_update(state, &l->piece[first + i].hash, sizeof l->piece->hash);
+    XXH3_128bits_update(state, sum, n * sizeof *sum);
     XXH3_128bits_update(state, desc, sizeof desc);
     XXH3_128bits_update(state, scale, sizeof scale);
     XXH3_128bits_update(state, layout, sizeof layout);
@@ -213,7 +176,7 @@ static bool map_file(struct weight *w, int fd, uint64_t size)
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return false;
-    w->kept = (struct file_map){ p, size };
+    w->kept = (struct file_map){ p, size, -1 };
     w->storage = (bnp_span){ p, 0, w->layout.size };
     return true;
 }
@@ -224,10 +187,10 @@ static bool read_end(int fd, const struct weight *w, struct entry *at)
     const uint64_t size = w->layout.size, n = n_chunk(size), hashes = n * sizeof *at->want;
     struct head h;
     if (!trusted(fd, room_of(size) + hashes + sizeof h) ||
-        !read_all(fd, (uint8_t *)&h, sizeof h, room_of(size) + hashes) || h.magic != MAGIC ||
+        !file_read_at(fd, &h, sizeof h, room_of(size) + hashes) || h.magic != MAGIC ||
         h.layout_id != w->layout.layout_id || h.size != size || h.n_chunk != n ||
         !same(&h.key, &at->key, sizeof h.key) || !(at->want = calloc(n, sizeof *at->want)) ||
-        !read_all(fd, (uint8_t *)at->want, hashes, room_of(size)))
+        !file_read_at(fd, at->want, hashes, room_of(size)))
         return false;
     const XXH128_hash_t all = XXH3_128bits(at->want, hashes);
     return same(&all, &h.chunks, sizeof all);
@@ -275,7 +238,7 @@ static void open_file(struct wcache *c, struct weight *w, struct entry *at, stru
     if (at->fd < 0)
         close(fd);
     if (w->found)
-        add_pieces(l, (uint8_t *)w->storage.base + w->storage.offset, w->layout.size, at->fd, NULL);
+        add_pieces(l, (uint8_t *)w->storage.base + w->storage.offset, w->layout.size, at->fd);
 }
 
 static bool as_kept(const struct weight *w, const struct entry *at, const struct pieces *l)
@@ -286,28 +249,29 @@ static bool as_kept(const struct weight *w, const struct entry *at, const struct
     return true;
 }
 
-static void find_keys(struct wcache *c, struct weight *w, struct pieces *l)
+static void help(void *sums, uint32_t task, uint32_t worker)
 {
+    (void)task, (void)worker;
+    sums_help(sums);
+}
+
+static void find_keys(struct wcache *c, struct sums *sums, const struct weight *w)
+{
+    workers_run(c->plug->workers, c->plug->topo.abi.n_workers, 0, help, sums);
+    sums_finish(sums);
     for (uint32_t i = 0; i < c->n; i++) {
-        if (!cacheable(&w[i]))
-            continue;
-        const struct gguf_tensor *t = w[i].src->t;
-        c->entry[i].first = l->n;
-        add_pieces(l, (uint8_t *)(uintptr_t)t->data, t->size, -1, w[i].src->file ? w[i].src : NULL);
+        uint64_t n;
+        const uint64_t *sum = cacheable(&w[i]) ? sums_of(sums, w[i].src->t, &n) : NULL;
+        c->entry[i].has_key = sum && key_of(&w[i], sum, n, &c->entry[i].key);
     }
-    hash_all(c, l, 0);
-    for (uint32_t i = 0; i < c->n; i++)
-        c->entry[i].has_key = cacheable(&w[i]) &&
-                              key_of(&w[i], l, c->entry[i].first, &c->entry[i].key);
 }
 
 static void find_files(struct wcache *c, struct weight *w, struct pieces *l)
 {
-    l->n = 0;
     for (uint32_t i = 0; i < c->n; i++)
         if (c->entry[i].has_key)
             open_file(c, &w[i], &c->entry[i], l);
-    hash_all(c, l, BNP_PAR_STATIC);
+    hash_all(c, l);
     for (uint32_t i = 0; i < c->n; i++) {
         struct entry *at = &c->entry[i];
         if (at->fd >= 0)
@@ -321,29 +285,25 @@ static void find_files(struct wcache *c, struct weight *w, struct pieces *l)
     }
 }
 
-/* As many as the larger of the two lists has. */
 static bool room_for(const struct wcache *c, const struct weight *w, struct pieces *l)
 {
-    uint64_t src = 0, kept = 0;
-    for (uint32_t i = 0; i < c->n; i++) {
-        src += n_chunk(w[i].src->t->size);
-        kept += n_chunk(w[i].layout.size);
-    }
-    *l = (struct pieces){ .room = src > kept ? src : kept };
+    *l = (struct pieces){ 0 };
+    for (uint32_t i = 0; i < c->n; i++)
+        l->room += n_chunk(w[i].layout.size);
     if (l->room >= UINT32_MAX)
         return false;
     l->piece = calloc(l->room + 1, sizeof *l->piece);
     return l->piece != NULL;
 }
 
-void wcache_find(struct wcache *c, struct weight *w, uint32_t n)
+void wcache_find(struct wcache *c, struct sums *sums, struct weight *w, uint32_t n)
 {
     struct pieces l;
     free(c->entry);
     c->w = w;
     c->n = n;
     c->entry = calloc((size_t)n + 1, sizeof *c->entry);
-    if (!c->entry || !room_for(c, w, &l)) {
+    if (!c->entry || !sums || !room_for(c, w, &l)) {
         c->n = 0;                             /* nothing is found, nothing kept */
         return;
     }
@@ -351,7 +311,7 @@ void wcache_find(struct wcache *c, struct weight *w, uint32_t n)
         c->entry[i].fd = -1;
         w[i].found = false;
     }
-    find_keys(c, w, &l);
+    find_keys(c, sums, w);
     find_files(c, w, &l);
     free(l.piece);
 }
@@ -418,8 +378,8 @@ static int write_file(struct wcache *c, const struct weight *w, XXH128_hash_t ke
     const struct path p = path_of(c, key);
     uint8_t *storage = (uint8_t *)w->storage.base + w->storage.offset;
     struct file_out out;
-    add_pieces(l, storage, size, -1, NULL);
-    hash_all(c, l, BNP_PAR_STATIC);
+    add_pieces(l, storage, size, -1);
+    hash_all(c, l);
     for (uint64_t i = 0; i < n; i++)
         hash[i] = l->piece[i].hash;
     const struct head h = { .magic = MAGIC, .layout_id = w->layout.layout_id, .size = size,

@@ -16,6 +16,7 @@
 
 #include "core/base/err.h"
 #include "core/engine/weights.h"
+#include "core/model/sums.h"
 
 struct wcache;
 
@@ -26,9 +27,10 @@ int wcache_open(struct wcache **out, struct plug *, const char *dir, uint64_t ma
 /* Logs what was used and kept. */
 void wcache_close(struct wcache *);
 
-/* Looks for the files of all n weights that have no handle. found says of each
- * whether its storage is there, and kept, that a file is. */
-void wcache_find(struct wcache *, struct weight *w, uint32_t n);
+/* Looks for the files of all n weights that have no handle, by the sums of their
+ * tensors (NULL: none is found). found says of each whether its storage is there,
+ * and kept, that a file is. */
+void wcache_find(struct wcache *, struct sums *, struct weight *w, uint32_t n);
 /* The plugin says that w's storage is not what it should be: gone, with its file. */
 void wcache_refuse(struct wcache *, struct weight *w);
 /* Keeps the prepared storage of a w that wcache_find did not find. The first

@@ -333,6 +333,52 @@ static int prepare(struct weights *ws, struct weight *w, struct err *err)
     return 0;
 }
 
+static void find_kept(struct weights *ws)
+{
+    const struct model *m = ws->model;
+    struct sums *own = m->sums ? NULL : sums_open(m->file);
+    wcache_find(ws->cache, own ? own : m->sums, ws->w, ws->n);
+    sums_close(own);
+}
+
+struct checking {
+    const struct weights *ws;
+    struct err *e;                /* [n]                                       */
+    int *rc;                      /* [n]                                       */
+};
+
+/* The last are the largest: first. */
+static void check_one(void *arg, uint32_t task, uint32_t worker)
+{
+    struct checking *c = arg;
+    const uint32_t i = c->ws->n - 1 - task;
+    const struct weight *w = &c->ws->w[i];
+    (void)worker;
+    if (!w->handle && !w->found)
+        c->rc[i] = wsrc_check(w->src, &c->e[i]);
+}
+
+/* What has been kept was made of a tensor that had been checked. */
+static int check_content(struct weights *ws, struct err *err)
+{
+    struct checking c = { .ws = ws };
+    int rc = 0;
+    if (!ws->model->unchecked)
+        return 0;
+    c.e = calloc(ws->n, sizeof *c.e);
+    c.rc = calloc(ws->n, sizeof *c.rc);
+    if (c.e && c.rc)
+        workers_run(ws->plug->workers, ws->n, 0, check_one, &c);
+    else
+        rc = err_set(err, ERR_NOMEM, "weights: no memory to check %u matrices", ws->n);
+    for (uint32_t i = 0; i < ws->n && !rc; i++)
+        if (c.rc[i])
+            rc = err_set(err, c.rc[i], "%s", c.e[i].text);
+    free(c.e);
+    free(c.rc);
+    return rc;
+}
+
 int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t),
                  void *progress_ctx, struct err *err)
 {
@@ -342,7 +388,9 @@ int weights_load(struct weights *ws, void (*progress)(void *, uint64_t, uint64_t
         all += ws->w[i].handle ? 0 : ws->w[i].src->t->size;
     int rc = ws->norm_mem.base ? 0 : load_norms(ws, err);
     if (!rc && ws->cache)
-        wcache_find(ws->cache, ws->w, ws->n);
+        find_kept(ws);
+    if (!rc)
+        rc = check_content(ws, err);
     if (!rc)
         rc = open_block(ws, err);
     for (uint32_t i = 0; i < ws->n && !rc; i++) {

@@ -35,8 +35,14 @@ static uint64_t count_not_finite(const uint8_t *p, uint64_t n, uint32_t format)
 
 int float_open(struct wsrc *w, struct err *e)
 {
+    (void)e;
     w->scale_kind = BNP_SCALE_NONE;
-    uint64_t bad = count_not_finite(w->t->data, (uint64_t)w->rows * w->cols, w->format);
+    return 0;
+}
+
+int float_check(const struct wsrc *w, struct err *e)
+{
+    uint64_t bad = count_not_finite(w->t->data, (uint64_t)w->rows * w->cols, w->type->format);
     if (bad)
         return err_set(e, ERR_DATA, "tensor %s: %" PRIu64 " of its values are NaN or infinite, "
                        "expected numbers", w->name, bad);

@@ -449,6 +449,18 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
     return NULL;
 }
 
+bool gguf_copy(const struct gguf *g, const struct gguf_tensor *t, uint64_t first, uint64_t n,
+               void *dst)
+{
+    if (first > t->size || n > t->size - first)
+        return false;
+    if (g->map.p)
+        return file_copy(&g->map, t->data + first, n, dst);
+    memcpy(dst, t->data + first, n);
+    gguf_drop(g, t, first, n);
+    return true;
+}
+
 void gguf_drop(const struct gguf *g, const struct gguf_tensor *t, uint64_t first, uint64_t n)
 {
     if (first > t->size || n > t->size - first)

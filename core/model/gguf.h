@@ -80,6 +80,10 @@ const struct gguf_kv *gguf_kv(const struct gguf *, const char *key);
 size_t gguf_n_tensors(const struct gguf *);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *, size_t i);
 const struct gguf_tensor *gguf_tensor(const struct gguf *, const char *name);
+/* n bytes of the tensor's data from byte first on into dst, without leaving pages of
+ * the map behind. False: they cannot be read. */
+bool gguf_copy(const struct gguf *, const struct gguf_tensor *, uint64_t first, uint64_t n,
+               void *dst);
 /* Pages of n bytes from byte first on may go; they come back when touched. */
 void gguf_drop(const struct gguf *, const struct gguf_tensor *, uint64_t first, uint64_t n);
 

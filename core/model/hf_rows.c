@@ -22,8 +22,14 @@ static inline uint8_t join4(uint32_t v)
 
 int hf_u8_open(struct wsrc *w, struct err *e)
 {
+    (void)e;
     w->scale_kind = BNP_SCALE_TENSOR;
     w->scale = 1;                       /* weight_scale is the extra scale */
+    return 0;
+}
+
+int hf_u8_check(const struct wsrc *w, struct err *e)
+{
     uint64_t threes = ternary_count_threes(w->t->data, w->t->size);
     if (threes)
         return err_set(e, ERR_DATA, "tensor %s: %" PRIu64 " codes are 3, expected 0 to 2: packed "

@@ -116,7 +116,8 @@ static int open_tensor(struct opening *o, struct wsrc *w, const char *name, uint
                        t->ne[2] * t->ne[3] > 1 ? " and has more dimensions" : "", rows, cols);
     mark_used(o, t);
     const struct wsrc_opts opts = { .i2s_layout = o->opts.i2s_layout,
-                                    .tl_preset = o->opts.tl_preset };
+                                    .tl_preset = o->opts.tl_preset,
+                                    .unchecked = o->m->unchecked && rows > 1 };
     const int rc = wsrc_open(w, g, t, &opts, o->e);
     o->guessed |= !rc && w->guessed;
     gguf_drop(g, t, 0, t->size);         /* checked; it comes back when it is prepared */
@@ -347,6 +348,8 @@ static int open_common(struct model **out, struct gguf *g, const struct model_op
     struct opening o = { .m = m, .e = e };
     if (opts)
         o.opts = *opts;
+    m->unchecked = o.opts.kept;
+    m->sums = o.opts.kept ? sums_open(g) : NULL;
     int rc = understand(&o);
     if (rc) {
         model_close(m);
@@ -380,6 +383,7 @@ void model_close(struct model *m)
     vocab_close(m->vocab);
     free(m->layer);
     free(m->rope_factor);
+    sums_close(m->sums);
     gguf_close(m->file);
     free(m);
 }

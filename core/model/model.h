@@ -12,6 +12,7 @@
 
 #include "core/base/err.h"
 #include "core/model/gguf.h"
+#include "core/model/sums.h"
 #include "core/model/vocab.h"
 #include "core/model/wsrc.h"
 
@@ -62,10 +63,16 @@ struct model_opts {
     const char *tl_preset;       /* tiles of TL1 and TL2 (wsrc.h), or NULL    */
     const char *pre;             /* pre-tokenizer override, or NULL           */
     const char *activation;      /* "relu2", "silu", "gelu_tanh", or NULL     */
+    bool kept;                   /* prepared weights may be kept: the sums by */
+                                 /* which they are known are begun, and what  */
+                                 /* matrices hold is checked by weights_load, */
+                                 /* where nothing good is kept                */
 };
 
 struct model {
     struct gguf *file;
+    struct sums *sums;           /* NULL: not asked for (model_opts)          */
+    bool unchecked;              /* wsrc_check of the matrices is still due   */
     struct vocab *vocab;
     const char *arch;            /* "bitnet-b1.58"                            */
     char name[128];              /* general.name, or the file's base name     */

@@ -57,7 +57,12 @@ int i2s_open(struct wsrc *w, struct err *e)
     if (!(isfinite(w->scale) && w->scale > 0))
         return err_set(e, ERR_DATA, "tensor %s: its I2_S scale is %g, expected a positive number",
                        w->name, (double)w->scale);
-    uint64_t threes = ternary_count_threes(w->t->data, n / 4);
+    return 0;
+}
+
+int i2s_check(const struct wsrc *w, struct err *e)
+{
+    uint64_t threes = ternary_count_threes(w->t->data, elements(w) / 4);
     if (threes)
         return err_set(e, ERR_DATA, "tensor %s: %" PRIu64 " codes are 3, which I2_S never holds: "
                        "another encoding under this type number, or a corrupt file; "

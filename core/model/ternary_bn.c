@@ -119,7 +119,7 @@ static uint64_t iq1_bn_count_never(const uint8_t *p, size_t size)
     return count;
 }
 
-int iq1_bn_open(struct wsrc *w, struct err *e)
+int iq1_bn_check(const struct wsrc *w, struct err *e)
 {
     uint64_t never = 0;
     for (uint32_t i = 0; i < w->rows; i++) {
@@ -131,6 +131,11 @@ int iq1_bn_open(struct wsrc *w, struct err *e)
         return err_set(e, ERR_DATA, "tensor %s: %" PRIu64 " bytes are none that IQ1_BN ever holds, "
                        "expected base-3 digits: another encoding under this type number, or a "
                        "corrupt file", w->name, never);
+    return 0;
+}
+
+int iq1_bn_open(struct wsrc *w, struct err *e)
+{
     if (w->type->head_size)
         return decide_scales(w, iq1_bn_scale, iq1_bn_is_zero, e);
     no_scale(w);
@@ -177,7 +182,7 @@ static bool iq2_bn_is_zero(const struct wsrc *w, uint32_t row)
     return true;
 }
 
-int iq2_bn_open(struct wsrc *w, struct err *e)
+int iq2_bn_check(const struct wsrc *w, struct err *e)
 {
     uint64_t threes = 0;
     for (uint32_t i = 0; i < w->rows; i++) {
@@ -185,8 +190,11 @@ int iq2_bn_open(struct wsrc *w, struct err *e)
         const uint8_t *p = blocks(w, i, &size);
         threes += ternary_count_threes(p, size);
     }
-    if (threes)
-        return fail_threes(w, threes, e);
+    return threes ? fail_threes(w, threes, e) : 0;
+}
+
+int iq2_bn_open(struct wsrc *w, struct err *e)
+{
     if (w->type->head_size)
         return decide_scales(w, iq2_bn_scale, iq2_bn_is_zero, e);
     no_scale(w);
@@ -245,11 +253,15 @@ static bool iq2_bn_r4_is_zero(const struct wsrc *w, uint32_t row)
 
 int iq2_bn_r4_open(struct wsrc *w, struct err *e)
 {
+    return decide_scales(w, iq2_bn_r4_scale, iq2_bn_r4_is_zero, e);
+}
+
+int iq2_bn_r4_check(const struct wsrc *w, struct err *e)
+{
     uint64_t threes = 0;
     for (uint32_t i = 0; i < w->rows; i += 4)
         threes += ternary_count_threes(four_rows(w, i) + R4_HEAD, w->cols);
-    return threes ? fail_threes(w, threes, e)
-                  : decide_scales(w, iq2_bn_r4_scale, iq2_bn_r4_is_zero, e);
+    return threes ? fail_threes(w, threes, e) : 0;
 }
 
 void iq2_bn_r4_row(const struct wsrc *w, uint32_t row, void *dst)

@@ -155,11 +155,19 @@ int wsrc_open(struct wsrc *w, const struct gguf *g, const struct gguf_tensor *t,
     snprintf(w->name, sizeof w->name, "%.*s", (int)t->name.n, t->name.p);
     int rc = open_matrix(w, g, e);
     w->tl_preset = NULL;
-    if (rc) {
+    if (rc)
         err_prefix(e, "%s", gguf_name(g));
+    else if (!opts || !opts->unchecked)
+        rc = wsrc_check(w, e);
+    if (rc)
         w->t = NULL;
-    }
     return rc;
+}
+
+int wsrc_check(const struct wsrc *w, struct err *e)
+{
+    const int rc = w->type->check ? w->type->check(w, e) : 0;
+    return rc ? err_prefix(e, "%s", gguf_name(w->file)), rc : 0;
 }
 
 /* Where row `row` lies. Rope turns halves of a head against each other, or

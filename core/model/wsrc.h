@@ -6,6 +6,7 @@
 #ifndef BITNET_MODEL_WSRC_H
 #define BITNET_MODEL_WSRC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,8 @@ struct wsrc_opts {
     enum i2s_layout i2s_layout;
     const char *tl_preset;          /* tiles of TL1 and TL2: NULL or "auto",    */
                                     /* or as docs/formats.md says               */
+    bool unchecked;                 /* wsrc_check is called later, by whoever   */
+                                    /* does not know the content to be good     */
 };
 
 struct wsrc_tiles {
@@ -46,10 +49,13 @@ struct wsrc {
 
 /* Opens tensor t as a matrix [rows][cols] = [ne1][ne0] (a vector is one row).
  * Decides form and scale, hoisting equal scales of blocks or rows to one tensor
- * scale. Every scale is checked to be finite, every ternary code to be one the
- * encoding allows. opts may be NULL: the defaults. */
+ * scale. Every scale is checked to be finite, and wsrc_check is called unless
+ * opts say otherwise. opts may be NULL: the defaults. */
 int wsrc_open(struct wsrc *, const struct gguf *, const struct gguf_tensor *t,
               const struct wsrc_opts *, struct err *);
+/* Reads all of the tensor: every number must be finite, every code one that the
+ * encoding allows. */
+int wsrc_check(const struct wsrc *, struct err *);
 
 /* n rows from row on into dst, canonical form, stride bytes apart. */
 int wsrc_read_rows(const struct wsrc *, uint32_t row, uint32_t n, void *dst, size_t stride);

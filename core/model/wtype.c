@@ -14,10 +14,12 @@
 #define BARE "without scales, before October 2024"
 #define BARE_IQ1_BN(number, who) \
     { .id = number, .name = "IQ1_BN", .whose = who, .block = 64, .block_size = 13, \
-      .format = BNP_FMT_T2, .needs_scale = true, .open = iq1_bn_open, .row = iq1_bn_row }
+      .format = BNP_FMT_T2, .needs_scale = true, .open = iq1_bn_open, .check = iq1_bn_check, \
+      .row = iq1_bn_row }
 #define BARE_IQ2_BN(number, who) \
     { .id = number, .name = "IQ2_BN", .whose = who, .block = 64, .block_size = 16, \
-      .format = BNP_FMT_T2, .needs_scale = true, .open = iq2_bn_open, .row = iq2_bn_row }
+      .format = BNP_FMT_T2, .needs_scale = true, .open = iq2_bn_open, .check = iq2_bn_check, \
+      .row = iq2_bn_row }
 #define TL2(number, who) \
     { .id = number, .name = "TL2", .whose = who, .size = tl2_size, .flat = true, \
       .format = BNP_FMT_T2, .open = tl2_open, .row = tl2_row }
@@ -27,11 +29,11 @@
 
 static const struct wtype table[] = {
     { .id = 0, .name = "F32", .block = 1, .block_size = 4, .format = BNP_FMT_F32,
-      .open = float_open, .row = float_row },
+      .open = float_open, .check = float_check, .row = float_row },
     { .id = 1, .name = "F16", .block = 1, .block_size = 2, .format = BNP_FMT_F16,
-      .open = float_open, .row = float_row },
+      .open = float_open, .check = float_check, .row = float_row },
     { .id = 30, .name = "BF16", .block = 1, .block_size = 2, .format = BNP_FMT_BF16,
-      .open = float_open, .row = float_row },
+      .open = float_open, .check = float_check, .row = float_row },
     { .id = 2, .name = "Q4_0", .block = 32, .block_size = 18, .format = BNP_FMT_I8,
       .scale_cols = 32, .open = int8_open, .row = q4_0_row, .scales = wtype_d_scales },
     { .id = 3, .name = "Q4_1", .block = 32, .block_size = 20, .format = BNP_FMT_F32,
@@ -72,7 +74,7 @@ static const struct wtype table[] = {
       .scale_cols = 256, .open = tq2_open, .row = tq2_row, .scales = tq2_scales },
     BARE_IQ2_BN(35, "ik_llama.cpp in August 2024"),
     { .id = 36, .name = "I2_S", .block = 4, .block_size = 1, .tail_size = 32, .flat = true,
-      .format = BNP_FMT_T2, .open = i2s_open, .row = i2s_row },
+      .format = BNP_FMT_T2, .open = i2s_open, .check = i2s_check, .row = i2s_row },
     { .id = 36, .name = "rs-inline32", .whose = "BitNet.rs", .block = 32, .block_size = 10,
       .format = BNP_FMT_T2, .scale_cols = 32, .layout = I2S_RS_INLINE32, .open = rs_inline_open,
       .row = rs_inline_row, .scales = rs_inline_scales },
@@ -86,17 +88,21 @@ static const struct wtype table[] = {
     { .id = 39, .name = "MXFP4", .block = 32, .block_size = 17 },
     TL2(42, "bitnet.cpp since July 2026"),
     { .id = 134, .name = "IQ1_BN", .head_size = 2, .block = 64, .block_size = 13,
-      .format = BNP_FMT_T2, .open = iq1_bn_open, .row = iq1_bn_row, .scales = iq1_bn_scales },
+      .format = BNP_FMT_T2, .open = iq1_bn_open, .check = iq1_bn_check,
+      .row = iq1_bn_row, .scales = iq1_bn_scales },
     BARE_IQ1_BN(134, BARE),
     { .id = 135, .name = "IQ2_BN", .head_size = 4, .block = 64, .block_size = 16,
-      .format = BNP_FMT_T2, .open = iq2_bn_open, .row = iq2_bn_row, .scales = iq2_bn_scales },
+      .format = BNP_FMT_T2, .open = iq2_bn_open, .check = iq2_bn_check,
+      .row = iq2_bn_row, .scales = iq2_bn_scales },
     BARE_IQ2_BN(135, BARE),
     { .id = 335, .name = "IQ2_BN_R4", .size = iq2_bn_r4_size, .flat = true, .format = BNP_FMT_T2,
-      .open = iq2_bn_r4_open, .row = iq2_bn_r4_row, .scales = iq2_bn_r4_scales },
+      .open = iq2_bn_r4_open, .check = iq2_bn_r4_check, .row = iq2_bn_r4_row,
+      .scales = iq2_bn_r4_scales },
     BARE_IQ1_BN(31, "ik_llama.cpp in June 2024"), REPACKED(31, "Q4_0_4_4"),
     BARE_IQ2_BN(32, "ik_llama.cpp in June 2024"), REPACKED(32, "Q4_0_4_8"),
     { .id = HF_U8, .name = "HF-U8", .block = 4, .block_size = 1, .flat = true,
-      .format = BNP_FMT_T2, .needs_scale = true, .open = hf_u8_open, .row = hf_u8_row },
+      .format = BNP_FMT_T2, .needs_scale = true, .open = hf_u8_open, .check = hf_u8_check,
+      .row = hf_u8_row },
     { .id = HF_LATENT_BF16, .name = "HF-BF16", .block = 1, .block_size = 2,
       .format = BNP_FMT_T2, .open = hf_latent_open, .row = hf_latent_row },
     { .id = HF_LATENT_F16, .name = "HF-F16", .block = 1, .block_size = 2,

@@ -49,9 +49,12 @@ struct wtype {
     uint32_t layout;             /* enum i2s_layout that asks for this reading; */
                                  /* 0: its size is enough                      */
 
-    /* Checks the content; sets scale_kind, scale and flags. Everything else
-     * of the wsrc is set and the size is known to be right. */
+    /* Sets scale_kind, scale and flags, and checks what it looks at for that.
+     * Everything else of the wsrc is set and the size is known to be right. */
     int (*open)(struct wsrc *, struct err *);
+    /* Reads all that the tensor holds: every code must be one of the encoding, every
+     * number finite. NULL: `open` has done so, or any code will do. */
+    int (*check)(const struct wsrc *, struct err *);
     /* Row `row` in canonical form: row_size bytes at dst. */
     void (*row)(const struct wsrc *, uint32_t row, void *dst);
     /* n scales from index first on, without extra_scale, as scale_kind counts
@@ -106,6 +109,7 @@ int ternary_scale(struct wsrc *, unsigned d_at,
 /* Two-bit fields with value 3 in n bytes. */
 uint64_t ternary_count_threes(const uint8_t *, uint64_t n);
 int i2s_open(struct wsrc *, struct err *);
+int i2s_check(const struct wsrc *, struct err *);
 void i2s_row(const struct wsrc *, uint32_t row, void *dst);
 int tq1_open(struct wsrc *, struct err *);
 void tq1_row(const struct wsrc *, uint32_t row, void *dst);
@@ -116,19 +120,23 @@ void tq2_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 
 /* hf_rows.c */
 int hf_u8_open(struct wsrc *, struct err *);
+int hf_u8_check(const struct wsrc *, struct err *);
 void hf_u8_row(const struct wsrc *, uint32_t row, void *dst);
 int hf_latent_open(struct wsrc *, struct err *);
 void hf_latent_row(const struct wsrc *, uint32_t row, void *dst);
 
 /* ternary_bn.c */
 int iq1_bn_open(struct wsrc *, struct err *);
+int iq1_bn_check(const struct wsrc *, struct err *);
 void iq1_bn_row(const struct wsrc *, uint32_t row, void *dst);
 void iq1_bn_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 int iq2_bn_open(struct wsrc *, struct err *);
+int iq2_bn_check(const struct wsrc *, struct err *);
 void iq2_bn_row(const struct wsrc *, uint32_t row, void *dst);
 void iq2_bn_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 bool iq2_bn_r4_size(uint64_t rows, uint64_t cols, uint64_t *size);
 int iq2_bn_r4_open(struct wsrc *, struct err *);
+int iq2_bn_r4_check(const struct wsrc *, struct err *);
 void iq2_bn_r4_row(const struct wsrc *, uint32_t row, void *dst);
 void iq2_bn_r4_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst);
 
@@ -148,6 +156,7 @@ void rs_qk256_row(const struct wsrc *, uint32_t row, void *dst);
 
 /* dense.c */
 int float_open(struct wsrc *, struct err *);
+int float_check(const struct wsrc *, struct err *);
 void float_row(const struct wsrc *, uint32_t row, void *dst);
 int int8_open(struct wsrc *, struct err *);
 void q8_0_row(const struct wsrc *, uint32_t row, void *dst);

@@ -30,8 +30,8 @@ static struct plug plug;
 static struct plug_entry entry;
 static bnp_linear_ops linear;
 static struct dev dev = { .plugin = &entry, .linear = &linear };
-static const struct gguf_tensor tensor = { .size = sizeof tensor_bytes, .data = tensor_bytes };
-static const struct wsrc src = { .t = &tensor, .rows = 20, .cols = 20 };
+static struct wsrc src = { .rows = 20, .cols = 20 };
+static struct sums *sums;
 static struct weight weight = {
     .src = &src, .name = "fuzz", .dev = &dev,
     .layout = { .layout_id = 7, .size = SIZE, .align = 64 } };
@@ -71,6 +71,25 @@ static void find_file(void)
     close(fd);
 }
 
+static void not_ours(void *owner)
+{
+    (void)owner;
+}
+
+static void open_tensor(void)
+{
+    const struct gguf_tensor tensor = {
+        .name = { "fuzz", 4 }, .n_dims = 1, .ne = { sizeof tensor_bytes, 1, 1, 1 },
+        .size = sizeof tensor_bytes, .gap = sizeof tensor_bytes, .data = tensor_bytes };
+    const struct gguf_parts parts = { .name = "fuzz", .tensor = &tensor, .n_tensor = 1,
+                                      .file_size = sizeof tensor_bytes, .close = not_ours };
+    struct gguf *g;
+    struct err e = { 0 };
+    require(!gguf_open_parts(&g, &parts, &e));
+    src.t = gguf_tensor_at(g, 0);
+    require((sums = sums_open(g)) != NULL);
+}
+
 /* Keeps a weight, to have a good file and to learn its name. */
 static void start(void)
 {
@@ -82,8 +101,9 @@ static void start(void)
     linear.adopt = adopt;
     for (unsigned i = 0; i < SIZE; i++)
         storage[i] = (uint8_t)(i * 37 + 5);
+    open_tensor();
     require(!wcache_open(&cache, &plug, dir, 1 << 20, SIZE, &e));
-    wcache_find(cache, &weight, 1);
+    wcache_find(cache, sums, &weight, 1);
     require(!weight.found);
     weight.storage = (bnp_span){ storage, 0, SIZE };
     wcache_keep(cache, &weight);
@@ -126,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     require(fd >= 0 && write(fd, file, size) == (ssize_t)size);
     close(fd);
-    wcache_find(cache, &weight, 1);
+    wcache_find(cache, sums, &weight, 1);
     if (weight.found) {
         XXH64_hash_t chunk;
         memcpy(&chunk, file + ROOM, sizeof chunk);

@@ -69,6 +69,37 @@ START_TEST(bad_file_is_refused_with_its_reason)
 }
 END_TEST
 
+/* Whoever prepares the weights calls wsrc_check on all matrices that are not kept. */
+static int check_matrices(const struct model *m, struct err *e)
+{
+    int rc = wsrc_check(&m->embd, e);
+    for (uint32_t i = 0; i < m->hp.n_layer && !rc; i++)
+        for (unsigned s = 0; s < T_LAYER_N && !rc; s++)
+            rc = m->layer[i].t[s].t ? wsrc_check(&m->layer[i].t[s], e) : 0;
+    return rc || m->hp.tied_head ? rc : wsrc_check(&m->head, e);
+}
+
+START_TEST(what_is_checked_later_is_refused_for_the_same_reason)
+{
+    const struct gguf_bad *bad = &gguf_bad[_i];
+    const struct model_opts opts = { .kept = true };
+    struct buf bytes;
+    struct model *m;
+    struct err e = { 0 };
+    gguf_bad_make(bad, &bytes);
+    int rc = model_open_mem(&m, bytes.p, bytes.n, "bad.gguf", &opts, &e);
+    if (!rc) {
+        ck_assert_msg(m->unchecked && m->sums, "%s was accepted", bad->name);
+        rc = check_matrices(m, &e);
+    }
+    ck_assert_msg(rc < 0 && rc == e.code, "%s was accepted", bad->name);
+    ck_assert_msg(!strncmp(e.text, "bad.gguf: ", 10) && strstr(e.text, bad->says), "%s: \"%s\" is "
+                  "not in: %s", bad->name, bad->says, e.text);
+    model_close(m);
+    buf_free(&bytes);
+}
+END_TEST
+
 /* Even where no tensor needs it. */
 START_TEST(a_tile_preset_is_read_to_its_end)
 {
@@ -390,6 +421,8 @@ int main(void)
     TCase *t = tcase_create("refused");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, bad_file_is_refused_with_its_reason, 0, (int)n_gguf_bad);
+    tcase_add_loop_test(t, what_is_checked_later_is_refused_for_the_same_reason, 0,
+                        (int)n_gguf_bad);
     tcase_add_test(t, a_tile_preset_is_read_to_its_end);
     tcase_add_test(t, every_prefix_of_a_good_file_is_refused);
     tcase_add_test(t, refused_folder_holds_every_bad_file_and_nothing_else);

@@ -94,6 +94,18 @@ static void teardown(void)
     model_close(model);
 }
 
+/* The same model, opened as bitnetd opens it: sums taken aside, content unchecked. */
+static struct model *open_kept(const char *path, const void *p, size_t n)
+{
+    const struct model_opts opts = { .kept = true };
+    struct model *m = NULL;
+    const int rc = p ? model_open_mem(&m, p, n, path, &opts, &err)
+                     : model_open(&m, path, &opts, &err);
+    ck_assert_msg(!rc, "%s", err.text);
+    ck_assert(m->sums && m->unchecked);
+    return m;
+}
+
 /* Loads the model; its logits' first bytes go to out. */
 static void load(uint64_t max_size, float *out)
 {
@@ -304,6 +316,58 @@ START_TEST(what_the_plugin_refuses_is_made_again)
 }
 END_TEST
 
+START_TEST(sums_taken_aside_are_the_same)
+{
+    float *first = logits(), *second = logits();
+    load(BIG, first);
+    const unsigned n = n_prepare;
+    struct model *kept = open_kept(gguf_name(model->file), NULL, 0);
+    model_close(model);
+    model = kept;
+    load(BIG, second);
+    ck_assert_uint_eq(n_prepare, 0);
+    ck_assert_uint_eq(n_adopt, n);
+    ck_assert(same_logits(first, second));
+    free(first);
+    free(second);
+}
+END_TEST
+
+/* A copy of the model's file in which one code of its last layer is none. */
+static char *damage(size_t *n)
+{
+    const struct wsrc *w = &model->layer[model->hp.n_layer - 1].t[T_FFN_DOWN];
+    char *p;
+    ck_assert_msg(!file_read(gguf_name(model->file), SIZE_MAX / 2, &p, n, &err), "%s", err.text);
+    p[w->t->offset + 5] |= 3;
+    return p;
+}
+
+/* Whatever else is kept: nothing of it vouches for other bytes. */
+START_TEST(what_is_not_kept_is_checked)
+{
+    float *first = logits();
+    struct forward_conf conf = rig_conf(&(struct rig_opts){ 0 });
+    struct forward *f;
+    size_t n;
+    load(BIG, first);
+    const unsigned n_kept = files();
+    char *p = damage(&n);
+    model_close(model);
+    model = open_kept("damaged", p, n);
+    conf.weight_cache = dir;
+    conf.weight_cache_size = BIG;
+    ck_assert_int_eq(forward_open(&f, model, plug, &conf, &err), ERR_DATA);
+    ck_assert_msg(strstr(err.text, "damaged: tensor blk.") && strstr(err.text, "1 codes are 3"),
+                  "%s", err.text);
+    ck_assert_uint_eq(files(), n_kept);
+    model_close(model);
+    model = rig_model(NULL);
+    free(p);
+    free(first);
+}
+END_TEST
+
 /* A file that goes while it is the storage is there until it is not needed. */
 START_TEST(a_file_may_be_removed_while_it_is_used)
 {
@@ -338,6 +402,8 @@ int main(void)
     tcase_add_test(c, a_folder_that_others_may_write_is_not_used);
     tcase_add_test(c, storage_may_be_read_as_well_as_mapped);
     tcase_add_test(c, what_the_plugin_refuses_is_made_again);
+    tcase_add_test(c, sums_taken_aside_are_the_same);
+    tcase_add_test(c, what_is_not_kept_is_checked);
     tcase_add_test(c, a_file_may_be_removed_while_it_is_used);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
