@@ -74,7 +74,7 @@ struct talk {
     unsigned n_text, n_call;
 };
 
-static struct str str_of(const json_t *j)
+static struct str text_of(const json_t *j)
 {
     return (struct str){ j ? json_string_value(j) : NULL, j ? json_string_length(j) : 0 };
 }
@@ -102,20 +102,20 @@ static void talk_read(struct talk *t, const json_t *c)
     json_array_foreach(json_object_get(c, "messages"), i, m) {
         struct chat_msg *const out = &t->msg[t->in.n_msg++];
         out->role = role_of(json_string_value(json_object_get(m, "role")));
-        out->text = str_of(json_object_get(m, "content"));
-        out->tool_call_id = str_of(json_object_get(m, "tool_call_id"));
+        out->text = text_of(json_object_get(m, "content"));
+        out->tool_call_id = text_of(json_object_get(m, "tool_call_id"));
         out->call = &t->call[t->n_call];
         json_array_foreach(json_object_get(m, "tool_calls"), k, f) {
             json_t *const fn = json_object_get(f, "function");
-            t->call[t->n_call++] = (struct chat_call){ str_of(json_object_get(f, "id")),
-                str_of(json_object_get(fn, "name")), print(t, json_object_get(fn, "arguments")) };
+            t->call[t->n_call++] = (struct chat_call){ text_of(json_object_get(f, "id")),
+                text_of(json_object_get(fn, "name")), print(t, json_object_get(fn, "arguments")) };
             out->n_call++;
         }
     }
     json_array_foreach(json_object_get(c, "tools"), i, m) {
         json_t *const fn = json_object_get(m, "function");
-        t->tool[t->in.n_tool++] = (struct chat_tool){ str_of(json_object_get(fn, "name")),
-            str_of(json_object_get(fn, "description")),
+        t->tool[t->in.n_tool++] = (struct chat_tool){ text_of(json_object_get(fn, "name")),
+            text_of(json_object_get(fn, "description")),
             print(t, json_object_get(fn, "parameters")) };
     }
 }
@@ -148,7 +148,7 @@ static void check_case(const json_t *c)
 {
     const char *const name = json_string_value(json_object_get(c, "template"));
     const char *const label = json_string_value(json_object_get(c, "case"));
-    const struct str want = str_of(json_object_get(c, "text"));
+    const struct str want = text_of(json_object_get(c, "text"));
     const struct chat_template *const t = chat_find(name);
     struct talk talk;
     struct buf got = { 0 };
