@@ -71,6 +71,8 @@ static void print_time(const struct opened *o, const struct route_question *q,
         printf("  %5.1f %%", 100 * r.fraction);
     else if (r.gbs > 0 && !c->cold)
         printf("  in cache");
+    if (t->unsure)
+        printf("  disturbed: measured again at the next start");
     printf("\n");
 }
 
@@ -134,9 +136,9 @@ static json_t *times_json(const struct opened *o, const struct route_question *q
     json_t *list = json_array();
     for (uint32_t i = 0; i < q->n_class && c->cost > 0; i++) {
         const struct rate r = rate_of(o, q, c, i);
-        json_array_append_new(list, json_pack("{s:I, s:f, s:b, s:o, s:o, s:o}",
+        json_array_append_new(list, json_pack("{s:I, s:f, s:b, s:b, s:o, s:o, s:o}",
             "rows", (json_int_t)c->time[i].n_tok, "us", c->time[i].us, "guessed",
-            (int)c->time[i].guessed, "gb_per_s", positive(r.gbs), "tops", positive(r.tops),
+            (int)c->time[i].guessed, "unsure", (int)c->time[i].unsure, "gb_per_s", positive(r.gbs), "tops", positive(r.tops),
             "fraction", positive(r.fraction)));
     }
     return list;
@@ -148,12 +150,12 @@ static void add_question(void *ctx, const struct route_question *q)
     json_t *list = json_array();
     for (unsigned i = 0; i < q->n; i++) {
         const struct route_candidate *c = &q->candidate[i];
-        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:f, s:o}",
+        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:f, s:f, s:o}",
             "name", text_json(c->name), "plugin", c->dev->plugin->note.raw.id,
             "device", (json_int_t)c->dev->index, "fit", (int)c->fit, "chosen",
             (int)(c == q->chosen), "why", text_json(c->why ? c->why : ""), "kept", (int)c->kept,
             "from_memory", (int)c->cold, "weight_bytes", (json_int_t)c->weight_size,
-            "cost_us", positive(c->cost), "crossing_us", c->crossing, "times",
+            "cost_us", positive(c->cost), "doubt", c->doubt, "crossing_us", c->crossing, "times",
             times_json(w->o, q, c)));
     }
     json_array_append_new(w->list, json_pack("{s:s, s:o, s:s?, s:I, s:o}", "family",

@@ -28,31 +28,10 @@ struct probe_part {               /* one op's share of the result              *
     uint32_t n_row, cols;         /* 4-byte elements                           */
 };
 
-#define PROBE_N_CLASS 4           /* row counts that are timed, at most        */
-
-/* The stopwatch. A row count is timed when what is left of the budget allows
- * one call of it, judged by the time per row of the count before; else it is
- * given that time per row, and `guessed`. */
-struct probe_clock {
-    uint32_t n;                   /* row counts                                */
-    uint32_t n_tok[PROBE_N_CLASS];    /* ascending                             */
-    double budget_us;             /* for all of them                           */
-    bnp_span cold;                /* host memory for copies of the weight: the */
-                                  /* calls take turns on the first half, so    */
-                                  /* each reads from memory, and not what was  */
-                                  /* written last; size 0: always the same one */
-    double us[PROBE_N_CLASS];     /* out: one call; 0: not yet                 */
-    bool guessed[PROBE_N_CLASS];
-    double spent_us;              /* out                                       */
-    uint32_t n_copy;              /* out: weights that took turns              */
-    uint64_t weight_size;         /* out: bytes of one, prepared               */
-};
-
 struct probe {
     uint64_t seed;
     enum probe_fill fill;
     uint32_t n_tok;               /* rows                                      */
-    struct probe_clock *clock;    /* times the counts up to n_tok; NULL: none  */
     uint32_t n_part;              /* out: what the result is made of, in order */
     struct probe_part part[PROBE_MAX_PART];
 };
@@ -60,19 +39,52 @@ struct probe {
 /* y rows of a synthetic weight of that description (codes and scales from the
  * seed), n_tok x rows f32 appended to out, then the same added (BNP_ADD) to
  * rows of noise; with BNP_W_GATHER also gathered rows, with BNP_W_TOPK also
- * the ids and logits of the top 8. src NULL: synthetic; else its rows. With a
- * clock there is no result; a timed call is act_prepare and mul (topk, for one
- * row of a weight that is for it), or gather where the weight is for that only. */
+ * the ids and logits of the top 8. src NULL: synthetic; else its rows. */
 int probe_linear(struct dev *, const struct bnp_weight_desc *, const struct bnp_weight_src *src,
                  struct probe *, struct buf *out, struct err *);
 /* Two sequences, appended in uneven chunks of n_tok rows up to kv_len tokens,
- * attended each time, a page copied half-way. With a clock only the last chunk
- * is attended; a timed call is that. */
+ * attended each time, a page copied half-way. */
 int probe_attn(struct dev *, const struct bnp_attn_desc *, uint32_t kv_len, struct probe *,
                struct buf *out, struct err *);
-/* Every op in desc->ops, in variants; a timed call is all of them. */
+/* Every op in desc->ops, in variants. */
 int probe_point(struct dev *, const struct bnp_point_desc *, struct probe *, struct buf *out,
                 struct err *);
+
+/* Host memory for copies of weights. Calls take turns on the copies, those of
+ * all benches that share it, so that each reads from memory; where too little
+ * was read since a copy had its turn, the end of the memory is read instead. */
+struct probe_cold {
+    bnp_span mem;                 /* size 0: none                              */
+    uint64_t part;                /* bytes of it for each bench                */
+    uint64_t end;                 /* bytes at its end that are only read       */
+    uint64_t enough;              /* bytes that push all else out of caches    */
+    uint64_t used, n_read;        /* bytes given to benches; read so far       */
+};
+
+/* One op of a device, made ready to be called again and again: a lane of the
+ * stopwatch. Functions fill `e` where they fail. */
+struct probe_bench {
+    int (*set)(void *ctx, uint32_t n_tok);
+    int (*ready)(void *ctx);      /* NULL: nothing to do before a call         */
+    int (*once)(void *ctx);
+    void (*close)(void *ctx);
+    void *ctx;
+    struct err e;
+    uint32_t n_copy;              /* weights that take turns, 1 at least       */
+    bool cold;                    /* they come from memory                     */
+    uint64_t weight_size;         /* bytes of one, prepared                    */
+};
+
+/* A call is act_prepare and mul (topk, for one row of a weight that is for it),
+ * or gather where the weight is for that only. n_tok: rows at most. */
+int probe_bench_linear(struct probe_bench *, struct dev *, const struct bnp_weight_desc *,
+                       uint32_t n_tok, struct probe_cold *);
+/* A call attends the last n_tok rows of two sequences of kv_len tokens. */
+int probe_bench_attn(struct probe_bench *, struct dev *, const struct bnp_attn_desc *,
+                     uint32_t kv_len);
+/* A call is every op, in variants. */
+int probe_bench_point(struct probe_bench *, struct dev *, const struct bnp_point_desc *);
+void probe_bench_close(struct probe_bench *);     /* also after a failure       */
 
 /* Microseconds of a step without work, and of such a step with one copy of few
  * and of many bytes, into and out of a device that has memory of its own. */
@@ -92,9 +104,6 @@ int64_t probe_diff(const struct buf *want, const struct buf *got, const struct b
 int probe_agree(const struct probe *, const struct buf *want, const struct buf *got,
                 const struct bnp_offer *, struct err *);
 const char *probe_fill_name(enum probe_fill);
-
-/* Gives row count i its guessed time when no call of it fits the budget. */
-bool probe_clock_guess(struct probe_clock *, uint32_t i);
 
 /* Known-answer test of one device: fixed cases through every offered family.
  * scalar-ref (ref NULL) is held against digests in the source; others against

@@ -191,31 +191,30 @@ static int timed_call(void *ctx)
     return rc ? rc : run_end(&a->run);
 }
 
-/* The chunks' outputs are many; they are one part, named once. */
-static int run_all(struct attn_run *a, struct buf *out)
+/* Up to kv_len. The chunks' outputs are many; they are one part, named once.
+ * Without `out` only the last chunk is attended. */
+static int grow(struct attn_run *a, struct buf *out)
 {
     struct probe *p = a->run.probe;
     uint32_t rows = 0;
     int rc = make_memory(a);
     while (!rc && (a->len[0] < a->kv_len || a->len[1] < a->kv_len)) {
         const uint64_t left = 2 * (uint64_t)a->kv_len - a->len[0] - a->len[1];
-        const bool attended = !p->clock || left <= p->n_tok;
-        rc = one_step(a, attended);
-        if (!rc && attended) {
-            rc = run_take(&a->run, &a->out, "attend", out);
-            rows += a->out.n_tok;
-            p->n_part = 0;
-        }
+        rc = one_step(a, out || left <= p->n_tok);
+        if (rc || !out)
+            continue;
+        rc = run_take(&a->run, &a->out, "attend", out);
+        rows += a->out.n_tok;
+        p->n_part = 0;
     }
-    if (rc)
-        return rc;
-    p->part[p->n_part++] = (struct probe_part){ .op = "attend", .n_row = rows,
-                                                .cols = a->out.cols };
-    return p->clock ? run_clock(&a->run, NULL, timed_call, a) : 0;
+    if (!rc)
+        p->part[p->n_part++] = (struct probe_part){ .op = "attend", .n_row = rows,
+                                                    .cols = a->out.cols };
+    return rc;
 }
 
-int probe_attn(struct dev *dev, const struct bnp_attn_desc *d, uint32_t kv_len, struct probe *p,
-               struct buf *out, struct err *e)
+static int open_run(struct attn_run *a, struct dev *dev, const struct bnp_attn_desc *d,
+                    uint32_t kv_len, struct probe *p, struct err *e)
 {
     const char *id = dev->plugin->note.raw.id;
     if (!dev->attn)
@@ -225,16 +224,67 @@ int probe_attn(struct dev *dev, const struct bnp_attn_desc *d, uint32_t kv_len, 
         d->n_head_kv > UINT32_MAX / d->head_dim)
         return err_set(e, ERR_ARG, "%s: probe of attention over %u tokens of at most %u, %u rows "
                        "of at most %u", id, kv_len, d->max_kv, p->n_tok, d->max_tok);
-    struct attn_run a = { .d = d, .kv_len = kv_len,
-                          .max_pages = (kv_len - 1) / d->page_tok + 1 };
+    *a = (struct attn_run){ .d = d, .kv_len = kv_len, .max_pages = (kv_len - 1) / d->page_tok + 1 };
     const bnp_limits limits = { .struct_size = sizeof limits, .max_tok = p->n_tok, .max_seq = 2,
-                                .max_pages = a.max_pages, .max_out = 1 };
-    int rc = run_open(&a.run, dev, p, &limits, e);
+                                .max_pages = a->max_pages, .max_out = 1 };
+    return run_open(&a->run, dev, p, &limits, e);
+}
+
+static void close_run(struct attn_run *a)
+{
+    run_close(&a->run);
+    free(a->id);
+    free(a->pos);
+    free(a->page);
+    *a = (struct attn_run){ 0 };
+}
+
+int probe_attn(struct dev *dev, const struct bnp_attn_desc *d, uint32_t kv_len, struct probe *p,
+               struct buf *out, struct err *e)
+{
+    struct attn_run a = { 0 };
+    int rc = open_run(&a, dev, d, kv_len, p, e);
     if (!rc)
-        rc = run_all(&a, out);
-    run_close(&a.run);
-    free(a.id);
-    free(a.pos);
-    free(a.page);
+        rc = grow(&a, out);
+    close_run(&a);
     return rc;
+}
+
+/* ---------------------------------------------------------------- timed calls */
+
+struct attn_bench {
+    struct attn_run run;          /* first: calls are its                      */
+    struct dev *dev;
+    bnp_attn_desc d;
+    uint32_t kv_len;
+    struct probe probe;
+    struct err *e;
+};
+
+/* Other rows stand at other places of the sequences: all is made anew. */
+static int set_rows(void *ctx, uint32_t n_tok)
+{
+    struct attn_bench *b = ctx;
+    close_run(&b->run);
+    b->probe = (struct probe){ .seed = 1, .fill = PROBE_RANDOM, .n_tok = n_tok };
+    const int rc = open_run(&b->run, b->dev, &b->d, b->kv_len, &b->probe, b->e);
+    return rc ? rc : grow(&b->run, NULL);
+}
+
+static void close_bench(void *ctx)
+{
+    close_run(ctx);
+    free(ctx);
+}
+
+int probe_bench_attn(struct probe_bench *b, struct dev *dev, const struct bnp_attn_desc *d,
+                     uint32_t kv_len)
+{
+    struct attn_bench *own = calloc(1, sizeof *own);
+    *b = (struct probe_bench){ .set = set_rows, .once = timed_call, .n_copy = 1,
+                               .close = own ? close_bench : NULL, .ctx = own };
+    if (!own)
+        return err_set(&b->e, ERR_NOMEM, "probe: no memory for a stopwatch");
+    *own = (struct attn_bench){ .dev = dev, .d = *d, .kv_len = kv_len, .e = &b->e };
+    return 0;
 }

@@ -7,12 +7,11 @@
 #include "core/base/f16.h"
 #include "core/plug/hostsvc.h"
 #include "core/plug/probe_run.h"
+#include "core/plug/stopwatch.h"
 
 #define STORAGE_MAX (UINT64_C(1) << 40)
 #define ALIGN_MAX   (UINT64_C(2) << 20)
-#define COPY_MAX    256u          /* of a weight, RUN_CALLS at most; smaller   */
-                                  /* ones live in caches                       */
-_Static_assert(COPY_MAX <= RUN_CALLS, "a copy has one turn");
+#define COPY_MAX    STOPWATCH_CALLS   /* of a weight; smaller ones live in caches */
 
 struct synth {                    /* where weights come from: [any thread]     */
     const bnp_weight_desc *d;
@@ -102,8 +101,14 @@ struct linear_run {
     bnp_span top_id, top_logit;
     uint32_t k;                   /* 0: no top-k                               */
     bool mul, gather;
-    bnp_weight **copy;            /* [n_copy], adopted in the clock's memory   */
+    bool timed;                   /* no results, but calls                     */
+    bnp_weight_desc own_d;        /* what d is then                            */
+    struct probe own_probe;
+    struct probe_cold *cold;      /* NULL: no copies                           */
+    bnp_weight **copy;            /* [n_copy], adopted in the cold memory      */
+    uint64_t *read_at;            /* [n_copy] cold->n_read after the last turn */
     uint32_t n_copy, turn;        /* timed calls so far                        */
+    bool from_cache;              /* all copies fit there, as a model's would  */
     int32_t *id;                  /* [n_tok] for gather                        */
     int32_t *pos;                 /* [n_tok]                                   */
 };
@@ -152,11 +157,11 @@ static int make_rows(struct linear_run *l)
     }
     if (l->mul && (rc = run_rows(r, p->n_tok, l->d->rows, &l->y)))
         return rc;
-    if (l->mul && !p->clock && ((rc = run_fill(r, &l->y, PROBE_ALTERNATE, p->seed + 1)) ||
+    if (l->mul && !l->timed && ((rc = run_fill(r, &l->y, PROBE_ALTERNATE, p->seed + 1)) ||
                                 (rc = run_rows(r, p->n_tok, l->d->rows, &l->y_add)) ||
                                 (rc = run_fill(r, &l->y_add, PROBE_RANDOM, p->seed + 2))))
         return rc;
-    if (l->mul && p->clock && (r->dev->info.flags & BNP_DEV_HOST_MEM))
+    if (l->mul && l->timed && (r->dev->info.flags & BNP_DEV_HOST_MEM))
         memset(l->y.mem.base, 0, l->y.mem.size);      /* no page is new to a timed call */
     if (l->gather)
         rc = run_rows(r, p->n_tok, l->d->cols, &l->gathered);
@@ -222,20 +227,20 @@ static int all_ops(struct linear_run *l)
     return rc ? rc : run_end(&l->run);
 }
 
-/* ------------------------------------------------------------- the stopwatch */
+/* ---------------------------------------------------------------- timed calls */
 
 /* Two workers' slices of a copy lie about where the two prepared them. */
-struct copying {
-    const struct linear_run *l;
+struct slices {
+    struct linear_run *l;
     char *to;
     uint64_t stride;
-    uint32_t n_slice, n_copy;     /* the first half of the copies is used      */
+    uint32_t n, n_copy;
 };
 
 static void copy_slice(void *arg, uint32_t task, uint32_t worker)
 {
-    const struct copying *c = arg;
-    const uint64_t size = c->l->layout.size, step = (size / c->n_slice + 64) & ~UINT64_C(63);
+    const struct slices *c = arg;
+    const uint64_t size = c->l->layout.size, step = (size / c->n + 64) & ~UINT64_C(63);
     const uint64_t at = step * task;
     (void)worker;
     for (uint32_t i = 0; i < c->n_copy && at < size; i++)
@@ -243,36 +248,69 @@ static void copy_slice(void *arg, uint32_t task, uint32_t worker)
                size - at < step ? size - at : step);
 }
 
-/* As many as the clock's memory holds; none where a copy would be no weight. */
+/* Copies in this bench's part of the cold memory; none where a copy would be no
+ * weight, or nothing would take turns. */
 static int make_copies(struct linear_run *l)
 {
     struct probe_run *r = &l->run;
-    const bnp_span cold = r->probe->clock->cold;
+    struct probe_cold *cold = l->cold;
     const struct bnp_linear_ops *ops = r->dev->linear;
     const struct hostsvc *host = r->dev->plugin->host;
     const uint64_t size = l->layout.size, align = l->layout.align;
     const uint64_t stride = (size + align - 1) / align * align;
-    if (!cold.size)
+    if (!cold || !cold->part || cold->part > cold->mem.size - cold->end - cold->used ||
+        !l->layout.layout_id || !ops->adopt || !(r->dev->info.flags & BNP_DEV_HOST_MEM))
         return 0;
-    char *to = (char *)cold.base + cold.offset;
+    char *to = (char *)cold->mem.base + cold->mem.offset + cold->used;
     const uint64_t lost = (align - (uintptr_t)to % align) % align;
-    if (!l->layout.layout_id || !ops->adopt || !(r->dev->info.flags & BNP_DEV_HOST_MEM) ||
-        cold.size < lost || (cold.size - lost) / stride < 4)
+    const uint64_t n = cold->part < lost ? 0 : (cold->part - lost) / stride;
+    if (n < 2)
         return 0;
-    const uint64_t n = (cold.size - lost) / stride;
     l->copy = calloc(COPY_MAX, sizeof *l->copy);
-    if (!l->copy)
+    l->read_at = calloc(COPY_MAX, sizeof *l->read_at);
+    if (!l->copy || !l->read_at)
         return err_set(r->e, ERR_NOMEM, "probe: no memory for %u weights", COPY_MAX);
-    l->n_copy = n / 2 < COPY_MAX ? (uint32_t)(n / 2) : COPY_MAX;
-    struct copying c = { .l = l, .to = to + lost, .stride = stride, .n_copy = 2 * l->n_copy,
-                         .n_slice = host->abi.topo->n_workers };
-    workers_run(host->workers, c.n_slice, BNP_PAR_STATIC, copy_slice, &c);
+    l->n_copy = n < COPY_MAX ? (uint32_t)n : COPY_MAX;
+    l->from_cache = size * COPY_MAX <= cold->enough / 2;
+    cold->used += cold->part;
+    struct slices c = { .l = l, .to = to + lost, .stride = stride, .n_copy = l->n_copy,
+                        .n = host->abi.topo->n_workers };
+    workers_run(host->workers, c.n, BNP_PAR_STATIC, copy_slice, &c);
     for (uint32_t i = 0; i < l->n_copy; i++) {
         const bnp_span s = { .base = c.to + i * stride, .size = size };
         const int rc = run_status(r, ops->adopt(r->dev->d, l->d, s, &l->copy[i]), "linear.adopt");
         if (rc)
             return rc;
+        l->read_at[i] = cold->n_read;
     }
+    return 0;
+}
+
+static void read_slice(void *arg, uint32_t task, uint32_t worker)
+{
+    const struct slices *c = arg;
+    const uint64_t line = 64, n = c->l->cold->end / line;
+    uint64_t sum = 0;
+    (void)worker;
+    for (uint64_t i = n * task / c->n; i < n * (task + 1) / c->n; i++)
+        sum += *(const volatile uint64_t *)(c->to + i * line);
+    (void)sum;
+}
+
+/* Sees to it that the next copy comes from memory. */
+static int make_cold(void *ctx)
+{
+    struct linear_run *l = ctx;
+    struct probe_cold *cold = l->cold;
+    const struct hostsvc *host = l->run.dev->plugin->host;
+    if (!l->n_copy || l->from_cache ||
+        cold->n_read - l->read_at[l->turn % l->n_copy] >= cold->enough)
+        return 0;
+    struct slices c = { .l = l, .n = host->abi.topo->n_workers,
+                        .to = (char *)cold->mem.base + cold->mem.offset + cold->mem.size -
+                              cold->end };
+    workers_run(host->workers, c.n, BNP_PAR_STATIC, read_slice, &c);
+    cold->n_read += cold->enough;
     return 0;
 }
 
@@ -297,7 +335,8 @@ static int set_rows(void *ctx, uint32_t n)
 static int timed_call(void *ctx)
 {
     struct linear_run *l = ctx;
-    const bnp_weight *w = l->n_copy ? l->copy[l->turn++ % l->n_copy] : l->w;
+    const uint32_t turn = l->n_copy ? l->turn++ % l->n_copy : 0;
+    const bnp_weight *w = l->n_copy ? l->copy[turn] : l->w;
     int rc = begin(l, l->x.n_tok);
     if (!rc && (l->mul || l->k))
         rc = prepare_act(l);
@@ -305,16 +344,9 @@ static int timed_call(void *ctx)
         rc = topk(l, w);
     else if (!rc)
         rc = l->mul ? multiply(l, w, 1) : gather(l, w);
+    if (l->n_copy)
+        l->read_at[turn] = l->cold->n_read += l->layout.size;
     return rc ? rc : run_end(&l->run);
-}
-
-static int measure(struct linear_run *l)
-{
-    struct probe_clock *c = l->run.probe->clock;
-    int rc = make_copies(l);
-    c->n_copy = l->n_copy ? l->n_copy : 1;
-    c->weight_size = l->layout.size;
-    return rc ? rc : run_clock(&l->run, set_rows, timed_call, l);
 }
 
 /* --------------------------------------------------------------------------- */
@@ -349,26 +381,8 @@ static int make_ids(struct linear_run *l)
     return 0;
 }
 
-static int run_all(struct linear_run *l, const bnp_weight_src *src, struct buf *out)
-{
-    struct probe_run *r = &l->run;
-    bnp_offer offer = { .struct_size = sizeof offer };
-    int rc = run_status(r, r->dev->linear->query(r->dev->d, l->d, &offer), "linear.query");
-    if (!rc)
-        rc = make_ids(l);
-    if (!rc)
-        rc = prepare(l, src, offer.scratch_size);
-    if (!rc)
-        rc = make_rows(l);
-    if (!rc && r->probe->clock)
-        return l->mul || l->gather || l->k ? measure(l) : 0;
-    if (!rc)
-        rc = all_ops(l);
-    return rc ? rc : take_all(l, out);
-}
-
-int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
-                 const struct bnp_weight_src *src, struct probe *p, struct buf *out, struct err *e)
+static int open_run(struct linear_run *l, struct dev *dev, const struct bnp_weight_desc *d,
+                    struct probe *p, struct err *e)
 {
     const char *id = dev->plugin->note.raw.id;
     if (!dev->linear)
@@ -376,27 +390,94 @@ int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
     if (!d->rows || !d->cols || p->n_tok > d->max_tok || d->rows > INT32_MAX)
         return err_set(e, ERR_ARG, "%s: probe of %u rows and %u columns with %u tokens of at most "
                        "%u", id, d->rows, d->cols, p->n_tok, d->max_tok);
-    struct synth synth = { .d = d, .seed = p->seed, .fill = p->fill };
-    const bnp_weight_src made = { .struct_size = sizeof made, .ctx = &synth,
-                                  .read_rows = synth_rows, .read_scales = synth_scales };
     const bnp_limits limits = { .struct_size = sizeof limits, .max_tok = p->n_tok, .max_seq = 1,
                                 .max_pages = 1, .max_out = 1 };
-    struct linear_run l = { .d = d, .mul = (d->flags & BNP_W_MUL) != 0,
-                            .gather = (d->flags & BNP_W_GATHER) != 0 };
+    l->d = d;
+    l->mul = (d->flags & BNP_W_MUL) != 0;
+    l->gather = (d->flags & BNP_W_GATHER) != 0;
     if ((d->flags & BNP_W_TOPK) && dev->linear->topk)
-        l.k = d->rows < PROBE_TOPK ? d->rows : PROBE_TOPK;
-    int rc = run_open(&l.run, dev, p, &limits, e);
+        l->k = d->rows < PROBE_TOPK ? d->rows : PROBE_TOPK;
+    return run_open(&l->run, dev, p, &limits, e);
+}
+
+static int get_ready(struct linear_run *l, const bnp_weight_src *src)
+{
+    struct probe_run *r = &l->run;
+    struct synth synth = { .d = l->d, .seed = r->probe->seed, .fill = r->probe->fill };
+    const bnp_weight_src made = { .struct_size = sizeof made, .ctx = &synth,
+                                  .read_rows = synth_rows, .read_scales = synth_scales };
+    bnp_offer offer = { .struct_size = sizeof offer };
+    int rc = run_status(r, r->dev->linear->query(r->dev->d, l->d, &offer), "linear.query");
     if (!rc)
-        rc = run_all(&l, src ? src : &made, out);
-    run_abandon(&l.run);                    /* no step uses the weight any more */
-    for (uint32_t i = 0; i < l.n_copy; i++)
-        if (l.copy[i])
-            dev->linear->release(l.copy[i]);
-    free(l.copy);
-    if (l.w)
-        dev->linear->release(l.w);
-    run_close(&l.run);
-    free(l.id);
-    free(l.pos);
+        rc = make_ids(l);
+    if (!rc)
+        rc = prepare(l, src ? src : &made, offer.scratch_size);
+    return rc ? rc : make_rows(l);
+}
+
+static void close_run(struct linear_run *l)
+{
+    const struct dev *dev = l->run.dev;
+    run_abandon(&l->run);                   /* no step uses the weight any more */
+    for (uint32_t i = 0; i < l->n_copy; i++)
+        if (l->copy[i])
+            dev->linear->release(l->copy[i]);
+    free(l->copy);
+    free(l->read_at);
+    if (l->w)
+        dev->linear->release(l->w);
+    run_close(&l->run);
+    free(l->id);
+    free(l->pos);
+}
+
+int probe_linear(struct dev *dev, const struct bnp_weight_desc *d,
+                 const struct bnp_weight_src *src, struct probe *p, struct buf *out, struct err *e)
+{
+    struct linear_run l = { 0 };
+    int rc = open_run(&l, dev, d, p, e);
+    if (!rc)
+        rc = get_ready(&l, src);
+    if (!rc)
+        rc = all_ops(&l);
+    if (!rc)
+        rc = take_all(&l, out);
+    close_run(&l);
+    return rc;
+}
+
+static void close_bench(void *ctx)
+{
+    close_run(ctx);
+    free(ctx);
+}
+
+/* A weight that is for nothing is not called. */
+static int no_call(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+int probe_bench_linear(struct probe_bench *b, struct dev *dev, const struct bnp_weight_desc *d,
+                       uint32_t n_tok, struct probe_cold *cold)
+{
+    struct linear_run *l = calloc(1, sizeof *l);
+    *b = (struct probe_bench){ .set = set_rows, .ready = make_cold, .once = timed_call,
+                               .close = l ? close_bench : NULL, .ctx = l };
+    if (!l)
+        return err_set(&b->e, ERR_NOMEM, "probe: no memory for a stopwatch");
+    *l = (struct linear_run){ .timed = true, .own_d = *d, .cold = cold,
+                              .own_probe = { .seed = 1, .fill = PROBE_RANDOM, .n_tok = n_tok } };
+    int rc = open_run(l, dev, &l->own_d, &l->own_probe, &b->e);
+    if (!rc)
+        rc = get_ready(l, NULL);
+    if (!rc)
+        rc = make_copies(l);
+    if (!l->mul && !l->gather && !l->k)
+        b->once = no_call;
+    b->n_copy = l->n_copy ? l->n_copy : 1;
+    b->cold = l->n_copy && !l->from_cache && cold->mem.size > cold->enough;
+    b->weight_size = l->layout.size;
     return rc;
 }

@@ -171,24 +171,8 @@ static int one_step(void *ctx)
     return rc ? rc : run_end(&t->run);
 }
 
-static int run_all(struct point_run *t, struct buf *out)
-{
-    struct probe_run *r = &t->run;
-    bnp_offer offer = { .struct_size = sizeof offer };
-    int rc = run_status(r, r->dev->point->query(r->dev->d, t->d, &offer), "point.query");
-    if (!rc)
-        rc = make_memory(t);
-    if (!rc)
-        rc = one_step(t);
-    for (unsigned i = 0; i < t->n_variant && !rc; i++)
-        rc = run_take(r, &t->variant[i].y, t->variant[i].op, out);
-    if (!rc && r->probe->clock)
-        rc = run_clock(r, NULL, one_step, t);
-    return rc;
-}
-
-int probe_point(struct dev *dev, const struct bnp_point_desc *d, struct probe *p, struct buf *out,
-                struct err *e)
+static int open_run(struct point_run *t, struct dev *dev, const struct bnp_point_desc *d,
+                    struct probe *p, struct err *e)
 {
     const char *id = dev->plugin->note.raw.id;
     if (!dev->point)
@@ -196,19 +180,80 @@ int probe_point(struct dev *dev, const struct bnp_point_desc *d, struct probe *p
     if (!d->cols || p->n_tok > d->max_tok || p->n_tok > INT32_MAX - FIRST_POS)
         return err_set(e, ERR_ARG, "%s: probe of %u columns and %u rows of at most %u", id, d->cols,
                        p->n_tok, d->max_tok);
-    struct point_run t = { .d = d };
-    for (uint32_t head = 128; head >= 16 && !t.head_dim; head /= 2)
+    *t = (struct point_run){ .d = d };
+    for (uint32_t head = 128; head >= 16 && !t->head_dim; head /= 2)
         if (d->cols % head == 0)
-            t.head_dim = head;
-    list_variants(&t);
+            t->head_dim = head;
+    list_variants(t);
     const bnp_limits limits = { .struct_size = sizeof limits, .max_tok = p->n_tok, .max_seq = 1,
                                 .max_pages = 1, .max_out = p->n_tok };
-    int rc = run_open(&t.run, dev, p, &limits, e);
+    return run_open(&t->run, dev, p, &limits, e);
+}
+
+static int get_ready(struct point_run *t)
+{
+    struct probe_run *r = &t->run;
+    bnp_offer offer = { .struct_size = sizeof offer };
+    const int rc = run_status(r, r->dev->point->query(r->dev->d, t->d, &offer), "point.query");
+    return rc ? rc : make_memory(t);
+}
+
+static void close_run(struct point_run *t)
+{
+    run_close(&t->run);
+    free(t->id);
+    free(t->pos);
+    free(t->out_row);
+    *t = (struct point_run){ 0 };
+}
+
+int probe_point(struct dev *dev, const struct bnp_point_desc *d, struct probe *p, struct buf *out,
+                struct err *e)
+{
+    struct point_run t = { 0 };
+    int rc = open_run(&t, dev, d, p, e);
     if (!rc)
-        rc = run_all(&t, out);
-    run_close(&t.run);
-    free(t.id);
-    free(t.pos);
-    free(t.out_row);
+        rc = get_ready(&t);
+    if (!rc)
+        rc = one_step(&t);
+    for (unsigned i = 0; i < t.n_variant && !rc; i++)
+        rc = run_take(&t.run, &t.variant[i].y, t.variant[i].op, out);
+    close_run(&t);
     return rc;
+}
+
+/* ---------------------------------------------------------------- timed calls */
+
+struct point_bench {
+    struct point_run run;         /* first: calls are its                      */
+    struct dev *dev;
+    bnp_point_desc d;
+    struct probe probe;
+    struct err *e;
+};
+
+static int set_rows(void *ctx, uint32_t n_tok)
+{
+    struct point_bench *b = ctx;
+    close_run(&b->run);
+    b->probe = (struct probe){ .seed = 1, .fill = PROBE_RANDOM, .n_tok = n_tok };
+    const int rc = open_run(&b->run, b->dev, &b->d, &b->probe, b->e);
+    return rc ? rc : get_ready(&b->run);
+}
+
+static void close_bench(void *ctx)
+{
+    close_run(ctx);
+    free(ctx);
+}
+
+int probe_bench_point(struct probe_bench *b, struct dev *dev, const struct bnp_point_desc *d)
+{
+    struct point_bench *own = calloc(1, sizeof *own);
+    *b = (struct probe_bench){ .set = set_rows, .once = one_step, .n_copy = 1,
+                               .close = own ? close_bench : NULL, .ctx = own };
+    if (!own)
+        return err_set(&b->e, ERR_NOMEM, "probe: no memory for a stopwatch");
+    *own = (struct point_bench){ .dev = dev, .d = *d, .e = &b->e };
+    return 0;
 }

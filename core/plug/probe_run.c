@@ -1,4 +1,4 @@
-/* probe_run.c - streams, memory and the stopwatch for all probes.
+/* probe_run.c - streams and memory for all probes.
  *
  * The two kinds of device differ only in how bytes come in and out; everything
  * above this file is the same for both. */
@@ -11,13 +11,7 @@
 #include "core/base/f16.h"
 #include "core/plug/hostsvc.h"
 
-#define MIN_CALLS 4u              /* of a row count, if the budget allows      */
-#define DISTURBED 4.0
-#define WAIT_NS   UINT64_C(60000000000)
-
-/* How much of the budget is spent when the counts up to each are done. One row
- * is short and needs the most repetitions, many rows are long and need few. */
-static const double share[PROBE_N_CLASS] = { 0.2, 0.35, 0.55, 1.0 };
+#define WAIT_NS UINT64_C(60000000000)
 
 int run_status(struct probe_run *r, int status, const char *what)
 {
@@ -180,24 +174,6 @@ int run_end(struct probe_run *r)
     return run_status(r, r->dev->ops->wait(r->stream, ticket, WAIT_NS), "wait");
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-bool probe_clock_guess(struct probe_clock *c, uint32_t i)
-{
-    if (!i || !(c->us[i - 1] > 0))
-        return false;
-    const double us = c->us[i - 1] / c->n_tok[i - 1] * c->n_tok[i];
-    if (us <= c->budget_us - c->spent_us)
-        return false;
-    c->us[i] = us;
-    c->guessed[i] = true;
-    return true;
-}
-
 static int timed(int (*once)(void *ctx), void *ctx, double *us)
 {
     const double start = (double)clock_ns() * 1e-3;
@@ -206,45 +182,11 @@ static int timed(int (*once)(void *ctx), void *ctx, double *us)
     return rc;
 }
 
-/* The lowest eighth of the calls, with fewer than eight the best: whatever else
- * ran meanwhile can only add, and one of many may have been lucky with a cache.
- * With one row, where reading is all, no copy of a weight has a second turn. What
- * is spent is counted as calls times the best, so that a busy moment does not
- * eat the budget; it may make all of this four times as long. */
-static int time_count(struct probe_clock *c, uint32_t i, int (*once)(void *ctx), void *ctx)
+void probe_bench_close(struct probe_bench *b)
 {
-    const double end = share[i] * c->budget_us, start = (double)clock_ns() * 1e-3;
-    const uint32_t most = !i && c->n_copy >= MIN_CALLS ? c->n_copy : RUN_CALLS;
-    double us[RUN_CALLS], best = 0, spent = 0;
-    uint32_t n = 0;
-    do {
-        const int rc = timed(once, ctx, &us[n]);
-        if (rc)
-            return rc;
-        best = n && best < us[n] ? best : us[n];
-        n++;
-        spent = c->spent_us + best * n;
-    } while (n < most && (n < MIN_CALLS || spent < end) && spent + best <= c->budget_us &&
-             (double)clock_ns() * 1e-3 - start < DISTURBED * c->budget_us);
-    c->spent_us = spent;
-    qsort(us, n, sizeof us[0], by_value);
-    c->us[i] = us[n / 8] > 0 ? us[n / 8] : 1e-3;      /* under the clock's resolution */
-    return 0;
-}
-
-int run_clock(struct probe_run *r, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),
-              void *ctx)
-{
-    struct probe_clock *c = r->probe->clock;
-    int rc = 0;
-    for (uint32_t i = 0; i < c->n && c->n_tok[i] <= r->probe->n_tok && !rc; i++) {
-        if (c->us[i] > 0 || probe_clock_guess(c, i))
-            continue;
-        rc = set ? set(ctx, c->n_tok[i]) : 0;
-        if (!rc)
-            rc = time_count(c, i, once, ctx);
-    }
-    return rc;
+    if (b->close)
+        b->close(b->ctx);
+    *b = (struct probe_bench){ .e = b->e };
 }
 
 int run_best(double budget_us, int (*once)(void *ctx), void *ctx, double *us)

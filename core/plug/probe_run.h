@@ -13,7 +13,6 @@
 #include "core/plug/probe.h"
 
 #define RUN_SPANS 32
-#define RUN_CALLS 256u            /* timed calls of one row count              */
 
 struct probe_run {
     struct dev *dev;
@@ -49,11 +48,6 @@ int run_take_span(struct probe_run *, bnp_span, const char *op, uint32_t n_row, 
 
 int run_begin(struct probe_run *, const bnp_step *);
 int run_end(struct probe_run *);                                    /* and waits      */
-
-/* Times once(ctx) for every row count of the probe's clock up to its n_tok that
- * has no time yet; set(ctx, n), if any, makes n the rows of the calls. */
-int run_clock(struct probe_run *, int (*set)(void *ctx, uint32_t n_tok), int (*once)(void *ctx),
-              void *ctx);
 
 /* The best of up to RUN_BEST calls of once(ctx), three at least, as long as
  * the budget lasts. */

@@ -57,6 +57,7 @@ int route_open(struct route **out, struct plug *plug, const struct route_opts *o
     r->opts.exclude = keep(r, opts->exclude);
     r->last = &r->first;
     r->last_layer = -1;
+    r->extra_us = ROUTE_EXTRA_US;
     r->opts.layers = r->opts.timings = NULL;      /* not kept, but read: */
     int rc = opts->layers ? route_pin_layers(r, opts->layers, e) : 0;
     if (!rc && opts->timings)
@@ -83,6 +84,7 @@ void route_close(struct route *r)
         return;
     route_release_cold(r);
     timings_close(r->timings);
+    buf_free(&r->cpuinfo);
     arena_free(&r->arena);
     free(r);
 }
@@ -111,7 +113,7 @@ static struct question *find(struct route *r, int32_t layer, enum route_family f
         q = q->next;
     if (q)
         return q;
-    uint32_t n_tok[PROBE_N_CLASS];
+    uint32_t n_tok[ROUTE_N_CLASS];
     q = arena_alloc(&r->arena, 1, sizeof *q);
     if (!q) {
         err_set(e, ERR_NOMEM, "route: no memory for a question");

@@ -15,8 +15,12 @@
  * with shares 1, 1, 2, 2: as if of six tokens one were generated alone, one in
  * a batch of eight, two read in pieces of 64 rows and two in pieces of 512.
  * scalar-ref's cost counts a quarter more than it is: it wins only when clearly
- * faster. Costs within 2 % are equal, and the first of equals wins, in the
- * order of the registry.
+ * faster. Costs within 2 % are equal, or within what measuring them twice
+ * differed, but 5 % at most. Among equals what was chosen at the last start
+ * wins, whose packing may be kept, else the first in the registry's order.
+ *
+ * A time that something else on the machine disturbed (stopwatch.h) is `unsure`:
+ * it serves this start, and the next one measures again.
  *
  * Places. All devices that compute on host memory share one place; a device
  * with memory of its own is one. The residual stream, and with it the pointwise
@@ -34,7 +38,9 @@
 #include "core/base/buf.h"
 #include "core/base/err.h"
 #include "core/plug/plug.h"
-#include "core/plug/probe.h"
+#include "core/plug/stopwatch.h"
+
+#define ROUTE_N_CLASS STOPWATCH_N /* row counts that are timed                 */
 
 enum route_family { ROUTE_LINEAR, ROUTE_ATTN, ROUTE_POINT, ROUTE_N_FAMILY };
 
@@ -57,6 +63,7 @@ struct route_time {               /* of one candidate, one row count           *
     uint32_t n_tok;
     double us;                    /* one call; 0: not measured                 */
     bool guessed;                 /* as long a row as with fewer: no budget    */
+    bool unsure;                  /* disturbed: the next start measures again  */
 };
 
 struct route_candidate {
@@ -66,9 +73,11 @@ struct route_candidate {
     bool fit;
     bool kept;                    /* the times come from the file              */
     bool cold;                    /* from memory, not from caches              */
-    struct route_time time[PROBE_N_CLASS];
+    struct route_time time[ROUTE_N_CLASS];
     uint64_t weight_size;         /* bytes, prepared, all rows; linear only    */
     double cost;                  /* microseconds; 0: not measured             */
+    double doubt;                 /* 0 to 1: part of it that may be wrong      */
+    bool before;                  /* was chosen when that was asked last       */
     double crossing;              /* the same, of copies from home and back    */
     const char *why;              /* why it is not fit, or lost; "" if it won  */
 };

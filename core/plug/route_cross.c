@@ -9,6 +9,7 @@
  * on one device is not known while each is being priced. */
 #include <string.h>
 
+#include "core/plug/probe.h"
 #include "core/plug/route_parts.h"
 
 /* ----------------------------------------------------------------- measuring */
@@ -130,8 +131,8 @@ static double price_attn(const struct route *r, const bnp_attn_desc *d, const st
 double route_cross_price(const struct route *r, const struct route_question *q,
                          const struct route_candidate *c, const struct dev *home)
 {
-    uint32_t n_tok[PROBE_N_CLASS];
-    double us[PROBE_N_CLASS];
+    uint32_t n_tok[ROUTE_N_CLASS];
+    double us[ROUTE_N_CLASS];
     const uint32_t n = route_classes(q->family, &q->d, n_tok);
     for (uint32_t i = 0; i < n; i++)
         us[i] = q->family == ROUTE_LINEAR ? price_linear(r, &q->d.linear, c->dev, home, n_tok[i])

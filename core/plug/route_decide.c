@@ -37,11 +37,11 @@ static int ask_all(struct route *r, const struct group *g, const struct question
             continue;
         q->lost = q->lost || q->dev;
         q->dev = NULL;
-        const int rc = route_ask(r, q, e);
+        int rc = route_ask(r, q, e);
+        if (!rc && (route_count_fit(q) > 1 || r->opts.measure_all))
+            rc = route_measure(r, &q->q, q->candidate, e);
         if (rc)
             return rc;
-        if (route_count_fit(q) > 1 || r->opts.measure_all)
-            route_measure(r, &q->q, q->candidate);
     }
     return 0;
 }
@@ -187,16 +187,26 @@ static int find_home(struct route *r, struct group *g, const struct question *on
 
 /* ------------------------------------------------------------------- the choice */
 
-/* The first of those that are as cheap as the cheapest. */
+/* Of those that are as cheap as the cheapest, what was chosen at the last start,
+ * else the first. */
 static const struct route_candidate *cheapest(const struct route *r, const struct question *q,
                                               const struct dev *home)
 {
-    const double best = least(r, q, home);
-    for (unsigned i = 0; i < q->q.n && best >= 0; i++)
-        if (serves(q, &q->candidate[i], home) &&
-            total_of(r, q, &q->candidate[i], home) <= best * ROUTE_EQUAL)
-            return &q->candidate[i];
-    return NULL;
+    const struct route_candidate *best = NULL, *first = NULL;
+    for (unsigned i = 0; i < q->q.n; i++) {
+        const struct route_candidate *c = &q->candidate[i];
+        if (serves(q, c, home) &&
+            (!best || total_of(r, q, c, home) < total_of(r, q, best, home)))
+            best = c;
+    }
+    for (unsigned i = 0; i < q->q.n; i++) {
+        const struct route_candidate *c = &q->candidate[i];
+        if (serves(q, c, home) &&
+            total_of(r, q, c, home) <= total_of(r, q, best, home) * route_equal(c, best) &&
+            (!first || (c->before && !first->before)))
+            first = c;
+    }
+    return first;
 }
 
 static const struct route_home *home_of(const struct group *g)
@@ -235,6 +245,7 @@ static int choose(struct route *r, struct question *q, struct err *e)
     if (!q->q.chosen)
         return route_no_candidate(q, e);
     route_say_why(r, &q->q, q->candidate);
+    route_note_choice(r, &q->q);
     q->dev = q->q.chosen->dev;
     q->offer = q->q.chosen->offer;
     q->dev->plugin->state = PLUG_ACTIVE;

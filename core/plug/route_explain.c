@@ -21,6 +21,9 @@ static void add_times_as_much(struct buf *b, const struct route_question *q,
     const double times = full > 0 ? (c->cost + c->crossing) / full : 1;
     if (route_is_ref(c->dev) && times < 1.5)
         buf_addf(b, "not clearly faster, as the reference has to be: ");
+    else if (full > 0 && times <= route_equal(c, won) && 1 / times <= route_equal(c, won))
+        buf_addf(b, "as fast within %.0f %%, and %s: ", 100 * (route_equal(c, won) - 1),
+                 won->before ? "the other was chosen before" : "the other comes first");
     else if (times < 1)
         buf_addf(b, "not clearly faster: ");
     else
@@ -67,6 +70,7 @@ static void add_times(struct buf *b, const struct route_question *q,
                  c->time[i].n_tok == 1 ? "" : "s");
         buf_addf(b, "%s", c->time[i].guessed ? "~" : "");
         add_us(b, c->time[i].us);
+        buf_addf(b, "%s", c->time[i].unsure ? "?" : "");
     }
 }
 

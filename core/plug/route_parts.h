@@ -9,7 +9,10 @@
 #include "core/plug/timings.h"
 
 /* Costs this close are equal: a stopwatch knows no better. */
-#define ROUTE_EQUAL 1.02
+#define ROUTE_EQUAL     1.02
+#define ROUTE_EQUAL_MAX 1.05      /* where it says that it knows less          */
+/* Microseconds for what is disturbed, of all that one route measures. */
+#define ROUTE_EXTRA_US  500e3
 
 struct group {                    /* layers with the same pin: one home        */
     struct group *next;
@@ -59,6 +62,8 @@ struct route {
     struct crossing *crossing;
     struct timings *timings;      /* NULL: nothing is kept                     */
     bnp_span cold;                /* where copies of weights lie; empty: none  */
+    double extra_us;              /* what is left of ROUTE_EXTRA_US            */
+    struct buf cpuinfo;           /* what route_key reads of it, once          */
 };
 
 /* ------------------------------------------------------------------- route.c */
@@ -94,17 +99,21 @@ int route_decide_open(struct route *, struct question *only, struct err *);
 
 /* ----------------------------------------------------------- route_measure.c */
 
-/* Gives every fit candidate its times and its cost; one that fails is not fit
- * any more. */
-void route_measure(struct route *, struct route_question *, struct route_candidate *);
+/* Gives every fit candidate its times and its cost, from the file or side by
+ * side; one that fails is not fit any more. ERR_NOMEM. */
+int route_measure(struct route *, struct route_question *, struct route_candidate *, struct err *);
+/* Notes in the file which of those that were timed won. */
+void route_note_choice(struct route *, const struct route_question *);
+/* How much more than the least a cost may be to be equal, by the doubt of both. */
+double route_equal(const struct route_candidate *, const struct route_candidate *);
 /* Row counts that a description allows, into n_tok[]; how many. */
-uint32_t route_classes(enum route_family, const union route_desc *, uint32_t n_tok[PROBE_N_CLASS]);
+uint32_t route_classes(enum route_family, const union route_desc *, uint32_t n_tok[ROUTE_N_CLASS]);
 /* Microseconds of calls with these row counts, as one cost. */
-double route_cost(uint32_t n_class, const double us[PROBE_N_CLASS]);
+double route_cost(uint32_t n_class, const double us[ROUTE_N_CLASS]);
 void route_release_cold(struct route *);
 /* A digest of everything that a time of this device depends on, and of what
  * was measured. False without memory. */
-bool route_key(const struct route *, const struct dev *, uint32_t what, const void *desc, size_t n,
+bool route_key(struct route *, const struct dev *, uint32_t what, const void *desc, size_t n,
                uint8_t key[TIMINGS_KEY]);
 
 /* ------------------------------------------------------------- route_cross.c */

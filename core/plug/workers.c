@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -200,6 +201,25 @@ void workers_run(struct workers *p, uint32_t n_tasks, uint32_t flags, bnp_task_f
         relax();
     while ((left = atomic_load(&p->left)) != 0)
         gate_wait(&p->done, &p->left, left);
+}
+
+/* The clocks of threads, not the process's: that one lags behind for threads
+ * that run on other processors just now. */
+static uint64_t thread_ns(pthread_t thread)
+{
+    clockid_t id;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &id) || clock_gettime(id, &t))
+        return 0;
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+struct workers_use workers_use(const struct workers *p)
+{
+    struct workers_use u = { .cpu_ns = thread_ns(pthread_self()), .n_job = atomic_load(&p->turn) };
+    for (uint32_t w = 1; w <= p->n_started; w++)
+        u.cpu_ns += thread_ns(p->worker[w].thread);
+    return u;
 }
 
 void workers_bind_caller(const struct workers *p)

@@ -22,6 +22,13 @@ void workers_close(struct workers *);
  * workers_run for long; threads that it starts later inherit the binding. */
 void workers_bind_caller(const struct workers *);
 
+/* Processor time that the caller and the other workers took, all their lives (0
+ * where that is not to be had), and jobs for more than the caller. */
+struct workers_use {
+    uint64_t cpu_ns, n_job;
+};
+struct workers_use workers_use(const struct workers *);
+
 /* Round to nearest, no exceptions trapped, denormals kept: what the arithmetic
  * contract needs, for the calling thread. True when it had been otherwise. */
 bool workers_float_env(void);

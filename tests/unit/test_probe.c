@@ -231,50 +231,70 @@ START_TEST(probe_given_weights_are_the_ones_multiplied)
 }
 END_TEST
 
-START_TEST(probe_times_every_count_of_its_clock)
+static int open_bench(struct probe_bench *b, int family, struct probe_cold *cold)
 {
-    struct probe_clock c = { .n = 2, .n_tok = { 1, 3 }, .budget_us = 300000 };
-    struct probe p = probe_of(1, PROBE_RANDOM);
-    p.clock = &c;
-    for (p.n_tok = 1; p.n_tok <= 3; p.n_tok += 2)
-        ck_assert_int_eq(ask(plug->ref, _i, &p, &one), 0);
-    for (unsigned i = 0; i < 2; i++)
-        ck_assert(c.us[i] > 0 && !c.guessed[i]);
-    ck_assert_double_gt(c.spent_us, c.us[0] + c.us[1]);
+    return family == 0 ? probe_bench_linear(b, plug->ref, &weight, 8, cold)
+         : family == 1 ? probe_bench_attn(b, plug->ref, &attention, 50)
+                       : probe_bench_point(b, plug->ref, &pointwise);
+}
+
+START_TEST(probe_a_bench_is_called_with_any_rows)
+{
+    struct probe_bench b;
+    ck_assert_int_eq(open_bench(&b, _i, NULL), 0);
+    for (uint32_t n = 1; n <= 8; n += 7)
+        for (unsigned i = 0; i < 3; i++)
+            ck_assert(!(i ? 0 : b.set(b.ctx, n)) && !(b.ready ? b.ready(b.ctx) : 0) &&
+                      !b.once(b.ctx));
+    ck_assert_uint_eq(b.n_copy, 1);
+    ck_assert_int_ne(b.set(b.ctx, 9), 0);
+    ck_assert_str_ne(b.e.text, "");
+    probe_bench_close(&b);
 }
 END_TEST
 
-/* What no call fits into is as long a row as before. */
-START_TEST(probe_clock_guesses_within_reason)
+/* Copies of a weight that calls take turns on leave no memory behind; a part that
+ * holds fewer than two is not used. What caches would hold is left in them. */
+START_TEST(probe_benches_share_cold_memory)
 {
-    struct probe_clock c = { .n = 3, .n_tok = { 1, 8, 64 }, .budget_us = 1000, .us = { 10 } };
-    ck_assert(!probe_clock_guess(&c, 0) && !probe_clock_guess(&c, 1));
-    c.us[1] = 100;
-    c.spent_us = 300;
-    ck_assert(probe_clock_guess(&c, 2));
-    ck_assert_double_eq_tol(c.us[2], 800, 1e-9);
-    ck_assert(c.guessed[2] && !c.guessed[1]);
+    struct probe_bench b[3];
+    struct probe_cold cold = { .mem.size = 100000, .part = 20000, .end = 25000, .enough = 2 << 20 };
+    cold.mem.base = plug_mem_alloc(plug, cold.mem.size, 64);
+    for (unsigned i = 0; i < 3; i++) {
+        cold.part = i == 2 ? 1500 : 20000;
+        ck_assert_int_eq(open_bench(&b[i], 0, &cold), 0);
+        ck_assert_uint_gt(b[i].weight_size, 37 * 90 / 4);
+        ck_assert(i == 2 ? b[i].n_copy == 1 : b[i].n_copy >= 2 && b[i].n_copy * b[i].weight_size <= 20000);
+        ck_assert(!b[i].cold && !b[i].set(b[i].ctx, 1));
+    }
+    ck_assert_uint_eq(cold.used, 40000);
+    for (unsigned i = 0; i < 12; i++)
+        ck_assert(!b[i % 3].ready(b[i % 3].ctx) && !b[i % 3].once(b[i % 3].ctx));
+    ck_assert_uint_eq(cold.n_read, 4 * (b[0].weight_size + b[1].weight_size));
+    for (unsigned i = 0; i < 3; i++)
+        probe_bench_close(&b[i]);
+    plug_mem_free(plug, cold.mem.base);
 }
 END_TEST
 
-/* Copies of a weight that the timed calls take turns on give the same time
- * and leave no memory behind; a span that holds less than four is not used. */
-START_TEST(probe_times_over_copies)
+/* Before a copy has its turn, so much else was read as pushes it out of caches. */
+START_TEST(probe_a_copy_is_cold_when_its_turn_comes)
 {
-    struct probe_clock c = { .n = 1, .n_tok = { 1 }, .budget_us = 2000 };
-    struct probe p = probe_of(1, PROBE_RANDOM);
-    p.clock = &c;
-    c.cold.size = 100000;
-    c.cold.base = plug_mem_alloc(plug, c.cold.size, 64);
-    ck_assert_int_eq(ask(plug->ref, 0, &p, &one), 0);
-    ck_assert_uint_gt(c.weight_size, 37 * 90 / 4);
-    ck_assert_uint_ge(c.n_copy, 2);
-    ck_assert_uint_le(2 * c.n_copy * c.weight_size, c.cold.size);
-    c.us[0] = 0;
-    c.cold.size = c.weight_size * 7 / 2;
-    ck_assert_int_eq(ask(plug->ref, 0, &p, &one), 0);
-    ck_assert_uint_eq(c.n_copy, 1);
-    plug_mem_free(plug, c.cold.base);
+    static const uint64_t size = UINT64_C(4) << 20;
+    struct probe_bench b;
+    struct probe_cold cold = { .mem.size = size, .part = 5000, .end = size / 4, .enough = 100000 };
+    cold.mem.base = plug_mem_alloc(plug, size, 64);
+    ck_assert_int_eq(open_bench(&b, 0, &cold), 0);
+    ck_assert(b.cold && b.n_copy >= 2 && !b.set(b.ctx, 1));
+    for (unsigned i = 0; i < 3 * b.n_copy; i++) {
+        const uint64_t before = cold.n_read;
+        ck_assert(!b.ready(b.ctx));
+        ck_assert_uint_eq(cold.n_read - before, i % b.n_copy ? 0 : cold.enough);
+        ck_assert(!b.once(b.ctx));
+        ck_assert_uint_ge(cold.n_read - before, b.weight_size);
+    }
+    probe_bench_close(&b);
+    plug_mem_free(plug, cold.mem.base);
 }
 END_TEST
 
@@ -406,9 +426,9 @@ int main(void)
     tcase_add_test(c, probe_attention_with_pages_copied_by_bytes_is_the_same);
     tcase_add_loop_test(c, probe_devices_with_private_memory_are_asked_alike, 0, 3);
     tcase_add_test(c, probe_given_weights_are_the_ones_multiplied);
-    tcase_add_loop_test(c, probe_times_every_count_of_its_clock, 0, 3);
-    tcase_add_test(c, probe_clock_guesses_within_reason);
-    tcase_add_test(c, probe_times_over_copies);
+    tcase_add_loop_test(c, probe_a_bench_is_called_with_any_rows, 0, 3);
+    tcase_add_test(c, probe_benches_share_cold_memory);
+    tcase_add_test(c, probe_a_copy_is_cold_when_its_turn_comes);
     tcase_add_test(c, probe_impossible_questions_are_errors);
     tcase_add_test(c, probe_diff_finds_the_first_wrong_bit_or_bound);
     tcase_add_test(c, probe_agree_names_op_row_and_column);
