@@ -31,7 +31,7 @@ struct call {
 struct track {                    /* a lane while it runs                      */
     struct stopwatch_lane *lane;
     bool open;                    /* more calls of this row count              */
-    uint32_t n;                   /* calls of this row count                   */
+    uint32_t n, n_extra;          /* calls of this row count; beyond the budget */
     double best_us;               /* of them                                   */
     double least_us;              /* of all lanes' calls of this row count     */
     double spent_us;              /* on the counts before                      */
@@ -177,7 +177,7 @@ static void turn(const struct stopwatch *w, struct track *t, bool odd)
  * unless it is a long one. */
 static bool is_spent(const struct stopwatch *w, const struct track *t, uint32_t i)
 {
-    const double spent = t->spent_us + t->best_us * t->n;
+    const double spent = t->spent_us + t->best_us * (t->n - t->n_extra);
     if ((t->n >= MIN_CALLS && spent >= share[i] * w->budget_us) ||
         t->real_us >= DISTURBED * share[i] * w->budget_us)
         return true;
@@ -207,8 +207,10 @@ static void run_count(const struct stopwatch *w, struct track *t, unsigned n, ui
                 continue;
             const bool extra = round > 1 && is_spent(w, &t[k], i);
             const double start = t[k].real_us;
+            const uint32_t n_call = t[k].n;
             turn(w, &t[k], round % 2);
             t[k].extra_us += extra ? t[k].real_us - start : 0;
+            t[k].n_extra += extra ? t[k].n - n_call : 0;
             least = t[k].best_us < least ? t[k].best_us : least;
             t[k].least_us = least;
             *w->extra_us -= extra ? t[k].real_us - start : 0;
@@ -236,7 +238,7 @@ static bool guess(const struct stopwatch *w, const struct track *t, uint32_t i)
 
 static void begin_count(const struct stopwatch *w, struct track *t, uint32_t i)
 {
-    t->n = 0;
+    t->n = t->n_extra = 0;
     t->open = !t->lane->rc && !guess(w, t, i);
     const int rc = t->open ? t->lane->set(t->lane->ctx, w->n_tok[i]) : 0;
     if (rc)
@@ -249,7 +251,7 @@ static void end_count(const struct stopwatch *w, struct track *t, uint32_t i)
         return;
     (void)settle(w, t, i);
     t->use = best_use(w, t);
-    t->spent_us += t->best_us * t->n;
+    t->spent_us += t->best_us * (t->n - t->n_extra);
 }
 
 /* Fewer rows never take longer: what says so was disturbed all the time. */
