@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "core/model/hf_parts.h"
+#include "core/model/spm.h"
 
 #define JSON "tokenizer.json"
-#define METASPACE "\xe2\x96\x81"          /* U+2581 */
 
 enum { MAX_STEPS = 8 };
 
@@ -66,20 +66,15 @@ static struct str pattern(const json_t *step, const char *kind)
 
 /* ------------------------------------------------------------ byte-level */
 
-#define LLAMA3(digits) \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
-    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
-
 /* covers: matches leave no gap, so that removing gaps changes nothing. */
 static const struct {
     const char *regex, *word;
     bool covers;
 } regexes[] = {
-    { LLAMA3("\\p{N}{1,3}"), "llama3", true },
-    { LLAMA3("\\p{N}"), "qwen2", true },
-    { GPT2, "gpt2", false },
-    { GPT2 "|\\s+", "gpt2", true },
+    { PRETOK_LLAMA3("\\p{N}{1,3}"), "llama3", true },
+    { PRETOK_LLAMA3("\\p{N}"), "qwen2", true },
+    { PRETOK_GPT2, "gpt2", false },
+    { PRETOK_GPT2 "|\\s+", "gpt2", true },
     { "[\\p{P}\\$\\+<=>\\^~\\|`]+", "punctuation", false },
     { "[0-9]", "digit", false },
     { "\\d", "digit", false },
@@ -177,8 +172,8 @@ static int read_normalizer(struct hf_reading *r)
     for (unsigned i = 0; i < s.n; i++) {
         const struct str type = hf_text(s.at[i], "type");
         const struct str to = hf_text(s.at[i], "content");
-        const bool space = str_is(pattern(s.at[i], "String"), " ") && str_is(to, METASPACE);
-        if (r->spm && str_is(type, "Prepend") && str_is(hf_text(s.at[i], "prepend"), METASPACE))
+        const bool space = str_is(pattern(s.at[i], "String"), " ") && str_is(to, SPM_SPACE);
+        if (r->spm && str_is(type, "Prepend") && str_is(hf_text(s.at[i], "prepend"), SPM_SPACE))
             r->add_space = true;
         else if (r->spm ? !str_is(type, "Replace") || !space : !str_is(type, "NFC"))
             return hf_fail(r, ERR_UNSUPPORTED, JSON, "normalizer: step \"%s\" is not known here; "
@@ -195,7 +190,7 @@ static bool joins_words(const struct hf_reading *r)
     for (uint32_t i = 0; i < r->n; i++) {
         const struct hf_token *const t = &r->token[i];
         if (t->text.p && t->type == TOKEN_NORMAL && t->text.n > 3 &&
-            memmem(t->text.p + 1, t->text.n - 1, METASPACE, 3))
+            memmem(t->text.p + 1, t->text.n - 1, SPM_SPACE, 3))
             return true;
     }
     return false;
@@ -204,7 +199,7 @@ static bool joins_words(const struct hf_reading *r)
 static int read_metaspace(struct hf_reading *r, const json_t *step)
 {
     const struct str scheme = hf_text(step, "prepend_scheme");
-    if (!str_is(hf_text(step, "replacement"), METASPACE) ||
+    if (!str_is(hf_text(step, "replacement"), SPM_SPACE) ||
         (hf_flag(step, "split", true) && joins_words(r)))
         return hf_fail(r, ERR_UNSUPPORTED, JSON, "pre_tokenizer: Metaspace that splits at spaces, "
                        "though tokens hold some; expected \"split\": false and U+2581");

@@ -19,6 +19,13 @@
 
 enum { PRETOK_MAX_STAGES = 4 };
 
+/* The expressions of tokenizer.json that llama-bpe, digits "\\p{N}{1,3}", qwen2,
+ * digits "\\p{N}", and gpt-2 stand for. */
+#define PRETOK_LLAMA3(digits) \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define PRETOK_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+
 struct pretok;
 
 /* name as in tokenizer.ggml.pre: llama-bpe (llama3, llama-v3), falcon3

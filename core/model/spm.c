@@ -22,7 +22,7 @@ enum {
     SHORT = 32                     /* characters of a word that looking for the lowest suits */
 };
 
-static const char space_mark[3] = { '\xe2', '\x96', '\x81' };    /* U+2581 */
+static const char space_mark[3] = SPM_SPACE;
 
 struct spm_symbol {
     uint32_t at, n;                /* bytes in the scratch text */

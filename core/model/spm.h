@@ -16,6 +16,8 @@
 struct vocab;
 struct sink;
 
+#define SPM_SPACE "\xe2\x96\x81"        /* U+2581: what a space is spelled as */
+
 /* Whether text may be merged word by word, a word being what stands before the
  * next space: no token that merging can give has a space behind anything else. */
 bool spm_keeps_words(const struct vocab *);

@@ -16,6 +16,10 @@
 
 struct vocab;
 
+enum token_type {        /* as in tokenizer.ggml.token_type */
+    TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE
+};
+
 /* pre: pre-tokenizer name that overrides tokenizer.ggml.pre; NULL or "auto":
  * the file's. warn (may be NULL) receives at most one line, empty when there
  * is none. The file may be closed afterwards. */

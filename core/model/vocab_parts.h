@@ -22,10 +22,6 @@ enum {
                                        also after SPM tripled every space        */
 };
 
-enum token_type {                   /* as in tokenizer.ggml.token_type */
-    TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE
-};
-
 /* Whether merging a token's own text gives the token, and nothing else. */
 enum own { OWN_UNKNOWN, OWN_YES, OWN_NO };
 

@@ -19,6 +19,10 @@
 
 #define SMALL_FILE ((size_t)64 << 10)
 
+/* Visits the directory of a group; v2 says which files to look for there. It may
+ * not exist. */
+typedef void cgroup_visit(void *ctx, const char *dir, bool v2);
+
 static uint32_t quota_cpus(long long quota, long long period)
 {
     if (quota <= 0 || period <= 0)
@@ -107,8 +111,11 @@ static void visit_line(const char *line, const char *root, const char *controlle
     }
 }
 
-void cgroup_each(const char *self, const char *root, const char *controller, cgroup_visit *visit,
-                 void *ctx)
+/* Every group that accounts this process for controller ("cpu", "memory"), from
+ * its own up to the mount. self is the list of its groups ("/proc/self/cgroup"),
+ * root where the hierarchies are mounted ("/sys/fs/cgroup"). */
+static void each_group(const char *self, const char *root, const char *controller,
+                       cgroup_visit *visit, void *ctx)
 {
     char *text, *rest = NULL;
     size_t n;
@@ -130,7 +137,7 @@ static void least_cpus(void *ctx, const char *dir, bool v2)
 uint32_t cgroup_cpus(const char *self, const char *root)
 {
     uint32_t least = 0;
-    cgroup_each(self, root, "cpu", least_cpus, &least);
+    each_group(self, root, "cpu", least_cpus, &least);
     return least;
 }
 
@@ -186,7 +193,7 @@ uint64_t cgroup_memory(const char *root)
     uint64_t kib, room = UINT64_MAX;
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
     snprintf(mount, sizeof mount, "%s/sys/fs/cgroup", root);
-    cgroup_each(path, mount, "memory", least_room, &room);
+    each_group(path, mount, "memory", least_room, &room);
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
     if (number_at(path, "MemAvailable:", &kib) && kib <= UINT64_MAX / 1024 && kib * 1024 < room)
         room = kib * 1024;
