@@ -71,6 +71,9 @@ struct words {                    /* arguments that are no options             *
  * printed; ERR_ARG. */
 int opt_parse(const struct usage *, int argc, char **argv, struct words *, struct err *);
 
+/* "text", or "json", which is --json said otherwise: --output of some verbs. */
+int opt_output(const char *format, struct err *);
+
 /* ---------------------------------------------------------- common options */
 
 struct common {
@@ -96,6 +99,8 @@ struct loaded {
     struct forward *forward;
 };
 
+/* The one word that may name the model instead of -m. */
+int load_word(const char *verb, const struct words *, struct err *);
 /* -m, or the default model's path. */
 int load_path(char path[PATH_MAX], struct err *);
 int load_options(struct model_opts *, struct err *);
@@ -123,6 +128,8 @@ int put_out(const char *p, size_t n, struct err *);
 int put_json(json_t *j, struct err *);
 /* A JSON string; a byte that is not UTF-8 becomes U+FFFD. */
 json_t *json_text(const char *p, size_t n);
+/* The same for a C string; NULL is null. */
+json_t *json_cstr(const char *s);
 /* Control characters, and bytes that are not UTF-8, escaped. */
 void put_escaped(struct buf *, const char *p, size_t n);
 

@@ -72,18 +72,6 @@ int bench_fill(struct bench *, uint32_t depth, struct err *);
 int bench_prompt(struct bench *, uint32_t depth, struct bench_row *, struct err *);
 int bench_decode(struct bench *, uint32_t depth, uint32_t n_seq, struct bench_row *, struct err *);
 
-/* What a forward pass moves and multiplies, from the sizes of the prepared
- * weights: bytes of the layers' matrices, of one row of the head and of what
- * stands beside its rows (scales, or the screen of its top-k), of the keys and
- * values of one token; multiply-adds of the matrices for one row. Attention's
- * own multiply-adds are not counted: they are not of bytes. */
-struct bench_cost {
-    double layers, head_row, head_rest, kv_tok;
-    double layer_macs, head_macs;
-    double n_vocab;
-};
-struct bench_cost bench_cost(const struct forward *);
-
 /* -------------------------------------------------------------------- output */
 
 struct bench_run {                /* what all rows share                       */

@@ -28,7 +28,7 @@ static void number(json_t *j, const char *key, double v)
 
 static void text(json_t *j, const char *key, const char *v)
 {
-    json_object_set_new(j, key, json_text(v, strlen(v)));
+    json_object_set_new(j, key, json_cstr(v));
 }
 
 /* part of all, 0 when all could not be measured */

@@ -34,6 +34,17 @@ uint64_t bench_positions(const struct bench_ask *a)
     return depth + more;
 }
 
+/* What a forward pass moves and multiplies, from the sizes of the prepared
+ * weights: bytes of the layers' matrices, of one row of the head and of what
+ * stands beside its rows (scales, or the screen of its top-k), of the keys and
+ * values of one token; multiply-adds of the matrices for one row. Attention's
+ * own multiply-adds are not counted: they are not of bytes. */
+struct cost {
+    double layers, head_row, head_rest, kv_tok;
+    double layer_macs, head_macs;
+    double n_vocab;
+};
+
 /* Rows in the canonical form; a prepared matrix that is smaller than its rows
  * leaves them where they are, in the file's map. */
 static double rows_size(const struct weight *w)
@@ -41,12 +52,12 @@ static double rows_size(const struct weight *w)
     return (double)w->desc.rows * (double)wtype_row_size(w->desc.format, w->desc.cols);
 }
 
-struct bench_cost bench_cost(const struct forward *f)
+static struct cost cost_of(const struct forward *f)
 {
     const struct weights *ws = &f->state->weights;
     const struct weight *head = ws->head;
     const uint32_t n = f->model->hp.n_layer;
-    struct bench_cost c = { .n_vocab = head->desc.rows };
+    struct cost c = { .n_vocab = head->desc.rows };
     for (uint32_t i = 0; i < n * W_LAYER_N; i++) {
         const struct weight *w = &ws->w[i];
         const bool elsewhere = w->desc.format != BNP_FMT_T2 &&
@@ -66,7 +77,7 @@ struct bench_cost bench_cost(const struct forward *f)
 
 /* Bytes of the head in a pass: all rows and scales, or the screen and the rows
  * that it left over. Outputs that need many rows share them. */
-static double head_bytes(const struct bench *b, const struct bench_cost *c, double rows,
+static double head_bytes(const struct bench *b, const struct cost *c, double rows,
                          uint32_t n_out)
 {
     const bool top = b->f->head.n_top != 0;
@@ -308,7 +319,7 @@ static void name_row(struct bench_row *r)
 int bench_prompt(struct bench *b, uint32_t depth, struct bench_row *r, struct err *e)
 {
     const uint32_t n = b->ask->n_prompt, chunk = b->ask->chunk;
-    const struct bench_cost c = bench_cost(b->f);
+    const struct cost c = cost_of(b->f);
     *r = (struct bench_row){ .n_tok = n, .n_seq = 1, .depth = depth,
                              .n_step = (n - 1) / chunk + 1 };
     name_row(r);
@@ -336,7 +347,7 @@ int bench_decode(struct bench *b, uint32_t depth, uint32_t n_seq, struct bench_r
                  struct err *e)
 {
     const uint32_t n = b->ask->n_gen;
-    const struct bench_cost c = bench_cost(b->f);
+    const struct cost c = cost_of(b->f);
     *r = (struct bench_row){ .decode = true, .n_tok = n, .n_seq = n_seq, .depth = depth,
                              .n_step = n };
     name_row(r);

@@ -108,12 +108,11 @@ static int check_options(const struct words *w, struct err *e)
         return err_set(e, ERR_ARG, "--top: %u, expected 1 to %d", ask.n_top, CV_MAX_TOP);
     if (!ask.timeout_s || ask.timeout_s > MAX_TIMEOUT_S)
         return err_set(e, ERR_ARG, "--timeout: %u, expected 1 to %d", ask.timeout_s, MAX_TIMEOUT_S);
-    if (strcmp(format, "text") && strcmp(format, "json"))
-        return err_set(e, ERR_ARG, "--output: %.60s, expected text or json", format);
     if (ask.tokens && is_url(ask.ref))
         return err_set(e, ERR_ARG, "--tokens: an endpoint is asked, expected --prompts");
-    common.json = common.json || !strcmp(format, "json");
-    int rc = get_limits(e);
+    int rc = opt_output(format, e);
+    if (!rc)
+        rc = get_limits(e);
     return rc ? rc : check_limits(e);
 }
 
@@ -122,7 +121,8 @@ double cv_correlation(const struct cv *c)
     return c->n_whole_pos ? c->worst : stat_correlation(&c->all);
 }
 
-int cv_verdict(const struct cv *c, struct err *e)
+/* 0 within the limits, 1 outside, ERR_DATA: nothing to judge. */
+static int judge(const struct cv *c, struct err *e)
 {
     const struct cv_limits *l = &c->ask->limits;
     const double n = (double)c->n_pos;
@@ -153,7 +153,7 @@ static int crossval(struct cv *c, struct loaded *l, int *verdict, struct err *e)
     if (!rc)
         rc = cv_sha256(gguf_name(l->model->file), c->sha, e);
     if (!rc)
-        rc = *verdict = cv_verdict(c, e);
+        rc = *verdict = judge(c, e);
     return rc < 0 ? rc : cv_print(c, l, *verdict, e);
 }
 

@@ -95,7 +95,6 @@ void cv_close(struct cv *);
 
 /* Texts: the lines of --prompts, or a few that come with the program. */
 int cv_texts(struct cv *, struct err *);
-int cv_add_text(struct cv *, struct cv_text **, struct err *);
 /* What both make of text i: counted, and the first difference described. */
 void cv_compare_ids(struct cv *, uint32_t i, const struct tokens *ours, const struct tokens *ref);
 /* SHA-256 of a file in hex; "" for what is no regular file. */
@@ -107,8 +106,6 @@ int cv_run(struct cv *, struct loaded *, struct err *);
 /* The correlation that is judged: of the worst position where rows are whole,
  * else of all entries together. */
 double cv_correlation(const struct cv *);
-/* 0 within the limits, 1 outside, ERR_DATA: nothing to judge. */
-int cv_verdict(const struct cv *, struct err *);
 /* The report to standard output, and as JSON to ask->report. */
 int cv_print(const struct cv *, const struct loaded *, int verdict, struct err *);
 
@@ -126,8 +123,6 @@ int url_call(struct url *, const char *path, json_t *body, json_t **answer, doub
 struct pieces;                    /* which token a text is                     */
 int pieces_open(struct pieces **, const struct vocab *, struct err *);
 void pieces_close(struct pieces *);
-/* The token of these bytes, or -1: none, or more than one. */
-int32_t pieces_find(const struct pieces *, const char *p, size_t n);
 
 /* What an endpoint answered, checked; see bitnet_crossval_answer.c. */
 struct answer_in {

@@ -68,7 +68,8 @@ void pieces_close(struct pieces *s)
     free(s);
 }
 
-int32_t pieces_find(const struct pieces *s, const char *p, size_t n)
+/* The token of these bytes, or NO_TOKEN: none, or more than one. */
+static int32_t find_bytes(const struct pieces *s, const char *p, size_t n)
 {
     const struct piece key = { { p, n }, 0 };
     const struct piece *hit = bsearch(&key, s->at, s->n, sizeof key, compare);
@@ -84,15 +85,15 @@ static int32_t find_name(const struct answer_in *in, const char *p, size_t n)
     char raw[256];
     size_t k = 0;
     if (n < 6 || memcmp(p, "bytes:", 6))
-        return pieces_find(in->pieces, p, n);
+        return find_bytes(in->pieces, p, n);
     for (size_t at = 6; at + 4 <= n && k < sizeof raw; at += 4) {
         char hex[3] = { p[at + 2], p[at + 3], 0 }, *end;
         raw[k] = (char)strtoul(hex, &end, 16);
         if (p[at] != '\\' || p[at + 1] != 'x' || end != hex + 2)
-            return pieces_find(in->pieces, p, n);
+            return find_bytes(in->pieces, p, n);
         k++;
     }
-    return pieces_find(in->pieces, raw, k);
+    return find_bytes(in->pieces, raw, k);
 }
 
 static int32_t find_string(const struct answer_in *in, const json_t *j)
@@ -118,7 +119,7 @@ static int find_item(const struct answer_in *in, const json_t *j, int32_t *id, s
         const size_t k = json_array_size(bytes);
         for (size_t i = 0; i < k; i++)
             raw[i] = (char)(json_integer_value(json_array_get(bytes, i)) & 0xff);
-        *id = pieces_find(in->pieces, raw, k);
+        *id = find_bytes(in->pieces, raw, k);
     }
     if (*id == NO_TOKEN)
         *id = find_string(in, json_object_get(j, "token"));
@@ -174,8 +175,8 @@ static int take_items(struct answer_in *in, const json_t *list, uint32_t pos, st
         const size_t n = json_array_size(top ? top : probs);
         int32_t id;
         if (!json_is_object(item) || n > MAX_ENTRIES)
-            return err_set(e, ERR_DATA, "%.200s: a list of log-probabilities that is none",
-                           in->cv->ask->ref);
+            return err_set(e, ERR_DATA, "%.200s: a list of log-probabilities that is none, "
+                           "expected objects with at most %d entries", in->cv->ask->ref, MAX_ENTRIES);
         for (size_t k = 0; !rc && k < n; k++) {
             const json_t *one = json_array_get(top ? top : probs, k);
             const double lp = top ? number(json_object_get(one, "logprob"))
@@ -287,7 +288,7 @@ static bool has_echo(const struct answer_in *in, const json_t *tokens)
         const int32_t id = find_string(in, json_array_get(tokens, i));
         vocab_piece(in->vocab, t->id[i], true, &piece);
         same = id == t->id[i] ||
-               (id == NO_TOKEN && pieces_find(in->pieces, piece.p, piece.n) == NO_TOKEN);
+               (id == NO_TOKEN && find_bytes(in->pieces, piece.p, piece.n) == NO_TOKEN);
         buf_free(&piece);
     }
     return same;
@@ -299,8 +300,8 @@ static int take_lists(struct answer_in *in, const json_t *l, struct err *e)
     const json_t *own = json_object_get(l, "token_logprobs");
     const size_t n = json_array_size(tokens), n_prompt = in->text->id.n;
     if (!n || json_array_size(own) != n || (top && !json_is_null(top) && json_array_size(top) != n))
-        return err_set(e, ERR_DATA, "%.200s: lists of log-probabilities of unequal length",
-                       in->cv->ask->ref);
+        return err_set(e, ERR_DATA, "%.200s: lists of log-probabilities of unequal length, "
+                       "expected one entry a token", in->cv->ask->ref);
     const bool echo = has_echo(in, tokens);
     const size_t from = echo ? n_prompt : 0;
     if (n - from > in->cv->ask->n_new)
@@ -326,8 +327,8 @@ int answer_completion(struct answer_in *in, const json_t *root, struct err *e)
     const json_t *l = json_object_get(choice, "logprobs"), *content = json_object_get(l, "content");
     int rc = 0;
     if (!json_is_object(choice))
-        return err_set(e, ERR_DATA, "%.200s/v1/completions: no choices in the answer",
-                       in->cv->ask->ref);
+        return err_set(e, ERR_DATA, "%.200s/v1/completions: no choices in the answer, expected "
+                       "one", in->cv->ask->ref);
     if (json_is_array(content)) {
         if (json_array_size(content) > in->cv->ask->n_new)
             return err_set(e, ERR_DATA, "%.200s: %zu tokens, asked for %u", in->cv->ask->ref,

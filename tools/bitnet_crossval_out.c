@@ -44,11 +44,6 @@ static struct used used_by(const struct forward *f)
     return u;
 }
 
-static json_t *text(const char *s)
-{
-    return json_text(s, strlen(s));
-}
-
 static json_t *plugins_json(const struct forward *f)
 {
     const struct used u = used_by(f);
@@ -64,7 +59,7 @@ static json_t *plugins_json(const struct forward *f)
             json_array_append_new(does, json_string("point"));
         json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:o,s:o}", "id", n->raw.id, "version",
                                               n->raw.version, "build", n->build, "device",
-                                              text(u.dev[i]->info.name), "families", does));
+                                              json_cstr(u.dev[i]->info.name), "families", does));
     }
     return list;
 }
@@ -103,7 +98,7 @@ static json_t *ids_json(const struct cv *c)
 {
     return json_pack("{s:I,s:I,s:o}", "n_text", (json_int_t)c->n_ids, "n_equal",
                      (json_int_t)c->n_ids_same, "first_difference",
-                     or_null(*c->ids_first, text(c->ids_first)));
+                     or_null(*c->ids_first, json_cstr(c->ids_first)));
 }
 
 static json_t *greedy_json(const struct cv *c)
@@ -134,18 +129,16 @@ static json_t *settings_json(const struct cv *c, const struct loaded *l)
     const struct cv_ask *a = c->ask;
     isa_format(l->plug->topo.abi.isa, isa, sizeof isa);
     return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:I,s:I,s:I,s:I,s:o,s:o}",
-                     "program", "bitnet " BITNET_VERSION, "model", text(gguf_name(l->model->file)),
-                     "model_sha256", or_null(*c->sha, text(c->sha)), "i2s_layout",
-                     or_null(common.i2s_layout, text(common.i2s_layout ? common.i2s_layout : "")),
-                     "tl_preset", or_null(common.tl_preset,
-                                          text(common.tl_preset ? common.tl_preset : "")),
-                     "pre", or_null(common.pre, text(common.pre ? common.pre : "")), "activation",
-                     or_null(common.activation, text(common.activation ? common.activation : "")),
+                     "program", "bitnet " BITNET_VERSION, "model",
+                     json_cstr(gguf_name(l->model->file)), "model_sha256",
+                     or_null(*c->sha, json_cstr(c->sha)), "i2s_layout",
+                     json_cstr(common.i2s_layout), "tl_preset", json_cstr(common.tl_preset), "pre",
+                     json_cstr(common.pre), "activation", json_cstr(common.activation),
                      "threads", (json_int_t)l->plug->topo.abi.n_workers, "seed", (json_int_t)0,
-                     "isa", text(isa), "cpu", text(l->plug->topo.cpu_name), "n_text",
+                     "isa", json_cstr(isa), "cpu", json_cstr(l->plug->topo.cpu_name), "n_text",
                      (json_int_t)c->n_text, "n_tokens", (json_int_t)a->n_new, "top",
                      (json_int_t)a->n_top, "timeout_s", (json_int_t)a->timeout_s, "prompts",
-                     or_null(a->prompts, text(a->prompts ? a->prompts : "")), "plugins",
+                     json_cstr(a->prompts), "plugins",
                      plugins_json(l->forward));
 }
 
@@ -156,15 +149,14 @@ static json_t *report_json(const struct cv *c, const struct loaded *l, int verdi
     struct tm tm;
     strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     return json_pack("{s:b,s:s,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:o}", "within",
-                     !verdict, "time", time_text, "ref", text(c->ask->ref), "ref_is", c->kind,
-                     "ref_model", or_null(*c->ref_model, text(c->ref_model)), "ref_sha256",
-                     or_null(*c->ref_sha, text(c->ref_sha)), "token_ids",
+                     !verdict, "time", time_text, "ref", json_cstr(c->ask->ref), "ref_is", c->kind,
+                     "ref_model", or_null(*c->ref_model, json_cstr(c->ref_model)), "ref_sha256",
+                     or_null(*c->ref_sha, json_cstr(c->ref_sha)), "token_ids",
                      or_null(c->n_ids, ids_json(c)), "logits", or_null(c->n_pos, logits_json(c)),
                      "greedy", or_null(c->greedy.unit, greedy_json(c)), "speed", "here",
                      speed_json(&c->speed), "there", or_null(c->ref_speed.how != NULL,
                                                              speed_json(&c->ref_speed)),
-                     "there_is", or_null(c->ref_speed.how != NULL,
-                                         text(c->ref_speed.how ? c->ref_speed.how : "")),
+                     "there_is", json_cstr(c->ref_speed.how),
                      "limits", limits_json(&c->ask->limits), "settings", settings_json(c, l));
 }
 

@@ -21,10 +21,11 @@ static const char *const some_texts[] = {
      "\320\265\321\202, \344\275\240\345\245\275!"),
 };
 
-int cv_add_text(struct cv *c, struct cv_text **out, struct err *e)
+static int add_text(struct cv *c, struct cv_text **out, struct err *e)
 {
     if (c->n_text == CV_MAX_TEXT)
-        return err_set(e, ERR_LIMIT, "crossval: more than %d texts", CV_MAX_TEXT);
+        return err_set(e, ERR_LIMIT, "crossval: more than %d texts, expected fewer: --texts N takes "
+                       "the first", CV_MAX_TEXT);
     if (!c->text && !(c->text = calloc(CV_MAX_TEXT, sizeof *c->text)))
         return err_set(e, ERR_NOMEM, "crossval: no memory for texts");
     *out = &c->text[c->n_text++];
@@ -34,7 +35,7 @@ int cv_add_text(struct cv *c, struct cv_text **out, struct err *e)
 static int add_line(struct cv *c, const char *p, size_t n, struct err *e)
 {
     struct cv_text *t;
-    int rc = cv_add_text(c, &t, e);
+    int rc = add_text(c, &t, e);
     if (rc)
         return rc;
     buf_add(&t->text, p, n);
@@ -119,7 +120,7 @@ static int texts_of_file(struct cv *c, const struct model *m, struct err *e)
     int rc = 0;
     for (uint32_t i = 0; !rc && i < l->n_seq && c->n_text < most; i++) {
         struct cv_text *t;
-        rc = cv_add_text(c, &t, e);
+        rc = add_text(c, &t, e);
         for (uint32_t k = 0; !rc && k < l->seq[i].n_tok; k++)
             rc = add_id(&t->id, !k && l->foreign && bos >= 0 ? bos : l->seq[i].id[k], e);
         if (rc)
@@ -133,12 +134,9 @@ static int texts_of_file(struct cv *c, const struct model *m, struct err *e)
 
 static int open_logfile(struct cv *c, const struct model *m, struct err *e)
 {
-    int rc = logfile_open(&c->file, c->ask->ref, e);
+    int rc = logfile_open(&c->file, c->ask->ref, m->hp.n_vocab, e);
     if (rc)
         return rc;
-    if (c->file.n_vocab != m->hp.n_vocab)
-        return err_set(e, ERR_DATA, "%s: a vocabulary of %u, the model's is %u", c->ask->ref,
-                       c->file.n_vocab, m->hp.n_vocab);
     c->log_probs = c->file.encoding == LOG_U16;
     c->kind = c->file.foreign ? "saved log-probabilities of another tool"
               : c->log_probs ? "saved log-probabilities" : "saved logits";
@@ -180,7 +178,8 @@ static int tokens_of_line(struct cv_text *t, const char *p, size_t n, uint32_t n
                 rc = err_set(e, ERR_DATA, "token %zu: expected an id of 0 to %u", i, n_vocab - 1);
     }
     if (!rc && (!t->id.n || t->id.n > LOG_MAX_TOK))
-        rc = err_set(e, ERR_DATA, "no tokens, expected {\"ids\": [...]} or ids");
+        rc = err_set(e, ERR_DATA, "%zu tokens, expected 1 to %d, as {\"ids\": [...]} or ids",
+                     t->id.n, LOG_MAX_TOK);
     return rc;
 }
 
@@ -196,8 +195,9 @@ static int read_tokens(struct cv *c, uint32_t n_vocab, struct err *e)
         eol = eol ? eol : end;
         if (eol == p)
             continue;
-        rc = eol - p > MAX_LINE ? err_set(e, ERR_LIMIT, "a line of over %d bytes", MAX_LINE)
-                                : cv_add_text(c, &t, e);
+        rc = eol - p > MAX_LINE ? err_set(e, ERR_LIMIT, "a line of %td bytes, expected at most %d",
+                                         eol - p, MAX_LINE)
+                                : add_text(c, &t, e);
         if (!rc)
             rc = tokens_of_line(t, p, (size_t)(eol - p), n_vocab, e);
         if (rc) {

@@ -68,6 +68,11 @@ struct reading *doctor_best(struct doctor *d, unsigned first, double *margin)
     return best;
 }
 
+double doctor_per_token(const struct reading *r)
+{
+    return r->nats / (r->n_tok ? r->n_tok : 1);
+}
+
 void doctor_mend(struct doctor *d, const char *section, const char *key, const char *value,
                  const char *option)
 {
@@ -127,10 +132,7 @@ int verb_doctor(int argc, char **argv)
     int rc = opt_parse(&usage, argc, argv, &w, &e);
     if (rc)
         return tool_exit(rc, &e);
-    if (w.n > 1 || (w.n && common.model))
-        rc = err_set(&e, ERR_ARG, "doctor: %.100s: one file too many", w.at[w.n - 1]);
-    if (w.n)
-        common.model = w.at[0];
+    rc = load_word("doctor", &w, &e);
     if (!rc)
         rc = examine(&d, &e);
     const enum doctor_state verdict = doctor_verdict(&d);

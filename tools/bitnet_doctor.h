@@ -64,6 +64,7 @@ struct reading *doctor_reading(struct doctor *, const char *what, const char *na
  * *margin: by how many nats the one in use is worse, or, when the best is in
  * use, the next one; INFINITY: there is no other. */
 struct reading *doctor_best(struct doctor *, unsigned first, double *margin);
+double doctor_per_token(const struct reading *);              /* nats */
 /* section.key = value mends it; option: the same for `bitnet convert`. */
 void doctor_mend(struct doctor *, const char *section, const char *key, const char *value,
                  const char *option);

@@ -27,11 +27,6 @@ static void put_convert(const struct doctor *d, struct buf *b)
         buf_addf(b, "bitnet convert %s OUT.gguf --type %s%s", d->path, d->type, d->convert.p);
 }
 
-static double per_token(const struct reading *r)
-{
-    return r->nats / (r->n_tok ? r->n_tok : 1);
-}
-
 static void put_readings(struct buf *b, const struct doctor *d)
 {
     if (d->n_reading)
@@ -40,7 +35,7 @@ static void put_readings(struct buf *b, const struct doctor *d)
         const struct reading *r = &d->reading[i];
         buf_addf(b, "  %-22s %-14s ", r->what, r->name);
         if (r->ran)
-            buf_addf(b, "%9.1f %8.4f", r->nats, per_token(r));
+            buf_addf(b, "%9.1f %8.4f", r->nats, doctor_per_token(r));
         else
             buf_addf(b, "not so: %s", r->why);
         buf_addf(b, "%s%s\n", r->in_use ? "  in use" : "", r->best ? "  best" : "");
@@ -72,11 +67,6 @@ static int report_text(const struct doctor *d, struct err *e)
     return rc;
 }
 
-static json_t *text(const char *s)
-{
-    return json_text(s ? s : "", s ? strlen(s) : 0);
-}
-
 static json_t *readings_json(const struct doctor *d)
 {
     json_t *all = json_array();
@@ -86,8 +76,8 @@ static json_t *readings_json(const struct doctor *d)
             "{s:s,s:s,s:b,s:b,s:b,s:I,s:o,s:o,s:o}", "what", r->what, "name", r->name, "in_use",
             r->in_use, "best", r->best, "ran", r->ran, "tokens", (json_int_t)r->n_tok, "nats",
             r->ran ? json_real(r->nats) : json_null(), "nats_per_token",
-            r->ran ? json_real(per_token(r)) : json_null(), "reason",
-            r->ran ? json_null() : text(r->why)));
+            r->ran ? json_real(doctor_per_token(r)) : json_null(), "reason",
+            r->ran ? json_null() : json_cstr(r->why)));
     }
     return all;
 }
@@ -99,15 +89,14 @@ static int report_json(const struct doctor *d, struct err *e)
     for (int i = 0; i < DOCTOR_N_LAYER; i++)
         json_object_set_new(layers, layer_name[i],
                             json_pack("{s:s,s:o}", "state", state_name[d->layer[i].state], "text",
-                                      text(d->layer[i].text)));
+                                      json_cstr(d->layer[i].text)));
     for (unsigned i = 0; i < d->n_warning; i++)
-        json_array_append_new(warnings, text(d->warning[i]));
+        json_array_append_new(warnings, json_cstr(d->warning[i]));
     put_convert(d, &convert);
-    int rc = put_json(json_pack("{s:o,s:s,s:o,s:o,s:o,s:{s:o,s:o}}", "file", text(d->path),
+    int rc = put_json(json_pack("{s:o,s:s,s:o,s:o,s:o,s:{s:o,s:o}}", "file", json_cstr(d->path),
                                 "verdict", verdict_name(d), "layers", layers, "readings",
                                 readings_json(d), "warnings", warnings, "mend", "ini",
-                                d->ini.n ? text(d->ini.p) : json_null(), "convert",
-                                convert.n ? text(convert.p) : json_null()), e);
+                                json_cstr(d->ini.p), "convert", json_cstr(convert.p)), e);
     buf_free(&convert);
     return rc;
 }

@@ -177,7 +177,7 @@ static json_t *model_json(const struct model *m)
     const struct hparams *h = &m->hp;
     return json_pack("{s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,"
                      "s:f,s:f,s:s,s:b,s:b,s:s,s:s,s:s}",
-                     "architecture", m->arch, "name", json_text(m->name, strlen(m->name)),
+                     "architecture", m->arch, "name", json_cstr(m->name),
                      "tokenizer", vocab_kind(m->vocab), "n_layer", (json_int_t)h->n_layer,
                      "n_embd", (json_int_t)h->n_embd, "n_ff", (json_int_t)h->n_ff, "n_head",
                      (json_int_t)h->n_head, "n_head_kv", (json_int_t)h->n_head_kv, "head_dim",
@@ -282,15 +282,15 @@ static int report_json(const struct report *r, struct err *e)
     struct buf verdict = { 0 };
     json_t *warnings = json_array();
     for (unsigned i = 0; r->m && i < r->m->n_warning; i++)
-        json_array_append_new(warnings, json_text(r->m->warning[i], strlen(r->m->warning[i])));
+        json_array_append_new(warnings, json_cstr(r->m->warning[i]));
     const char *name = gguf_name(r->g), *why = r->why.text;
     put_verdict(&verdict, r);
     int rc = put_json(json_pack(
-        "{s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "file", json_text(name, strlen(name)),
+        "{s:o,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "file", json_cstr(name),
         "gguf_version", (json_int_t)gguf_version(r->g), "size", (json_int_t)gguf_file_size(r->g),
         "metadata", metadata_json(r->g), "tensors", tensors_json(r->g, fast ? NULL : &r->opts),
         "model", r->m ? model_json(r->m) : json_null(), "memory", memory_json(r), "warnings",
-        warnings, "runs", r->m != NULL, "reason", r->m ? json_null() : json_text(why, strlen(why)),
+        warnings, "runs", r->m != NULL, "reason", r->m ? json_null() : json_cstr(why),
         "verdict", json_text(verdict.p ? verdict.p : "", verdict.n)), e);
     buf_free(&verdict);
     return rc;
@@ -353,10 +353,7 @@ int verb_inspect(int argc, char **argv)
     int rc = opt_parse(&usage, argc, argv, &w, &e);
     if (rc)
         return tool_exit(rc, &e);
-    if (w.n > 1 || (w.n && common.model))
-        rc = err_set(&e, ERR_ARG, "inspect: %.100s: one file too many", w.at[w.n - 1]);
-    if (w.n)
-        common.model = w.at[0];
+    rc = load_word("inspect", &w, &e);
     if (!rc)
         rc = inspect(&e);
     return tool_exit(rc, &e);

@@ -11,6 +11,18 @@
 #include "core/model/wtype.h"
 #include "tools/bitnet_inspect.h"
 
+struct tensor_look {              /* a tensor, every weight read               */
+    bool read;                    /* else why says why not                     */
+    bool ternary;                 /* code counts; else least .. zeros          */
+    char why[400];
+    uint64_t n;                   /* elements                                  */
+    uint64_t n_scale;             /* 0: none                                   */
+    float scale_min, scale_max;
+    uint64_t code[4];             /* how many are -1, 0, +1, +2 (code 3)       */
+    float least, most;            /* values                                    */
+    uint64_t zeros;
+};
+
 /* Codes of a row of canonical bytes; the tail's fields are codes 1, which are
  * taken off again. */
 static void count_codes(const uint8_t *p, uint32_t cols, uint64_t code[4])
@@ -60,7 +72,7 @@ static void look_at_scales(struct tensor_look *k, const struct wsrc *w)
     }
 }
 
-void tensor_look(struct tensor_look *k, const struct gguf *g, const struct gguf_tensor *t,
+static void look(struct tensor_look *k, const struct gguf *g, const struct gguf_tensor *t,
                  const struct wsrc_opts *opts)
 {
     struct wsrc w;
@@ -104,7 +116,7 @@ static json_t *figures_json(const struct tensor_look *k)
     json_t *codes = json_array();
     for (int i = 0; i < 4; i++)
         json_array_append_new(codes, json_integer((json_int_t)k->code[i]));
-    json_t *j = !k->read    ? json_pack("{s:o}", "error", json_text(k->why, strlen(k->why)))
+    json_t *j = !k->read    ? json_pack("{s:o}", "error", json_cstr(k->why))
                 : k->ternary ? json_pack("{s:O}", "codes", codes)
                              : json_pack("{s:f,s:f,s:I}", "least", (double)k->least, "most",
                                          (double)k->most, "zeros", (json_int_t)k->zeros);
@@ -131,7 +143,7 @@ json_t *tensors_json(const struct gguf *g, const struct wsrc_opts *opts)
                                 shape, "offset", (json_int_t)t->offset, "size",
                                 (json_int_t)t->size);
         if (opts) {
-            tensor_look(&k, g, t, opts);
+            look(&k, g, t, opts);
             json_object_update_new(one, figures_json(&k));
         }
         json_array_append_new(all, one);
@@ -179,7 +191,7 @@ static void put_tensor(struct buf *b, const struct gguf *g, const struct gguf_te
     buf_free(&name);
     if (opts) {
         struct tensor_look k;
-        tensor_look(&k, g, t, opts);
+        look(&k, g, t, opts);
         put_figures(b, &k);
     }
     buf_addf(b, "\n");

@@ -40,6 +40,11 @@ json_t *json_text(const char *p, size_t n)
     return j;
 }
 
+json_t *json_cstr(const char *s)
+{
+    return s ? json_text(s, strlen(s)) : json_null();
+}
+
 void put_escaped(struct buf *b, const char *p, size_t n)
 {
     for (size_t at = 0, k; at < n; at += k) {

@@ -8,6 +8,16 @@
 #include "tools/bitnet.h"
 #include "tools/bitnet_bar.h"
 
+int load_word(const char *verb, const struct words *w, struct err *e)
+{
+    if (w->n > 1 || (w->n && common.model))
+        return err_set(e, ERR_ARG, "%s: %.100s: one file too many, expected one model", verb,
+                       w->at[w->n - 1]);
+    if (w->n)
+        common.model = w->at[0];
+    return 0;
+}
+
 int load_path(char path[PATH_MAX], struct err *e)
 {
     if (!common.model) {

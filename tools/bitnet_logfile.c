@@ -203,7 +203,7 @@ int logfile_parse(struct logfile *l, const void *p, size_t n, struct err *e)
     return rc;
 }
 
-int logfile_open(struct logfile *l, const char *path, struct err *e)
+int logfile_open(struct logfile *l, const char *path, uint32_t n_vocab, struct err *e)
 {
     struct file_map map;
     *l = (struct logfile){ 0 };
@@ -211,6 +211,11 @@ int logfile_open(struct logfile *l, const char *path, struct err *e)
     if (rc)
         return rc;
     rc = logfile_parse(l, map.p, map.n, e);
+    if (!rc && l->n_vocab != n_vocab) {
+        rc = err_set(e, ERR_DATA, "a vocabulary of %u, expected %u, the model's", l->n_vocab,
+                     n_vocab);
+        logfile_close(l);
+    }
     if (rc) {
         file_unmap(&map);
         return err_prefix(e, "%s", path);

@@ -62,8 +62,9 @@ struct logfile {
     struct str meta;              /* borrowed; may be empty                    */
 };
 
-/* ERR_DATA: contradicts the format. After 0, and only then, logfile_close. */
-int logfile_open(struct logfile *, const char *path, struct err *);
+/* n_vocab: the model's. ERR_DATA: another vocabulary, or contradicts the format.
+ * After 0, and only then, logfile_close. */
+int logfile_open(struct logfile *, const char *path, uint32_t n_vocab, struct err *);
 /* The same with the bytes in memory, which stay there; err does not name them. */
 int logfile_parse(struct logfile *, const void *p, size_t n, struct err *);
 void logfile_close(struct logfile *);

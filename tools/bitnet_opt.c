@@ -165,3 +165,12 @@ int opt_parse(const struct usage *u, int argc, char **argv, struct words *w, str
     }
     return 0;
 }
+
+int opt_output(const char *format, struct err *e)
+{
+    const bool json = !strcmp(format, "json");
+    if (!json && strcmp(format, "text"))
+        return err_set(e, ERR_ARG, "--output: %.60s, expected text or json", format);
+    common.json = common.json || json;
+    return 0;
+}

@@ -131,10 +131,7 @@ static int get_windows(struct windows *w, const struct model *m, struct err *e)
     ppl.bos = bos >= 0;
     ppl.n_vocab = m->hp.n_vocab;
     if (ppl.ref_file)
-        rc = logfile_open(&ppl.ref, ppl.ref_file, e);
-    if (!rc && ppl.ref_file && ppl.ref.n_vocab != m->hp.n_vocab)
-        rc = err_set(e, ERR_DATA, "%s: a vocabulary of %u, the model's is %u", ppl.ref_file,
-                     ppl.ref.n_vocab, m->hp.n_vocab);
+        rc = logfile_open(&ppl.ref, ppl.ref_file, m->hp.n_vocab, e);
     if (!rc)
         rc = ppl.text_file ? windows_of_text(w, m->vocab, bos, e)
                            : windows_of_ref(w, &ppl.ref, bos, e);
@@ -160,13 +157,10 @@ static int check_options(const struct words *w, struct err *e)
         return err_set(e, ERR_ARG, "--ctx: %u, expected at least %d", ppl.n_ctx, MIN_CTX);
     if (strcmp(save_as, "u16") && strcmp(save_as, "f32"))
         return err_set(e, ERR_ARG, "--save-as: %.60s, expected u16 or f32", save_as);
-    if (strcmp(format, "text") && strcmp(format, "json"))
-        return err_set(e, ERR_ARG, "--output: %.60s, expected text or json", format);
     if (ppl.save_file && !strcmp(ppl.save_file, "-"))
         return err_set(e, ERR_ARG, "--save-logits: -, expected a file");
     ppl.encoding = strcmp(save_as, "f32") ? LOG_U16 : LOG_F32;
-    common.json = common.json || !strcmp(format, "json");
-    return 0;
+    return opt_output(format, e);
 }
 
 int verb_perplexity(int argc, char **argv)

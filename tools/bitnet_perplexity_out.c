@@ -35,7 +35,7 @@ static json_t *kl_json(struct ppl *p)
 {
     const struct kl k = kl_of(p);
     return json_pack("{s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "ref",
-                     json_text(p->ref_file, strlen(p->ref_file)), "mean", stat_mean(&p->kld),
+                     json_cstr(p->ref_file), "mean", stat_mean(&p->kld),
                      "error", stat_error(&p->kld), "median", k.median, "p99", k.p99, "max",
                      p->kld.max, "top1", k.top1, "top1_error", stat_share_error(k.top1, p->kld.n),
                      "ref_perplexity", exp(stat_mean(&p->nll_ref)), "ln_ratio", k.ratio,
@@ -51,9 +51,8 @@ static int print_json(struct ppl *p, const struct loaded *l, struct err *e)
                           "nll_error", error, "n_scored", (json_int_t)p->nll.n, "n_window",
                           (json_int_t)p->n_seq, "n_window_text", (json_int_t)p->n_seq_text, "ctx",
                           (json_int_t)p->seq[0].n_tok, "bos", p->bos, "model",
-                          json_text(file, strlen(file)), "text",
-                          p->text_file ? json_text(p->text_file, strlen(p->text_file))
-                                       : json_null(), "seconds", p->seconds, "tok_s",
+                          json_cstr(file), "text", json_cstr(p->text_file), "seconds",
+                          p->seconds, "tok_s",
                           (double)p->n_tok / p->seconds);
     if (j && p->ref_file)
         json_object_set_new(j, "kl", kl_json(p));

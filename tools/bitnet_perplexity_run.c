@@ -142,9 +142,8 @@ static int make_room(struct ppl *p, const struct loaded *l, struct err *e)
 static int create_file(struct ppl *p, const struct loaded *l, struct err *e)
 {
     json_t *j = json_pack("{s:s,s:o,s:o,s:b}", "program", "bitnet " BITNET_VERSION, "model",
-                          json_text(l->model->name, strlen(l->model->name)), "text",
-                          p->text_file ? json_text(p->text_file, strlen(p->text_file))
-                                       : json_null(), "bos", p->bos);
+                          json_cstr(l->model->name), "text", json_cstr(p->text_file), "bos",
+                          p->bos);
     char *meta = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     int rc = meta ? logfile_create(&p->save, p->save_file, p->encoding, p->n_vocab, meta, p->seq,

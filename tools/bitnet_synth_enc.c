@@ -40,26 +40,19 @@ static void q8_0_floats(const float *x, uint8_t *out)
         out[2 + i] = (uint8_t)(int8_t)nearest(x[i], f16_to_f32(d), -127, 127);
 }
 
-/* ql[128], qh[64], int8 sc[16], f16 d: element i is d * sc[i / 16] * q, q of
- * -32 .. 31. d makes the largest of the sixteen scales 127. */
+/* d makes the largest of the sixteen scales 127. */
 static void q6_k_floats(const float *x, uint8_t *out)
 {
-    uint8_t q[256];
+    uint8_t level[256];
+    int8_t sc[16];
     const uint16_t half = f16_from_f32(largest(x, 256) / 31 / 127);
     const float d = f16_to_f32(half);
-    memset(out, 0, 192);
     for (unsigned k = 0; k < 16; k++) {
-        const int sc = nearest(largest(x + 16 * k, 16) / 31, d, 0, 127);
-        out[192 + k] = (uint8_t)sc;
+        sc[k] = (int8_t)nearest(largest(x + 16 * k, 16) / 31, d, 0, 127);
         for (unsigned i = 16 * k; i < 16 * k + 16; i++)
-            q[i] = (uint8_t)(nearest(x[i], d * (float)sc, -32, 31) + 32);
+            level[i] = (uint8_t)(nearest(x[i], d * (float)sc[k], -32, 31) + 32);
     }
-    memcpy(out + 208, &half, sizeof half);
-    for (unsigned i = 0; i < 256; i++) {
-        const unsigned part = i / 128, quarter = i % 128 / 32, l = i % 32;
-        out[64 * part + 32 * (quarter % 2) + l] |= (uint8_t)((q[i] & 15) << 4 * (quarter / 2));
-        out[128 + 32 * part + l] |= (uint8_t)(q[i] >> 4 << 2 * quarter);
-    }
+    enc_q6_k_block(level, sc, half, out);
 }
 
 static const struct enc encs[] = {

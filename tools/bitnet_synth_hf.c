@@ -396,16 +396,11 @@ static int write_index(const struct making *m)
 
 /* ------------------------------------------------------- tokenizer, config */
 
-static void close_nothing(void *owner)
-{
-    (void)owner;
-}
-
 /* The keys, which stay, as a container. */
 static int open_keys(const struct making *m, const struct gguf_put *keys, struct gguf **g)
 {
     const struct gguf_parts all = { .name = m->h->dir, .kv = keys->b.p, .kv_size = keys->b.n,
-                                    .n_kv = keys->n, .close = close_nothing };
+                                    .n_kv = keys->n };
     return keys->b.failed ? err_set(m->e, ERR_NOMEM, "synth: no memory for the tokenizer")
                           : gguf_open_parts(g, &all, m->e);
 }

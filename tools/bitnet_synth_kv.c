@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "core/model/bpe.h"
-#include "core/model/gguf.h"
+#include "core/model/spm.h"
+#include "core/model/vocab.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
@@ -169,8 +170,8 @@ static void make_bpe(struct gguf_put *kv, const struct kind *k, uint32_t n_vocab
     put_words(&kv->b, n_merge, bpe_space);
     put_special(&kv->b, k, n_special);
     gguf_put_array(kv, KEY("token_type"), GGUF_I32, n_vocab);
-    put_i32(&kv->b, n_plain, 1);                         /* normal  */
-    put_i32(&kv->b, n_special, 3);                       /* control */
+    put_i32(&kv->b, n_plain, TOKEN_NORMAL);
+    put_i32(&kv->b, n_special, TOKEN_CONTROL);
     gguf_put_array(kv, KEY("merges"), GGUF_STR, n_merge);
     put_merges(&kv->b, n_merge);
     gguf_put_u32(kv, KEY("bos_token_id"), n_plain);
@@ -182,8 +183,6 @@ static void make_bpe(struct gguf_put *kv, const struct kind *k, uint32_t n_vocab
  *
  * Control tokens, the bytes, a space and the letters, then the words, each
  * with a score below those of all before it. */
-
-static const char spm_space[] = "\xe2\x96\x81";        /* U+2581 */
 
 static uint32_t n_first(const struct kind *k)
 {
@@ -203,7 +202,7 @@ static void put_pieces(struct buf *b, const struct kind *k)
         gguf_put_string(b, text, strlen(text));
     }
     for (uint32_t i = 0; i < FIRST; i++)
-        gguf_put_string(b, text, spell_word(1, i, spm_space, text));
+        gguf_put_string(b, text, spell_word(1, i, SPM_SPACE, text));
 }
 
 static void put_scores(struct buf *b, uint32_t n_zero, uint32_t n_word, uint32_t n_special)
@@ -222,10 +221,10 @@ static void put_scores(struct buf *b, uint32_t n_zero, uint32_t n_word, uint32_t
 static void put_spm_types(struct buf *b, const struct kind *k, uint32_t n_plain, uint32_t n_special)
 {
     for (uint32_t i = 0; i < n_first(k); i++)
-        put_i32(b, 1, strcmp(k->first[i], "<unk>") ? 3 : 2);     /* control, unknown */
-    put_i32(b, BYTES, 6);
-    put_i32(b, n_plain, 1);
-    put_i32(b, n_special, 3);
+        put_i32(b, 1, strcmp(k->first[i], "<unk>") ? TOKEN_CONTROL : TOKEN_UNKNOWN);
+    put_i32(b, BYTES, TOKEN_BYTE);
+    put_i32(b, n_plain, TOKEN_NORMAL);
+    put_i32(b, n_special, TOKEN_CONTROL);
 }
 
 static void put_role(struct gguf_put *kv, const struct kind *k, const char *key, const char *text)
@@ -243,7 +242,7 @@ static void make_spm(struct gguf_put *kv, const struct kind *k, uint32_t n_vocab
     gguf_put_text(kv, KEY("pre"), "default");
     gguf_put_array(kv, KEY("tokens"), GGUF_STR, n_vocab);
     put_pieces(&kv->b, k);
-    put_words(&kv->b, n_word, spm_space);
+    put_words(&kv->b, n_word, SPM_SPACE);
     put_special(&kv->b, k, n_special);
     gguf_put_array(kv, KEY("scores"), GGUF_F32, n_vocab);
     put_scores(&kv->b, n_zero, n_word, n_special);

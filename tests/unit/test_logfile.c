@@ -88,7 +88,7 @@ START_TEST(logfile_f32_comes_back_bit_by_bit)
     struct logfile l;
     double row[N_VOCAB], floor;
     save(LOG_F32);
-    ck_assert_msg(!logfile_open(&l, path, &err), "%s", err.text);
+    ck_assert_msg(!logfile_open(&l, path, N_VOCAB, &err), "%s", err.text);
     check_sequences(&l);
     for (uint32_t i = 0; i < n_row; i++) {
         ck_assert_int_eq(logfile_row(&l, i, row, &floor, &err), 0);
@@ -106,7 +106,7 @@ START_TEST(logfile_u16_keeps_log_probabilities_to_half_a_step)
     double row[N_VOCAB], floor;
     const double step = 24.0 / 65535;
     save(LOG_U16);
-    ck_assert_msg(!logfile_open(&l, path, &err), "%s", err.text);
+    ck_assert_msg(!logfile_open(&l, path, N_VOCAB, &err), "%s", err.text);
     check_sequences(&l);
     for (uint32_t i = 0; i < n_row; i++) {
         ck_assert_int_eq(logfile_row(&l, i, row, &floor, &err), 0);
@@ -168,9 +168,19 @@ START_TEST(logfile_that_is_none_is_refused_by_name)
     fclose(f);
     ck_assert_int_eq(logfile_is(path, &is, &err), 0);
     ck_assert(!is);
-    ck_assert_int_eq(logfile_open(&l, path, &err), ERR_DATA);
+    ck_assert_int_eq(logfile_open(&l, path, N_VOCAB, &err), ERR_DATA);
     ck_assert_int_eq(strncmp(err.text, path, strlen(path)), 0);
-    ck_assert_int_eq(logfile_open(&l, "/nonexistent/x", &err), ERR_IO);
+    ck_assert_int_eq(logfile_open(&l, "/nonexistent/x", N_VOCAB, &err), ERR_IO);
+}
+END_TEST
+
+START_TEST(logfile_of_another_vocabulary_is_refused)
+{
+    struct logfile l;
+    save(LOG_F32);
+    ck_assert_int_eq(logfile_open(&l, path, N_VOCAB + 1, &err), ERR_DATA);
+    ck_assert(strstr(err.text, "a vocabulary of ") && strstr(err.text, ", the model's"));
+    ck_assert(!l.rows && !l.seq);
 }
 END_TEST
 
@@ -238,6 +248,7 @@ int main(void)
     tcase_add_test(c, logfile_u16_keeps_log_probabilities_to_half_a_step);
     tcase_add_test(c, logfile_with_one_byte_changed_is_refused);
     tcase_add_test(c, logfile_that_is_none_is_refused_by_name);
+    tcase_add_test(c, logfile_of_another_vocabulary_is_refused);
     tcase_add_test(c, logfile_that_is_not_finished_leaves_nothing);
     tcase_add_test(c, logfile_of_the_common_tool_is_read);
     suite_add_tcase(suite, c);

@@ -65,7 +65,6 @@ void linear_input(const struct linear_case *, uint32_t row, float *x);
 float linear_old(const struct linear_case *, uint32_t row, uint32_t col);   /* y before ADD */
 enum attn_part { ATTN_Q = 1, ATTN_K, ATTN_V };
 void attn_input(const struct attn_case *, enum attn_part, uint32_t seq, uint32_t pos, float *x);
-uint32_t attn_len(const struct attn_case *, uint32_t seq);      /* of sequences 0 and 1 */
 enum point_part { POINT_X = 1, POINT_Y };
 void point_input(const struct point_case *, enum point_part, uint32_t row, float *x);
 void point_weight(const struct point_case *, uint32_t n, float *w);

@@ -27,7 +27,8 @@ struct attn_run {
 
 struct piece { uint32_t seq, pos, n; };     /* rows of one sequence in a step */
 
-uint32_t attn_len(const struct attn_case *c, uint32_t seq)
+/* Of sequences 0 and 1. */
+static uint32_t len_of(const struct attn_case *c, uint32_t seq)
 {
     return seq ? c->kv_len * 2 / 3 + 1 : c->kv_len;
 }
@@ -68,7 +69,7 @@ static int open_pool(struct attn_run *r, const char **failed)
     r->pool = span_new(size * n);
     r->scratch = span_new(r->offer.scratch_size);
     for (uint32_t q = 0; q < 3; q++)
-        r->out[q] = rows_new(q < 2 ? attn_len(r->c, q) : N_FORK, width(r->c, ATTN_Q));
+        r->out[q] = rows_new(q < 2 ? len_of(r->c, q) : N_FORK, width(r->c, ATTN_Q));
     return BNP_OK;
 }
 
@@ -146,11 +147,11 @@ static int step(struct attn_run *r, const struct piece *p, uint32_t n_piece, con
 static int grow(struct attn_run *r, const char **failed)
 {
     uint32_t done[2] = { 0, 0 };
-    for (uint64_t i = 0; done[0] < attn_len(r->c, 0) || done[1] < attn_len(r->c, 1); i++) {
+    for (uint64_t i = 0; done[0] < len_of(r->c, 0) || done[1] < len_of(r->c, 1); i++) {
         struct piece p[2];
         uint32_t n_piece = 0;
         for (uint32_t q = 0; q < 2; q++) {
-            const uint32_t left = attn_len(r->c, q) - done[q];
+            const uint32_t left = len_of(r->c, q) - done[q];
             const uint64_t want = gen_u64(r->c->seed ^ 0x9e0, 2 * i + q) % r->c->chunk + 1;
             const uint32_t n = want < left ? (uint32_t)want : left;
             if (!n)

@@ -11,8 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/f16.h"
 #include "core/model/tl_tiles.h"
 
 enum {
@@ -101,5 +103,15 @@ extern const struct enc enc_ternary[], enc_tl[], enc_dense[];    /* a NULL name 
 
 /* enc_ternary.c: the scale, and 28 bytes that mean nothing. */
 size_t enc_scale_tail(float scale, uint8_t out[ENC_MAX_TAIL]);
+
+/* enc_dense.c: a block of Q6_K: levels 0 .. 63 for -32 .. 31, scales of sixteen of
+ * them each, and d as a half. */
+void enc_q6_k_block(const uint8_t level[256], const int8_t scale[16], uint16_t d, uint8_t out[210]);
+
+static inline void enc_put_half(float v, uint8_t *out)
+{
+    const uint16_t h = f16_from_f32(v);
+    memcpy(out, &h, sizeof h);
+}
 
 #endif

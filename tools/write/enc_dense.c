@@ -8,12 +8,6 @@
 #include "core/base/f16.h"
 #include "tools/write/enc.h"
 
-static void put_half(float v, uint8_t *out)
-{
-    const uint16_t h = f16_from_f32(v);
-    memcpy(out, &h, sizeof h);
-}
-
 static void f32_floats(const float *x, uint8_t *out)
 {
     memcpy(out, x, sizeof *x);
@@ -21,7 +15,7 @@ static void f32_floats(const float *x, uint8_t *out)
 
 static void f16_floats(const float *x, uint8_t *out)
 {
-    put_half(*x, out);
+    enc_put_half(*x, out);
 }
 
 /* Nearest even. */
@@ -51,7 +45,7 @@ static void q8_0_floats(const float *x, uint8_t *out)
         most = a > most ? a : most;
     }
     const float d = most / 127, inverse = d != 0 ? 1 / d : 0;
-    put_half(d, out);
+    enc_put_half(d, out);
     for (unsigned i = 0; i < 32; i++)
         out[2 + i] = (uint8_t)(int8_t)nearest(x[i] * inverse);
 }
@@ -68,7 +62,7 @@ static void q4_0_floats(const float *x, uint8_t *out)
             most = a, signed_most = x[i];
     }
     const float d = signed_most / -8, inverse = d != 0 ? 1 / d : 0;
-    put_half(d, out);
+    enc_put_half(d, out);
     for (unsigned i = 0; i < 16; i++) {
         const int lo = (int)fmaf(x[i], inverse, 8.5f), hi = (int)fmaf(x[i + 16], inverse, 8.5f);
         out[2 + i] = (uint8_t)((lo < 15 ? lo : 15) | (hi < 15 ? hi : 15) << 4);
@@ -86,8 +80,8 @@ static void q5_1_floats(const float *x, uint8_t *out)
         hi = x[i] > hi ? x[i] : hi;
     }
     const float d = (hi - lo) / 31, inverse = d != 0 ? 1 / d : 0;
-    put_half(d, out);
-    put_half(lo, out + 2);
+    enc_put_half(d, out);
+    enc_put_half(lo, out + 2);
     memset(out + 8, 0, 16);
     for (unsigned i = 0; i < 32; i++) {
         const uint32_t q = (uint32_t)((x[i] - lo) * inverse + 0.5f);
@@ -173,9 +167,23 @@ static float q6_scale(const float *x, float *inverse)
 
 /* ql[128], qh[64], int8 sc[16], f16 d: element i is d * sc[i / 16] * q, q of
  * -32 .. 31. */
+void enc_q6_k_block(const uint8_t level[256], const int8_t scale[16], uint16_t d, uint8_t out[210])
+{
+    memset(out, 0, 192);
+    memcpy(out + 192, scale, 16);
+    memcpy(out + 208, &d, sizeof d);
+    for (unsigned i = 0; i < 256; i++) {
+        const unsigned part = i / 128, quarter = i % 128 / 32, l = i % 32;
+        out[64 * part + 32 * (quarter % 2) + l] |= (uint8_t)((level[i] & 15) << 4 * (quarter / 2));
+        out[128 + 32 * part + l] |= (uint8_t)(level[i] >> 4 << 2 * quarter);
+    }
+}
+
 static void q6_k_floats(const float *x, uint8_t *out)
 {
     float scale[Q6_GROUP], inverse[Q6_GROUP], most = 0, signed_most = 0;
+    uint8_t level[256];
+    int8_t sc[16];
     for (unsigned k = 0; k < Q6_GROUP; k++) {
         scale[k] = q6_scale(x + Q6_GROUP * k, &inverse[k]);
         const float a = scale[k] < 0 ? -scale[k] : scale[k];
@@ -186,19 +194,15 @@ static void q6_k_floats(const float *x, uint8_t *out)
     if (most < 1e-15f)
         return;
     const float steps = -128 / signed_most;
-    put_half(1 / steps, out + 208);
-    uint16_t half;
-    memcpy(&half, out + 208, sizeof half);
+    const uint16_t half = f16_from_f32(1 / steps);
     for (unsigned i = 0; i < 256; i++) {
-        const unsigned k = i / Q6_GROUP, part = i / 128, quarter = i % 128 / 32, l = i % 32;
-        int sc = nearest_even(steps * scale[k]);
-        sc = sc < 127 ? sc : 127;
-        const float d = f16_to_f32(half) * (float)sc;
-        const unsigned q = (unsigned)(q6_level(d != 0 ? x[i] / d : inverse[k] * x[i]) + Q6_MAX);
-        out[192 + k] = (uint8_t)(int8_t)sc;
-        out[64 * part + 32 * (quarter % 2) + l] |= (uint8_t)((q & 15) << 4 * (quarter / 2));
-        out[128 + 32 * part + l] |= (uint8_t)(q >> 4 << 2 * quarter);
+        const unsigned k = i / Q6_GROUP;
+        const int whole = nearest_even(steps * scale[k]);
+        sc[k] = (int8_t)(whole < 127 ? whole : 127);
+        const float d = f16_to_f32(half) * (float)sc[k];
+        level[i] = (uint8_t)(q6_level(d != 0 ? x[i] / d : inverse[k] * x[i]) + Q6_MAX);
     }
+    enc_q6_k_block(level, sc, half, out);
 }
 
 const struct enc enc_dense[] = {

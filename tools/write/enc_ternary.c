@@ -16,12 +16,6 @@ static bool any(const int8_t *w, unsigned n)
     return false;
 }
 
-static void put_half(float v, uint8_t *out)
-{
-    const uint16_t h = f16_from_f32(v);
-    memcpy(out, &h, sizeof h);
-}
-
 /* Layout A: 128 elements, stride 32, first field highest. */
 static void i2s_codes(const int8_t *w, float scale, uint8_t *out)
 {
@@ -64,7 +58,7 @@ size_t enc_scale_tail(float scale, uint8_t out[ENC_MAX_TAIL])
 /* Two halves of 128 elements, stride 32, first field lowest; then d. */
 static void tq2_codes(const int8_t *w, float scale, uint8_t *out)
 {
-    put_half(any(w, 256) ? scale : 0, out + 64);
+    enc_put_half(any(w, 256) ? scale : 0, out + 64);
     for (unsigned half = 0; half < 2; half++, w += 128, out += 32)
         for (unsigned j = 0; j < 32; j++)
             out[j] = (uint8_t)((w[j] + 1) | (w[j + 32] + 1) << 2 | (w[j + 64] + 1) << 4 |
@@ -88,13 +82,13 @@ static void tq1_codes(const int8_t *w, float scale, uint8_t *out)
     tq1_bytes(w, 32, 5, out);
     tq1_bytes(w + 160, 16, 5, out + 32);
     tq1_bytes(w + 240, 4, 4, out + 48);
-    put_half(any(w, 256) ? scale : 0, out + 52);
+    enc_put_half(any(w, 256) ? scale : 0, out + 52);
 }
 
 /* f16 d, then four codes in a byte, the first lowest. */
 static void q2_0_codes(const int8_t *w, float scale, uint8_t *out)
 {
-    put_half(any(w, 64) ? scale : 0, out);
+    enc_put_half(any(w, 64) ? scale : 0, out);
     for (unsigned j = 0; j < 64; j += 4)
         out[2 + j / 4] = (uint8_t)((w[j] + 1) | (w[j + 1] + 1) << 2 | (w[j + 2] + 1) << 4 |
                                    (w[j + 3] + 1) << 6);
@@ -168,7 +162,7 @@ static uint8_t bn1_byte(const int8_t *w, unsigned n_digits, unsigned stride)
 static void iq1_bn_row(const struct enc_tensor *t, uint32_t row, const int8_t *w, uint8_t *out)
 {
     out += (uint64_t)row * (2 + t->cols / BN_BLOCK * BN1_SIZE);
-    put_half(row_scale(t, w), out);
+    enc_put_half(row_scale(t, w), out);
     out += 2;
     for (uint32_t k = 0; k < t->cols; k += BN_BLOCK, w += BN_BLOCK, out += BN1_SIZE) {
         for (unsigned i = 0; i < 12; i++)

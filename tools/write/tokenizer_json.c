@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY(name) "tokenizer.ggml." name
-#define METASPACE "\xe2\x96\x81"          /* U+2581 */
+#include "core/model/pretok.h"
+#include "core/model/spm.h"
+#include "core/model/vocab.h"
 
-enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };   /* tokenizer.ggml.token_type */
+#define KEY(name) "tokenizer.ggml." name
 
 struct making {
     const struct gguf *g;
@@ -35,10 +36,6 @@ static int no_memory(struct err *e, const struct gguf *g)
 }
 
 /* ------------------------------------------------------------------ splits */
-
-#define LLAMA3(digits) \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
-    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 static json_t *byte_level(bool regex)
 {
@@ -70,8 +67,8 @@ static int put_splits(const struct making *m, json_t *top, bool *whole)
     if (pre.n < sizeof name)
         memcpy(name, pre.p, pre.n);
     *whole = !strcmp(name, "llama-bpe");
-    json_t *const j = *whole                     ? split_at(LLAMA3("\\p{N}{1,3}"))
-                      : !strcmp(name, "qwen2")   ? split_at(LLAMA3("\\p{N}"))
+    json_t *const j = *whole                     ? split_at(PRETOK_LLAMA3("\\p{N}{1,3}"))
+                      : !strcmp(name, "qwen2")   ? split_at(PRETOK_LLAMA3("\\p{N}"))
                       : !strcmp(name, "gpt-2")   ? byte_level(true)
                       : !strcmp(name, "falcon3") ? falcon_splits()
                                                  : NULL;
@@ -87,10 +84,10 @@ static void put_normalizer(struct making *m, json_t *top, bool prefix)
     json_t *const list = json_array();
     if (prefix)
         m->failed |= json_array_append_new(list, json_pack("{s:s, s:s}", "type", "Prepend",
-                                                           "prepend", METASPACE)) != 0;
+                                                           "prepend", SPM_SPACE)) != 0;
     m->failed |= json_array_append_new(list, json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace",
                                                        "pattern", "String", " ", "content",
-                                                       METASPACE)) != 0;
+                                                       SPM_SPACE)) != 0;
     m->failed |= json_object_set_new(top, "normalizer",
                                      json_pack("{s:s, s:o}", "type", "Sequence", "normalizers",
                                                list)) != 0;
@@ -162,7 +159,7 @@ static void add_special(struct making *m, uint32_t id, struct str s, int type)
 {
     json_t *const j = json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content",
                                 text_of(s), "single_word", 0, "lstrip", 0, "rstrip", 0,
-                                "normalized", 0, "special", type != USER);
+                                "normalized", 0, "special", type != TOKEN_USER);
     m->failed |= json_array_append_new(m->added, j) != 0;
 }
 
@@ -174,14 +171,14 @@ static int put_tokens(struct making *m)
     uint64_t pos = 0;
     m->failed |= !piece;
     for (uint32_t i = 0; !m->failed && gguf_next_str(m->tokens, &pos, &s); i++) {
-        const int type = m->types ? (int)gguf_num_at(m->types, i) : NORMAL;
-        if (type == CONTROL || type == UNKNOWN || type == USER)
+        const int type = m->types ? (int)gguf_num_at(m->types, i) : TOKEN_NORMAL;
+        if (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || type == TOKEN_USER)
             add_special(m, i, s, type);
-        else if (type != UNUSED)
+        else if (type != TOKEN_UNUSED)
             m->failed |= json_object_setn_new(m->vocab, s.p, s.n, json_integer(i)) != 0;
-        if (type == UNKNOWN && !m->unknown.p)
+        if (type == TOKEN_UNKNOWN && !m->unknown.p)
             m->unknown = s;
-        if (m->spm && type == NORMAL)
+        if (m->spm && type == TOKEN_NORMAL)
             piece[n++] = (struct piece){ s, gguf_num_at(m->scores, i), i };
     }
     int rc = 0;
