@@ -119,9 +119,11 @@ else
     not_ok "explain: why a loser lost" "$(head -n 20 "$top/out")"
 fi
 same "explain: nothing was kept before" 0 "$(grep -c '(kept)' "$top/out")"
+cp "$top/out" "$top/first"
 explain explain --json
-same "explain --json: everything was kept" "true" \
-    "$(jq '[.questions[].candidates[].kept] | all' "$top/out")"
+same "explain --json: what was not disturbed was kept" \
+    "$(awk '/^  [*-] /{if (n++) print c; c = "true"} /disturbed/{c = "false"} END{print c}' "$top/first")" \
+    "$(jq '.questions[].candidates[].kept' "$top/out")"
 same "explain --json: one row is bytes per second, many are operations" "true" \
     "$(jq '[.questions[] | select(.family == "linear") | .candidates[] | .times |
         .[0].gb_per_s > 0 and .[0].tops == null and .[1].tops > 0 and .[1].gb_per_s == null] | all' \

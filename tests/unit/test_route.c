@@ -231,6 +231,102 @@ START_TEST(route_a_corrupt_file_is_made_anew)
 }
 END_TEST
 
+static int stalled_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                       bnp_span scratch)
+{
+    wait_us(n_mul++ < 5 ? 18000 : 0);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+/* The machine was busy with something else when quick was called first. */
+START_TEST(route_a_stall_does_not_decide)
+{
+    const struct route_question *q = NULL;
+    linear[0].mul = stalled_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 5);
+    route_each(route, see, &q);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert(q->chosen->time[i].us < 100 && !q->chosen->time[i].unsure);
+    ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+}
+END_TEST
+
+static unsigned n_uneven;
+
+/* Every call takes another time, of 0.3 ms to 18. */
+static int uneven_mul(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                      bnp_span scratch)
+{
+    wait_us(300 + 300 * (n_uneven * n_uneven % 61));
+    n_uneven++;
+    n_mul++;
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+START_TEST(route_disturbed_times_are_measured_again)
+{
+    linear[0].mul = uneven_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    expect_explained("ms?");
+    linear[0].mul = counted_mul;
+    ck_assert_uint_gt(calls((struct route_opts){ 0 }), 0);
+    ck_assert_uint_eq(calls((struct route_opts){ 0 }), 0);
+}
+END_TEST
+
+/* Where it is always so, it has an end. */
+START_TEST(route_disturbed_times_that_come_again_are_kept)
+{
+    linear[0].mul = uneven_mul;
+    for (unsigned i = 0; i < 3; i++) {
+        n_uneven = 0;
+        ck_assert((calls((struct route_opts){ 0 }) > 0) == (i < 2));
+    }
+}
+END_TEST
+
+static int64_t tie_us[2];
+
+static int tie_0(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                 bnp_span scratch)
+{
+    wait_us(tie_us[0]);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+static int tie_1(bnp_stream *s, bnp_span act, uint32_t n, const bnp_linear_item *item,
+                 bnp_span scratch)
+{
+    wait_us(tie_us[1]);
+    return plug->ref->linear->mul(s, act, n, item, scratch);
+}
+
+/* The choice among equals does not change from start to start: neither on a new
+ * machine, nor where one of them was chosen and its packing may be kept. */
+START_TEST(route_equals_are_chosen_in_order)
+{
+    static const struct { int64_t us[2]; bool keep; unsigned chosen; } start[] = {
+        { { 2000, 1980 }, false, 0 }, { { 1980, 2000 }, false, 0 }, { { 2000, 1900 }, true, 1 },
+        { { 2000, 2000 }, true, 1 }, { { 1980, 2000 }, true, 1 }, { { 1900, 2000 }, true, 0 },
+        { { 2000, 1980 }, true, 0 },
+    };
+    linear[0].mul = tie_0;
+    linear[1].mul = tie_1;
+    linear[2].query = no_query;
+    for (unsigned i = 0; i < sizeof start / sizeof start[0]; i++) {
+        memcpy(tie_us, start[i].us, sizeof tie_us);
+        open_route((struct route_opts){ .timings = start[i].keep ? timings_file() : NULL,
+                                        .measure_anew = true });
+        expect_chosen(start[i].chosen);
+        route_settle(route);
+        if (i == 0)
+            expect_explained("(as fast within 2 %, and the other comes first: ");
+        if (i == 3)
+            expect_explained("(as fast within 2 %, and the other was chosen before: ");
+    }
+}
+END_TEST
+
 START_TEST(route_a_pin_needs_no_measuring)
 {
     linear[1].mul = counted_mul;
@@ -463,6 +559,10 @@ int main(void)
     tcase_add_test(c, route_measurements_are_kept);
     tcase_add_test(c, route_stale_measurements_are_made_again);
     tcase_add_test(c, route_a_corrupt_file_is_made_anew);
+    tcase_add_test(c, route_a_stall_does_not_decide);
+    tcase_add_test(c, route_disturbed_times_are_measured_again);
+    tcase_add_test(c, route_disturbed_times_that_come_again_are_kept);
+    tcase_add_test(c, route_equals_are_chosen_in_order);
     tcase_add_test(c, route_a_pin_needs_no_measuring);
     tcase_add_test(c, route_variants_of_one_plugin_compete);
     tcase_add_test(c, route_settle_gives_memory_back);
