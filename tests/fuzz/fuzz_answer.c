@@ -9,19 +9,12 @@
 
 #include "tests/unit/vocab_make.h"
 #include "tools/bitnet_crossval.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum { N_PROMPT = 4, N_NEW = 3 };
 
 static struct vocab *vocab;
 static struct pieces *pieces;
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void open_vocab(void)
 {

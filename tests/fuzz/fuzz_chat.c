@@ -11,16 +11,9 @@
 #include "core/model/chat.h"
 #include "tests/unit/gguf_make.h"
 #include "tests/unit/vocab_make.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum { MAX_MSG = 12, BYTES = 256 };   /* ids below BYTES are single bytes */
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static struct vocab *make_vocab(int32_t type)
 {

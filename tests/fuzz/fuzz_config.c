@@ -9,19 +9,7 @@
 #include "core/model/hf_json.h"
 #include "core/model/hf_names.h"
 #include "core/model/hparams.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int good)
-{
-    if (!good)
-        abort();
-}
-
-static void check_err(int rc, const struct err *e)
-{
-    must(rc == e->code && (rc < 0) == (e->text[0] != 0) && !strchr(e->text, '\n'));
-}
+#include "tests/fuzz/fuzz.h"
 
 static void close_nothing(void *owner)
 {
@@ -40,12 +28,12 @@ static void read_keys(const struct hf_config *c, const struct gguf_put *put)
     const struct arch *arch;
     struct hparams hp;
     struct err e = { 0 };
-    must(!gguf_open_parts(&g, &parts, &e) && !arch_find(&arch, g, &e));
+    require(!gguf_open_parts(&g, &parts, &e) && !arch_find(&arch, g, &e));
     const int rc = hparams_read(&hp, g, arch, &e);
-    check_err(rc, &e);
-    must(rc || (hp.n_embd == c->n_embd && hp.n_head == c->n_head && hp.head_dim == c->head_dim));
+    fuzz_err(rc, &e);
+    require(rc || (hp.n_embd == c->n_embd && hp.n_head == c->n_head && hp.head_dim == c->head_dim));
     bool sure;
-    must(rc || (!arch_glu(arch, g, NULL, &hp, &sure, &e) && sure));
+    require(rc || (!arch_glu(arch, g, NULL, &hp, &sure, &e) && sure));
     gguf_close(g);
 }
 
@@ -55,7 +43,7 @@ static void check_names(const struct hf_config *c)
                                         "model.layers.1.mlp.down_proj.weight_scale" };
     for (unsigned i = 0; i < 3; i++) {
         const struct hf_name n = hf_name_of(c, (struct str){ name[i], strlen(name[i]) });
-        must(n.module.n <= strlen(name[i]) && strlen(n.gguf) < sizeof n.gguf);
+        require(n.module.n <= strlen(name[i]) && strlen(n.gguf) < sizeof n.gguf);
         (void)hf_config_as_floats(c, n.module.p, n.module.n);
     }
 }
@@ -66,22 +54,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *root;
     struct err e = { 0 };
     int rc = hf_json_parse(&root, "fuzz", data, size, &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (rc)
         return 0;
     struct hf_config c;
     rc = hf_config_read(&c, root, "fuzz", &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (!rc) {
         struct gguf_put put = { .n = 0 };
         hf_config_put(&c, "fuzz", &put);
-        must(!put.b.failed && c.head_dim / 2 <= 4096);
+        require(!put.b.failed && c.head_dim / 2 <= 4096);
         read_keys(&c, &put);
         check_names(&c);
         if (c.rope_llama3)
             hf_config_rope(&c, factor);
         for (uint32_t i = 0; c.rope_llama3 && i < c.head_dim / 2; i++)
-            must(isfinite(factor[i]) && factor[i] >= 0);
+            require(isfinite(factor[i]) && factor[i] >= 0);
         buf_free(&put.b);
     }
     json_decref(root);

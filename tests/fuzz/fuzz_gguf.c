@@ -7,28 +7,15 @@
 #include <string.h>
 
 #include "core/model/model.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int good)
-{
-    if (!good)
-        abort();
-}
-
-/* A refusal has its code and its line; success has neither. */
-static void check_err(int rc, const struct err *e)
-{
-    must(rc == e->code && (rc < 0) == (e->text[0] != 0) && !strchr(e->text, '\n'));
-}
+#include "tests/fuzz/fuzz.h"
 
 static void read_ends(const struct wsrc *w)
 {
     float *row = malloc((size_t)w->cols * sizeof *row);
     if (!row)
         return;
-    must(!wsrc_read_f32(w, 0, row) && !wsrc_read_f32(w, w->rows - 1, row));
-    must(!wsrc_read_rows(w, w->rows / 2, 1, row, 0) && wsrc_read_f32(w, w->rows, row) < 0);
+    require(!wsrc_read_f32(w, 0, row) && !wsrc_read_f32(w, w->rows - 1, row));
+    require(!wsrc_read_rows(w, w->rows / 2, 1, row, 0) && wsrc_read_f32(w, w->rows, row) < 0);
     free(row);
 }
 
@@ -38,7 +25,7 @@ static void read_tensor(const struct gguf *g, const struct gguf_tensor *t,
     struct wsrc w;
     struct err e = { 0 };
     const int rc = wsrc_open(&w, g, t, opts, &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (!rc)
         read_ends(&w);
 }
@@ -84,7 +71,7 @@ static double read_keys(const struct gguf *g)
             sum += s.n ? s.p[0] + s.p[s.n - 1] : 0;
         }
         if (kv->type == GGUF_ARRAY && kv->elem == GGUF_STR)
-            must(n == kv->n && pos == kv->size);
+            require(n == kv->n && pos == kv->size);
         else if (kv->n)
             sum += gguf_num_at(kv, 0) + gguf_num_at(kv, kv->n - 1);
     }
@@ -98,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct model *m;
     struct err e = { 0 };
     int rc = gguf_open_mem(&g, data, size, "fuzz", &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (rc)
         return 0;
     volatile double sum = read_keys(g);     /* so that the reads happen */
@@ -107,13 +94,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char warn[256];
     e = (struct err){ 0 };
     rc = vocab_open(&v, g, NULL, warn, &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (!rc)
         vocab_close(v);
     gguf_close(g);
     e = (struct err){ 0 };
     rc = model_open_mem(&m, data, size, "fuzz", NULL, &e);
-    check_err(rc, &e);
+    fuzz_err(rc, &e);
     if (!rc)
         model_close(m);
     return 0;

@@ -7,18 +7,11 @@
 #include <string.h>
 
 #include "../unit/grammar_rig.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum { MAX_STEP = 24 };
 
 static struct rig rig;
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void walk(struct grammar *g, const uint8_t *choice, size_t n)
 {

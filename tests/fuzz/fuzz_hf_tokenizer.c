@@ -7,14 +7,7 @@
 #include <string.h>
 
 #include "tests/unit/hf_make.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 /* The next file; p NULL when nothing is left. */
 static struct str take(const char **p, const char *end)

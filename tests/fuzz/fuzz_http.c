@@ -20,8 +20,7 @@
 #include "core/base/buf.h"
 #include "core/base/log.h"
 #include "core/serve/serve.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum {
     QUIET_MS = 30,                /* an answer takes less than a millisecond   */
@@ -31,12 +30,6 @@ enum {
 static struct serve *serve;
 static char dir[] = "/tmp/bitnet-fuzz-http-XXXXXX";
 static struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void close_server(void)
 {

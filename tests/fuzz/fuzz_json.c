@@ -11,14 +11,7 @@
 #include "core/serve/api_completions.h"
 #include "core/serve/api_embed.h"
 #include "core/serve/api_tools.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void require_json(struct buf *b)
 {

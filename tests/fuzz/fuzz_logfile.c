@@ -11,16 +11,9 @@
 #include <xxhash.h>
 
 #include "tools/bitnet_logfile.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum { HEAD = 32, SUM = 8, RECORD = 16 };
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void put(uint8_t *p, uint64_t v)
 {
@@ -81,12 +74,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct logfile l;
     struct err e = { 0 };
-    const size_t size = n ? n - 1 : 0;
-    uint8_t *file = malloc(size + 1);
+    size_t size;
+    uint8_t *file = fuzz_rest(data, n, &size);
     if (!file)
         return 0;
-    if (size)
-        memcpy(file, data + 1, size);
     if (n && data[0] & 1)
         mend(file, size);
     const int rc = logfile_parse(&l, file, size, &e);

@@ -10,14 +10,7 @@
 #include "core/serve/api_messages.h"
 #include "core/serve/api_responses.h"
 #include "core/serve/api_tools.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void check_accepted(const struct api_chat *c, const struct arena *a)
 {

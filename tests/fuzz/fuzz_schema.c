@@ -8,16 +8,9 @@
 
 #include "../unit/grammar_rig.h"
 #include "core/serve/api_schema.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 static struct rig rig;
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void walk(struct grammar *g, uint64_t seed)
 {

@@ -8,31 +8,22 @@
 #include <string.h>
 
 #include "core/engine/session.h"
+#include "tests/fuzz/fuzz.h"
 
 #define HEADER 40u                /* as session.h has the file                 */
 #define SUM    32u
 
 enum { N_VOCAB = 1000 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const uint8_t model[SESSION_MODEL] = "0123456789abcdef";
     struct session s;
     struct err e = { 0 };
-    const size_t size = n ? n - 1 : 0;
-    uint8_t *file = malloc(size + 1);
+    size_t size;
+    uint8_t *file = fuzz_rest(data, n, &size);
     if (!file)
         return 0;
-    if (size)
-        memcpy(file, data + 1, size);
     if (n && (data[0] & 1) && size >= SUM)
         crypto_generichash(file + size - SUM, SUM, file, size - SUM, NULL, 0);
     const int rc = session_parse(&s, file, size, model, N_VOCAB, &e);

@@ -9,18 +9,11 @@
 #include <string.h>
 
 #include "core/plug/timings.h"
+#include "tests/fuzz/fuzz.h"
 
 #define HEADER 16u                /* as timings.c has the file                 */
 #define ENTRY  64u
 #define SUM    32u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check_value(const struct timings_value *v)
 {
@@ -51,14 +44,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct timings *t = NULL;
     struct timings_value v;
     struct err e = { 0 };
-    uint8_t *file = malloc(n + 1);
+    size_t size;
+    uint8_t *file = fuzz_rest(data, n, &size);
     if (!file || timings_open(&t, NULL, &e)) {
         free(file);
         return 0;
     }
-    const size_t size = n ? n - 1 : 0;
-    if (size)
-        memcpy(file, data + 1, size);
     if (n && (data[0] & 1) && size >= SUM)
         crypto_generichash(file + size - SUM, SUM, file, size - SUM, NULL, 0);
     const int rc = timings_parse(t, file, size, &e);

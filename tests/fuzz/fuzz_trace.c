@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "core/serve/trace.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 static void check_id(const char *id, size_t digits, const char *where)
 {

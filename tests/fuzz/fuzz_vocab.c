@@ -9,18 +9,11 @@
 #include <string.h>
 
 #include "../unit/vocab_make.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "tests/fuzz/fuzz.h"
 
 enum { N_BPE = 4, SPM = 4, SPM_PLAIN = 5, N_FIRST = 6, FALCON = 6, N_VOCAB = 7 };
 
 static struct vocab *vocabs[N_VOCAB];
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void add_special(struct make *m)
 {

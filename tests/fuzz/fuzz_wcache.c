@@ -16,12 +16,11 @@
 
 #include "core/base/log.h"
 #include "core/engine/wcache.h"
+#include "tests/fuzz/fuzz.h"
 
 /* As wcache.c has the file: storage, slack, hash of the one chunk, the head. */
 enum { SIZE = 700, ROOM = 704 + BNP_SLACK, HASH = 8, HEAD = 64, AT_HEAD = ROOM + HASH };
 enum { AT_CHUNKS = AT_HEAD + 48, FILE_SIZE = AT_HEAD + HEAD };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static char dir[] = "/tmp/bitnet-fuzz-XXXXXX", path[256];
 static uint8_t tensor_bytes[100], storage[SIZE], good[FILE_SIZE];
@@ -36,12 +35,6 @@ static struct weight weight = {
     .src = &src, .name = "fuzz", .dev = &dev,
     .layout = { .layout_id = 7, .size = SIZE, .align = 64 } };
 static struct wcache *cache;
-
-static void require(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static int adopt(bnp_device *d, const bnp_weight_desc *w, bnp_span s, bnp_weight **out)
 {
