@@ -15,6 +15,7 @@
 #include "core/base/file.h"
 #include "core/engine/grammar.h"
 #include "core/serve/api_schema.h"
+#include "tests/unit/noise.h"
 
 enum { MAX_TIME = 1 << 20, N_OWN = 8, OWN_TOKENS = 200 };
 
@@ -113,10 +114,7 @@ static int32_t draw(struct bench *b, const uint32_t *mask)
     uint32_t n = 0;
     for (uint32_t i = 0; i < n_word; i++)
         n += (uint32_t)__builtin_popcount(mask[i]);
-    b->seed ^= b->seed << 13;
-    b->seed ^= b->seed >> 7;
-    b->seed ^= b->seed << 17;
-    uint32_t k = (uint32_t)(b->seed % n);
+    uint32_t k = (uint32_t)(noise_next(&b->seed) % n);
     for (uint32_t i = 0;; i++)
         for (uint32_t w = mask[i]; w; w &= w - 1)
             if (k-- == 0)

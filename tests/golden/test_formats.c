@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "tests/golden/correlation.h"
 #include "tests/golden/rig.h"
 #include "tools/write/enc.h"
 #include "tools/write/gguf_file.h"
@@ -107,18 +108,13 @@ static struct gguf *open_story(void)
     return g;
 }
 
-static bool key_is(const struct gguf_kv *kv, const char *name)
-{
-    return kv->key.n == strlen(name) && !memcmp(kv->key.p, name, kv->key.n);
-}
-
 static void put_keys(struct gguf_put *k, const struct gguf *g, const struct recipe *r)
 {
     for (size_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
-        if (key_is(kv, "general.file_type"))
+        if (str_is(kv->key, "general.file_type"))
             gguf_put_u32(k, "general.file_type", r->file_type);
-        else if (r->version || !key_is(kv, "general.quantization_version"))
+        else if (r->version || !str_is(kv->key, "general.quantization_version"))
             gguf_put_copy(k, kv);
     }
 }
@@ -340,22 +336,6 @@ static float *logits_of(const struct rig_opts *o, uint32_t *n_row, uint32_t *n_v
     }
     rig_close(&r);
     return out;
-}
-
-static double correlation(const float *a, const float *b, uint32_t n)
-{
-    double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        ma += (double)a[i] / n;
-        mb += (double)b[i] / n;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const double x = (double)a[i] - ma, y = (double)b[i] - mb;
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
-    }
-    return ab / sqrt(aa * bb);
 }
 
 static void same_logits(const char *path, const struct recipe *r)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "tests/golden/correlation.h"
 #include "tests/golden/rig.h"
 
 enum { N_VOCAB = 2048, N_FIRST = 16 };
@@ -34,22 +35,6 @@ static float *read_logits(const char *path)
     ck_assert_msg(file_read(path, 64 << 20, &p, &n, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(n, (size_t)n_row * N_VOCAB * sizeof(float));
     return (float *)(void *)p;
-}
-
-static double correlation(const float *a, const float *b)
-{
-    double ma = 0, mb = 0, ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < N_VOCAB; i++) {
-        ma += (double)a[i] / N_VOCAB;
-        mb += (double)b[i] / N_VOCAB;
-    }
-    for (int i = 0; i < N_VOCAB; i++) {
-        double x = (double)a[i] - ma, y = (double)b[i] - mb;
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
-    }
-    return ab / sqrt(aa * bb);
 }
 
 /* Largest difference of two rows of logits. */
@@ -75,7 +60,7 @@ static void compare(const char *model, const char *name, const float *ours, cons
 {
     double worst = 1, sum = 0;
     for (uint32_t i = 0; i < n_row; i++) {
-        double c = correlation(ours + (size_t)i * N_VOCAB, ref + (size_t)i * N_VOCAB);
+        double c = correlation(ours + (size_t)i * N_VOCAB, ref + (size_t)i * N_VOCAB, N_VOCAB);
         worst = fmin(worst, c);
         sum += c;
     }
@@ -257,7 +242,7 @@ START_TEST(int8_keys_change_little)
     kv_logits(BNP_KV_I8, i8, &nats[1]);
     for (uint32_t i = 0; i < n_row; i++) {
         const float *a = f16 + (size_t)i * N_VOCAB, *b = i8 + (size_t)i * N_VOCAB;
-        const double c = correlation(a, b);
+        const double c = correlation(a, b, N_VOCAB);
         worst = fmin(worst, c);
         sum += c;
         most_apart = fmax(most_apart, difference(a, b));

@@ -96,14 +96,6 @@ int rig_read(const struct rig *r, struct grammar *g, const char *text, size_t n)
     return result;
 }
 
-uint64_t rig_random(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
-
 bool rig_has(const uint32_t *mask, int32_t id)
 {
     return mask[id / 32] >> (id % 32) & 1;
@@ -122,7 +114,7 @@ int32_t rig_draw(const struct rig *r, const uint32_t *mask, uint64_t *seed, bool
         count += i != r->end && rig_has(mask, i);
     if (!count)
         return -1;
-    int32_t k = (int32_t)(rig_random(seed) % (uint64_t)count);
+    int32_t k = (int32_t)(noise_next(seed) % (uint64_t)count);
     for (int32_t i = 0;; i++)
         if (i != r->end && rig_has(mask, i) && k-- == 0)
             return i;
@@ -135,9 +127,9 @@ bool rig_walk(const struct rig *r, struct grammar_state *s, unsigned n, uint64_t
         const uint32_t *const mask = grammar_mask(s);
         if (!mask)
             return false;
-        if (rig_has(mask, r->end) && (i >= n || rig_random(seed) % 8 == 0))
+        if (rig_has(mask, r->end) && (i >= n || noise_next(seed) % 8 == 0))
             return grammar_accept(s, r->end, NULL) == 0;
-        const int32_t id = rig_draw(r, mask, seed, i >= n || rig_random(seed) % 4 == 0);
+        const int32_t id = rig_draw(r, mask, seed, i >= n || noise_next(seed) % 4 == 0);
         if (id < 0)
             return grammar_accept(s, r->end, NULL) == 0;
         need(grammar_allows(s, id));

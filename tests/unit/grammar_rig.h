@@ -7,6 +7,7 @@
 #define TESTS_UNIT_GRAMMAR_RIG_H
 
 #include "core/engine/grammar.h"
+#include "noise.h"
 
 struct rig {
     struct vocab *vocab;
@@ -23,8 +24,6 @@ struct grammar *rig_compile(const struct rig *, const char *gbnf, struct err *e)
  * text yet; 1: a text. */
 int rig_read(const struct rig *, struct grammar *, const char *text, size_t n);
 
-/* The xorshift of Marsaglia, 2003; seed not 0. */
-uint64_t rig_random(uint64_t *seed);
 bool rig_has(const uint32_t *mask, int32_t id);
 /* A token of the mask that is not the end; one that closes something when
  * `close` and there is one; -1: none. */

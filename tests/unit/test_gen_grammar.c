@@ -82,7 +82,7 @@ static void *ask(void *seed)
         struct err mine = { 0 };
         struct grammar *g = NULL;
         bool full = false;
-        text[10] = (char)('a' + rig_random(&s) % 6);
+        text[10] = (char)('a' + noise_next(&s) % 6);
         const int rc = gen_grammars_get(all, text, strlen(text), &g, &full, &mine);
         ck_assert(rc ? full && !g : g != NULL);
         if (g)

@@ -195,7 +195,7 @@ START_TEST(grammar_mask_is_what_the_bytes_of_each_token_say)
                               text.p ? text.p : "");
                 ck_assert(grammar_allows(s, id) == want);
             }
-            const int32_t id = rig_draw(&rig, mask, &seed, rig_random(&seed) % 4 == 0);
+            const int32_t id = rig_draw(&rig, mask, &seed, noise_next(&seed) % 4 == 0);
             if (id < 0)
                 break;
             ck_assert_int_eq(grammar_accept(s, id, &e), 0);
@@ -306,7 +306,7 @@ START_TEST(grammar_forgets_when_its_memory_is_full_and_nobody_sees)
     ck_assert_int_eq(grammar_state_open(&still, g, &e), 0);
     ck_assert_int_eq(grammar_accept(still, 'a', &e), 0);
     for (int i = 0; i < N; i++) {
-        text[i] = rig_random(&seed) & 64 ? 'a' : 'b';
+        text[i] = noise_next(&seed) & 64 ? 'a' : 'b';
         ck_assert_int_eq(grammar_accept(s, text[i], &e), 0);
         ck_assert(grammar_allows(s, rig.end) == (i >= BACK && text[i - BACK] == 'a'));
     }

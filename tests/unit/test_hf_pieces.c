@@ -5,38 +5,11 @@
 #include <string.h>
 
 #include "core/model/vocab_parts.h"
-#include "hf_make.h"
+#include "hf_rig.h"
 #include "hf_same.h"
 
 #define GOLDEN "tests/golden/tokenizer/"
 #define KEY(name) "tokenizer.ggml." name
-
-static struct err e;
-static struct gguf *made;
-static struct buf bytes;
-
-static void setup(void)
-{
-    e = (struct err){ 0 };
-    made = NULL;
-    bytes = (struct buf){ 0 };
-}
-
-static void teardown(void)
-{
-    gguf_close(made);
-    buf_free(&bytes);
-}
-
-static struct str text_of(const char *s)
-{
-    return (struct str){ s, strlen(s) };
-}
-
-static void make(const struct hf_tokenizer_files *f, uint32_t n_vocab)
-{
-    ck_assert_msg(hf_make_gguf(&made, &bytes, f, n_vocab, &e) == 0, "%s", e.text);
-}
 
 static void put_varint(struct buf *b, uint64_t v)
 {
@@ -115,7 +88,7 @@ START_TEST(hf_sentencepiece_gives_the_published_ids)
     /* As in 1bitLLM's directories: 2 more tokens, one of them without a text. */
     const char config[] = "{\"added_tokens_decoder\":{\"0\":{\"content\":\"<unk>\"},\"32000\":"
                           "{\"content\":\"<pad>\",\"special\":true}},\"pad_token\":\"<pad>\"}";
-    f.config = text_of(config);
+    f.config = str_of(config);
     make(&f, 32002);
     ck_assert_int_eq(hf_same_number(made, KEY("padding_token_id")), 32000);
     ck_assert_int_eq((int)gguf_num_at(gguf_kv(made, KEY("token_type")), 32000), TOKEN_CONTROL);
@@ -153,7 +126,7 @@ START_TEST(hf_bad_sentencepiece_is_refused_with_one_line)
     static const char *const text[] = { "<unk>", "a", "b", "c", "d" };
     struct buf b = { 0 };
     for (unsigned i = 0; i < bad_pieces[_i].n; i++)
-        put_piece(&b, text_of(text[i]), bad_pieces[_i].score, bad_pieces[_i].type);
+        put_piece(&b, str_of(text[i]), bad_pieces[_i].score, bad_pieces[_i].type);
     put_specs(&b, bad_pieces[_i].model_type, bad_pieces[_i].trims, bad_pieces[_i].charsmap);
     struct hf_tokenizer_files f = { .pieces = { b.p, b.n - bad_pieces[_i].cut } };
     ck_assert_int_eq(hf_make_gguf(&made, &bytes, &f, 4, &e), bad_pieces[_i].code);

@@ -7,7 +7,7 @@
 
 #include "core/base/file.h"
 #include "core/model/vocab_parts.h"
-#include "hf_make.h"
+#include "hf_rig.h"
 #include "hf_same.h"
 #include "tools/write/tokenizer_json.h"
 
@@ -17,31 +17,9 @@
 
 enum { MIB = 1 << 20 };
 
-static struct err e;
-static struct gguf *made;
-static struct buf bytes;
-
-static void setup(void)
-{
-    e = (struct err){ 0 };
-    made = NULL;
-    bytes = (struct buf){ 0 };
-}
-
-static void teardown(void)
-{
-    gguf_close(made);
-    buf_free(&bytes);
-}
-
 static struct str text_of(const char *s)
 {
-    return (struct str){ s, s ? strlen(s) : 0 };
-}
-
-static void make(const struct hf_tokenizer_files *f, uint32_t n_vocab)
-{
-    ck_assert_msg(hf_make_gguf(&made, &bytes, f, n_vocab, &e) == 0, "%s", e.text);
+    return s ? str_of(s) : (struct str){ NULL, 0 };
 }
 
 static struct str key_text(const char *key)
@@ -53,8 +31,7 @@ static struct str key_text(const char *key)
 
 static bool key_is(const char *key, const char *text)
 {
-    const struct str s = key_text(key);
-    return s.p && s.n == strlen(text) && !memcmp(s.p, text, s.n);
+    return str_is(key_text(key), text);
 }
 
 static struct gguf *open_golden(const char *path)

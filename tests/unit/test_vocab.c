@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/utf8.h"
 #include "core/model/vocab.h"
+#include "noise.h"
 
 #define LLAMA3 "tests/golden/tokenizer/llama3-vocab.gguf"
 #define LLAMA2 "tests/golden/tokenizer/llama2-spm-vocab.gguf"
@@ -46,13 +47,6 @@ static struct buf decode(const struct vocab *v, const struct tokens *t, bool spe
     detok_finish(&d, &out);
     ck_assert(!out.failed);
     return out;
-}
-
-static uint64_t next_random(uint64_t *s)
-{
-    *s ^= *s << 13;
-    *s ^= *s >> 7;
-    return *s ^= *s << 17;
 }
 
 /* Compares the ids of a text with a line of numbers; returns the line's end. */
@@ -140,7 +134,7 @@ static char *random_bytes(size_t n, uint64_t seed)
     char *p = malloc(n);
     ck_assert(p);
     for (size_t i = 0; i < n; i++)
-        p[i] = (char)(next_random(&seed) >> 32);
+        p[i] = (char)(noise_next(&seed) >> 32);
     return p;
 }
 
@@ -152,7 +146,7 @@ static char *random_utf8(size_t n, uint64_t seed)
     char *p = malloc(n + 4);
     ck_assert(p);
     for (size_t i = 0; i < n;) {
-        const uint64_t r = next_random(&seed);
+        const uint64_t r = noise_next(&seed);
         const uint32_t cp = r % 64 ? (uint32_t)(r >> 32) % top[r % 6] : 0x2581;
         i += utf8_encode(cp, p + i);
     }
@@ -229,7 +223,7 @@ static void check_stream(const struct vocab *v, uint64_t *seed, bool special)
     bool lead = spm;
     for (int i = 0; i < N; i++) {
         /* Low ids often: they hold the single bytes that code points are made of. */
-        const uint64_t r = next_random(seed);
+        const uint64_t r = noise_next(seed);
         const int32_t id = (int32_t)((r >> 32) % (r & 1 ? 260 : vocab_n(v)));
         const size_t before = whole.n;
         vocab_piece(v, id, special, &whole);

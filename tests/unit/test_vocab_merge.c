@@ -10,6 +10,7 @@
 #include "core/model/bpe.h"
 #include "core/model/pretok.h"
 #include "core/model/vocab.h"
+#include "noise.h"
 
 #define LLAMA3 "tests/golden/tokenizer/llama3-vocab.gguf"
 
@@ -160,13 +161,12 @@ static void check_random(void)
     static const char *const unit[] = {
         "a", "e", "th", "ing", "tion", "\xc3\xa9", "\xd0\xb4", "\xe4\xb8\xad", "x", "Q", "re",
     };
-    uint64_t s = 0x9e3779b97f4a7c15u;
+    uint64_t s = NOISE_SEED;
     char text[512];
     for (int round = 0; round < 1500; round++) {
         size_t n = 0;
         for (int k = 1 + round % 40; k > 0; k--) {
-            s ^= s << 13, s ^= s >> 7, s ^= s << 17;
-            const char *const u = unit[(s >> 33) % (sizeof unit / sizeof *unit)];
+            const char *const u = unit[noise_below(&s, sizeof unit / sizeof *unit)];
             if (round % 5) {
                 memcpy(text + n, u, strlen(u));
                 n += strlen(u);

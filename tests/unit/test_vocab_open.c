@@ -5,51 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vocab_make.h"
+#include "vocab_rig.h"
 
 #define KEY(name) "tokenizer.ggml." name
-
-static struct make *m;
-static struct vocab *v;
-static char warn[256];
-static struct err e;
-
-static void setup(void)
-{
-    m = calloc(1, sizeof *m);
-    ck_assert(m);
-    v = NULL;
-    e = (struct err){ 0 };
-}
-
-static void teardown(void)
-{
-    vocab_close(v);
-    make_free(m);
-}
-
-static void opens(const char *pre)
-{
-    ck_assert_msg(make_open(m, &v, pre, warn, &e) == 0, "%s", e.text);
-}
-
-/* The error has this code, names the file, and says all of these. */
-static void refused(const char *pre, int code, const char *one, const char *two)
-{
-    ck_assert_int_eq(make_open(m, &v, pre, warn, &e), code);
-    ck_assert_ptr_null(v);
-    ck_assert_int_eq(e.code, code);
-    ck_assert_msg(strncmp(e.text, "made.gguf: ", 11) == 0, "%s", e.text);
-    ck_assert_msg(strstr(e.text, one) && strstr(e.text, two), "%s", e.text);
-}
-
-static void small_bpe(void)
-{
-    make_bpe_bytes(m);
-    make_merge(m, "a", "b");
-    make_merge(m, "ab", "c");
-    make_bpe(m);
-}
 
 static void small_spm(void)
 {
@@ -59,24 +17,6 @@ static void small_spm(void)
     make_token(m, "\xe2\x96\x81" "a", 1, -3);
     make_spm(m);
 }
-
-static struct tokens ids(const char *text, unsigned flags)
-{
-    struct tokens t = { 0 };
-    ck_assert_int_eq(vocab_encode(v, text, strlen(text), flags, 0, &t, &e), 0);
-    return t;
-}
-
-static void same(struct tokens t, const int32_t *want, size_t n)
-{
-    ck_assert_uint_eq(t.n, n);
-    for (size_t i = 0; i < n; i++)
-        ck_assert_int_eq(t.id[i], want[i]);
-    free(t.id);
-}
-
-#define SAME(t, ...) same(t, (const int32_t[]){ __VA_ARGS__ }, \
-                          sizeof (const int32_t[]){ __VA_ARGS__ } / sizeof(int32_t))
 
 START_TEST(open_unknown_model_is_refused_by_name_and_lists_the_known)
 {

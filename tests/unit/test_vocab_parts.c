@@ -7,28 +7,21 @@
 
 #include "core/model/vocab_heap.h"
 #include "core/model/vocab_special.h"
+#include "noise.h"
 #include "vocab_make.h"
 
 static uint64_t seed;
 
-static uint32_t random_below(uint32_t n)
+static uint32_t below(uint32_t n)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)((seed >> 33) % n);
-}
-
-static void seed_again(void)
-{
-    seed = 0x9e3779b97f4a7c15u;
+    return noise_below(&seed, n);
 }
 
 START_TEST(heap_gives_keys_in_order)
 {
     struct heap h = { 0 };
     for (int i = 0; i < 5000; i++)
-        ck_assert_int_eq(heap_push(&h, heap_key(random_below(50), random_below(1000))), 0);
+        ck_assert_int_eq(heap_push(&h, heap_key(below(50), below(1000))), 0);
     uint64_t last = 0;
     for (int i = 0; i < 5000; i++) {
         const uint64_t key = heap_pop(&h);
@@ -91,16 +84,16 @@ static void check_cuts(struct special_text *list, uint32_t n, const char *text, 
 
 START_TEST(special_tokens_are_cut_longest_first)
 {
-    seed_again();
+    seed = NOISE_SEED;
     for (int round = 0; round < 1000; round++) {
         char word[12][8], text[64];
         struct special_text list[12];
-        const uint32_t n = random_below(13), len = random_below(65), letters = 1 + random_below(3);
+        const uint32_t n = below(13), len = below(65), letters = 1 + below(3);
         uint32_t kept = 0;
         for (uint32_t i = 0; i < n; i++) {
-            const uint32_t m = 1 + random_below(7);
+            const uint32_t m = 1 + below(7);
             for (uint32_t j = 0; j < m; j++)
-                word[i][j] = (char)('a' + random_below(letters));
+                word[i][j] = (char)('a' + below(letters));
             bool twice = false;
             for (uint32_t k = 0; k < kept; k++)
                 twice |= list[k].text.n == m && memcmp(list[k].text.p, word[i], m) == 0;
@@ -108,7 +101,7 @@ START_TEST(special_tokens_are_cut_longest_first)
                 list[kept++] = (struct special_text){ { word[i], m }, (int32_t)i };
         }
         for (uint32_t i = 0; i < len; i++)
-            text[i] = (char)('a' + random_below(letters));
+            text[i] = (char)('a' + below(letters));
         check_cuts(list, kept, text, len);
     }
 }
@@ -196,17 +189,17 @@ static void check_merges(const struct make *m, const struct vocab *v, const char
 START_TEST(bpe_merges_by_rank_then_from_the_left)
 {
     static struct slow s;
-    seed_again();
+    seed = NOISE_SEED;
     for (int round = 0; round < 60; round++) {
         struct make *m = calloc(1, sizeof *m);
         struct vocab *v;
         char text[64];
         make_bpe_bytes(m);
-        const uint32_t n_merge = random_below(20);
+        const uint32_t n_merge = below(20);
         for (uint32_t i = 0; i < n_merge; i++) {
             struct str part[2];
             for (int k = 0; k < 2; k++) {
-                const uint32_t pick = random_below(3 + m->n_token - 256);
+                const uint32_t pick = below(3 + m->n_token - 256);
                 part[k] = m->text[pick < 3 ? 'a' + pick : 256 + pick - 3];
             }
             if (part[0].n + part[1].n < 20 && bpe_rank(m, part[0].p, part[1].p) == UINT32_MAX)
@@ -215,10 +208,10 @@ START_TEST(bpe_merges_by_rank_then_from_the_left)
         make_bpe(m);
         ck_assert_int_eq(make_open(m, &v, "gpt-2", NULL, NULL), 0);
         for (int k = 0; k < 30; k++) {
-            const uint32_t n = 1 + random_below(40);
+            const uint32_t n = 1 + below(40);
             s.n = (int)n;
             for (uint32_t i = 0; i < n; i++) {
-                text[i] = (char)('a' + random_below(3));
+                text[i] = (char)('a' + below(3));
                 memcpy(s.text[i], (char[2]){ text[i] }, 2);
             }
             text[n] = 0;
@@ -236,28 +229,28 @@ START_TEST(spm_merges_by_score_then_from_the_left)
 {
     static const char *const letters[] = { "a", "b", "\xc3\xa9", "\xe2\x96\x81" };
     static struct slow s;
-    seed_again();
+    seed = NOISE_SEED;
     for (int round = 0; round < 60; round++) {
         struct make *m = calloc(1, sizeof *m);
         struct vocab *v;
         make_spm_base(m);
         for (int i = 0; i < 4; i++)
             make_token(m, letters[i], 1, -100);
-        for (uint32_t i = random_below(25); i > 0; i--) {
+        for (uint32_t i = below(25); i > 0; i--) {
             char piece[24] = "";
-            for (uint32_t k = 2 + random_below(5); k > 0; k--)
-                strcat(piece, letters[random_below(round % 2 || !*piece ? 4 : 3)]);
+            for (uint32_t k = 2 + below(5); k > 0; k--)
+                strcat(piece, letters[below(round % 2 || !*piece ? 4 : 3)]);
             if (spm_rank(m, piece, "") == UINT32_MAX)
-                make_token(m, piece, 1, -(float)random_below(8));   /* scores repeat */
+                make_token(m, piece, 1, -(float)below(8));   /* scores repeat */
         }
         make_spm(m);
         make_bool(m, "tokenizer.ggml.add_space_prefix", false);
         ck_assert_int_eq(make_open(m, &v, NULL, NULL, NULL), 0);
         for (int k = 0; k < 30; k++) {
             char text[96] = "";
-            s.n = 1 + (int)random_below(40);
+            s.n = 1 + (int)below(40);
             for (int i = 0; i < s.n; i++) {
-                const uint32_t pick = random_below(k % 3 ? 4 : 3);
+                const uint32_t pick = below(k % 3 ? 4 : 3);
                 strcpy(s.text[i], letters[pick]);
                 strcat(text, pick == 3 ? " " : letters[pick]);
             }
