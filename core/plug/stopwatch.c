@@ -28,8 +28,14 @@ struct call {
     bool shared;                  /* all workers had a part in it              */
 };
 
+struct crowd {                    /* calls of all lanes, of this row count     */
+    uint32_t n_shared;            /* for all workers                           */
+    uint32_t n_waited;            /* of them, without all of their time        */
+};
+
 struct track {                    /* a lane while it runs                      */
     struct stopwatch_lane *lane;
+    struct crowd *crowd;          /* of all lanes                              */
     bool open;                    /* more calls of this row count              */
     uint32_t n, n_extra;          /* calls of this row count; beyond the budget */
     double best_us;               /* of them                                   */
@@ -85,6 +91,16 @@ static double best_use(const struct stopwatch *w, struct track *t)
     return use > t->use ? use : t->use;
 }
 
+/* What undisturbed calls keep busy. Where most calls of most lanes waited, one
+ * lane's best may have had all workers and another's not: all are held against
+ * all workers then. */
+static double full_use(const struct stopwatch *w, struct track *t)
+{
+    const double use = best_use(w, t);
+    const bool crowded = 2 * t->crowd->n_waited > t->crowd->n_shared;
+    return crowded && t->call[0].shared ? w->n_worker : use;
+}
+
 /* A few calls that were all held up for a time slice look alike. Only work for
  * one worker, as of the reference, may be far behind with so few. */
 static bool is_plausible(const struct stopwatch *w, const struct track *t, uint32_t i)
@@ -101,7 +117,7 @@ static bool is_plausible(const struct stopwatch *w, const struct track *t, uint3
 static bool settle(const struct stopwatch *w, struct track *t, uint32_t i)
 {
     struct stopwatch_time *out = &t->lane->time[i];
-    const double use = best_use(w, t);
+    const double use = full_use(w, t);
     double all[STOPWATCH_CALLS], half[2][STOPWATCH_CALLS];
     uint32_t n[2] = { 0 }, n_good[2] = { 0 };
     bool waited;
@@ -153,6 +169,8 @@ static int one_call(const struct stopwatch *w, struct track *t, bool odd)
     const struct workers_use after = use_now(w);
     t->call[t->n] = (struct call){ .us = us, .odd = odd, .shared = after.n_job != before.n_job,
                                    .cpu_us = (double)(after.cpu_ns - before.cpu_ns) * 1e-3 };
+    t->crowd->n_shared += t->call[t->n].shared;
+    t->crowd->n_waited += t->call[t->n].shared && use_of(w, &t->call[t->n]) < BUSY * w->n_worker;
     t->best_us = t->n && t->best_us < us ? t->best_us : us;
     t->n++;
     return rc;
@@ -268,14 +286,17 @@ static void cap(const struct stopwatch *w, struct stopwatch_time *t)
 int stopwatch_run(const struct stopwatch *w, struct stopwatch_lane *lane, unsigned n_lane,
                   struct err *e)
 {
+    struct crowd crowd;
     struct track *t = calloc(n_lane, sizeof *t);
     if (!t)
         return err_set(e, ERR_NOMEM, "stopwatch: no memory for %u lanes", n_lane);
     for (unsigned k = 0; k < n_lane; k++) {
         t[k].lane = &lane[k];
+        t[k].crowd = &crowd;
         lane[k].rc = 0;
     }
     for (uint32_t i = 0; i < w->n; i++) {
+        crowd = (struct crowd){ 0 };
         for (unsigned k = 0; k < n_lane; k++)
             begin_count(w, &t[k], i);
         run_count(w, t, n_lane, i);

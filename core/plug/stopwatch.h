@@ -10,9 +10,9 @@
  *   nothing was measured yet.
  * - A call whose workers had less of the processors than they had in the calls
  *   that went best was kept waiting. It counts with the processor time that it
- *   took, spread over as many processors as those calls kept busy. Where even
- *   the best calls did not keep all workers busy that they gave work, waiting
- *   for each other with them, all were kept waiting.
+ *   took, spread over as many processors as those calls kept busy; over all
+ *   workers, where most calls that gave all of them work did not keep them busy,
+ *   with that or with waiting for each other.
  * - Rows are work: many times more for a row than with fewer rows is no figure.
  *
  * What is not settled so is measured further, on a second budget that all who
