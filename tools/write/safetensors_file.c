@@ -10,12 +10,12 @@
 
 enum { ALIGN = 8 };
 
-static void put_header(const struct safetensors_file *f, struct buf *b)
+/* Returns the bytes of all tensors. */
+static uint64_t put_header(const struct safetensors_file_tensor *t, uint32_t n, struct buf *b)
 {
     uint64_t at = 0;
     buf_addf(b, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (uint32_t i = 0; i < f->n; i++) {
-        const struct safetensors_file_tensor *const t = &f->t[i];
+    for (uint32_t i = 0; i < n; i++, t++) {
         buf_addf(b, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%" PRIu64, t->name, t->dtype, t->dim[0]);
         if (t->n_dims > 1)
             buf_addf(b, ",%" PRIu64, t->dim[1]);
@@ -24,16 +24,18 @@ static void put_header(const struct safetensors_file *f, struct buf *b)
     }
     buf_add(b, "}", 1);
     buf_add(b, "        ", (ALIGN - b->n % ALIGN) % ALIGN);
+    return at;
 }
 
 /* Lengths are written as they lie in memory: little-endian machines only. */
-static int begin(struct safetensors_file *f, struct err *e)
+static int begin(struct safetensors_file *f, const struct safetensors_file_tensor *t, uint32_t n,
+                 struct err *e)
 {
     struct buf b = { 0 };
-    put_header(f, &b);
-    const uint64_t n = b.n;
+    f->left = put_header(t, n, &b);
+    const uint64_t size = b.n;
     int rc = b.failed ? err_set(e, ERR_NOMEM, "%s: no memory for its header", f->out.path)
-                      : file_out_write(&f->out, &n, sizeof n, e);
+                      : file_out_write(&f->out, &size, sizeof size, e);
     if (!rc)
         rc = file_out_write(&f->out, b.p, b.n, e);
     buf_free(&b);
@@ -43,10 +45,10 @@ static int begin(struct safetensors_file *f, struct err *e)
 int safetensors_file_open(struct safetensors_file *f, const char *path,
                           const struct safetensors_file_tensor *t, uint32_t n, struct err *e)
 {
-    *f = (struct safetensors_file){ .out = { .fd = -1 }, .t = t, .n = n };
+    *f = (struct safetensors_file){ .out = { .fd = -1 } };
     int rc = whole_open(&f->out, path, e);
     if (!rc)
-        rc = begin(f, e);
+        rc = begin(f, t, n, e);
     if (rc)
         safetensors_file_abort(f);
     return rc;
@@ -54,20 +56,14 @@ int safetensors_file_open(struct safetensors_file *f, const char *path,
 
 int safetensors_file_write(struct safetensors_file *f, const void *p, size_t n, struct err *e)
 {
-    if (!n)
-        return 0;
-    assert(f->at < f->n && n <= f->t[f->at].size - f->done);
-    f->done += n;
-    if (f->done == f->t[f->at].size) {
-        f->at++;
-        f->done = 0;
-    }
+    assert(n <= f->left);
+    f->left -= n;
     return file_out_write(&f->out, p, n, e);
 }
 
 int safetensors_file_commit(struct safetensors_file *f, struct err *e)
 {
-    assert(f->at == f->n);
+    assert(!f->left);
     const int rc = file_out_commit(&f->out, e);
     safetensors_file_abort(f);
     return rc;

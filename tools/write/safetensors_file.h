@@ -22,16 +22,13 @@ struct safetensors_file_tensor {
 
 struct safetensors_file {
     struct file_out out;
-    const struct safetensors_file_tensor *t;
-    uint32_t n, at;               /* tensors, and the one that is written      */
-    uint64_t done;                /* bytes of that one                         */
+    uint64_t left;                /* bytes of tensors that are still to come   */
 };
 
-/* The list is borrowed until the file is closed. After a failure nothing is
- * left and there is nothing to close. */
+/* After a failure nothing is left and there is nothing to close. */
 int safetensors_file_open(struct safetensors_file *, const char *path,
                           const struct safetensors_file_tensor *, uint32_t n, struct err *);
-/* The next n bytes of the current tensor, at most what it lacks. */
+/* The next n bytes, of one tensor or several. */
 int safetensors_file_write(struct safetensors_file *, const void *p, size_t n, struct err *);
 /* All tensors are full: the file appears. Closes it in any case. */
 int safetensors_file_commit(struct safetensors_file *, struct err *);
