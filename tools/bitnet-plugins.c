@@ -88,7 +88,8 @@ int plugins_conf(const struct args *a, struct conf *conf, struct plug_opts *o, s
                        "avx2\"", conf->isa);
     *o = (struct plug_opts){
         .dir = a->dir ? a->dir : conf->plugin_dir, .n_threads = conf->n_threads,
-        .bind = (enum topo_bind)conf->bind, .isa_mask = isa, .only = conf->plugin_only, .option = option,
+        .bind = (enum topo_bind)conf->bind, .isa_mask = isa, .only = conf->plugin_only,
+        .option = option,
         .option_ctx = conf,
     };
     if (!o->dir || !o->dir[0]) {

@@ -138,8 +138,8 @@ static json_t *times_json(const struct opened *o, const struct route_question *q
         const struct rate r = rate_of(o, q, c, i);
         json_array_append_new(list, json_pack("{s:I, s:f, s:b, s:b, s:o, s:o, s:o}",
             "rows", (json_int_t)c->time[i].n_tok, "us", c->time[i].us, "guessed",
-            (int)c->time[i].guessed, "unsure", (int)c->time[i].unsure, "gb_per_s", positive(r.gbs), "tops", positive(r.tops),
-            "fraction", positive(r.fraction)));
+            (int)c->time[i].guessed, "unsure", (int)c->time[i].unsure, "gb_per_s",
+            positive(r.gbs), "tops", positive(r.tops), "fraction", positive(r.fraction)));
     }
     return list;
 }
@@ -150,8 +150,9 @@ static void add_question(void *ctx, const struct route_question *q)
     json_t *list = json_array();
     for (unsigned i = 0; i < q->n; i++) {
         const struct route_candidate *c = &q->candidate[i];
-        json_array_append_new(list, json_pack("{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:f, s:f, s:o}",
-            "name", text_json(c->name), "plugin", c->dev->plugin->note.raw.id,
+        json_array_append_new(list, json_pack(
+            "{s:o, s:s, s:I, s:b, s:b, s:o, s:b, s:b, s:I, s:o, s:f, s:f, s:o}", "name",
+            text_json(c->name), "plugin", c->dev->plugin->note.raw.id,
             "device", (json_int_t)c->dev->index, "fit", (int)c->fit, "chosen",
             (int)(c == q->chosen), "why", text_json(c->why ? c->why : ""), "kept", (int)c->kept,
             "from_memory", (int)c->cold, "weight_bytes", (json_int_t)c->weight_size,
@@ -218,8 +219,8 @@ static int open_all(struct opened *o, const struct args *a, bool anew, struct er
     const struct conf *c = &o->conf;
     const struct forward_conf f = {
         .n_ctx = c->n_ctx, .max_tok = c->row_budget, .max_seq = c->max_seq,
-        .max_out = c->max_seq + ENGINE_MORE_OUT, .kv_tok = c->kv_tok, .page_tok = c->page_tok, .kv_format = c->kv_format,
-        .max_mem = (uint64_t)c->max_mem_mib << 20,
+        .max_out = c->max_seq + ENGINE_MORE_OUT, .kv_tok = c->kv_tok, .page_tok = c->page_tok,
+        .kv_format = c->kv_format, .max_mem = (uint64_t)c->max_mem_mib << 20,
         .route = { .min_det = c->determinism, .strict = c->strict,
                    .pin_linear = or_null(c->pin_linear), .pin_attn = or_null(c->pin_attn),
                    .pin_point = or_null(c->pin_point), .layers = or_null(c->pin_layers),

@@ -108,9 +108,9 @@ int load_options(struct model_opts *, struct err *);
 int load_model(struct loaded *, struct err *);
 /* ERR_UNSUPPORTED for a model of embeddings, which goes on with no text. */
 int load_is_for_text(const struct loaded *, struct err *);
-/* Plugins (unless they are open) and weights, one sequence of n_ctx tokens at most (cut to what the
- * model has), max_tok rows in a step, max_out of them with logits. When all is
- * well the model's warnings go to standard error. */
+/* Plugins (unless they are open) and weights, one sequence of n_ctx tokens at
+ * most (cut to what the model has), max_tok rows in a step, max_out of them with
+ * logits. When all is well the model's warnings go to standard error. */
 int load_forward(struct loaded *, uint32_t n_ctx, uint32_t max_tok, uint32_t max_out,
                  struct err *);
 /* The same for several sequences: sizes and caches of the conf as given, page

@@ -37,8 +37,9 @@ static json_t *ids_json(const struct tokens *t)
 static int found(const struct peer *p, int *state, const json_t *a, const char *path, struct err *e)
 {
     if (!a && *state == OFFERED)
-        return err_set(e, ERR_IO, "%.200s%s: refused text %u, took those before", p->in.cv->ask->ref,
-                       path, (uint32_t)(p->in.text - p->in.cv->text));
+        return err_set(e, ERR_IO, "%.200s%s: refused text %u, took those before, expected an "
+                       "answer to each", p->in.cv->ask->ref, path,
+                       (uint32_t)(p->in.text - p->in.cv->text));
     *state = a ? OFFERED : ABSENT;
     return 0;
 }

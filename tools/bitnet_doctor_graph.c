@@ -153,7 +153,8 @@ static void choose_activation(struct doctor *d, const char *name)
 static void say_mended(struct doctor *d, const struct reading *best, double margin)
 {
     doctor_say(d, DOCTOR_GRAPH, DOCTOR_MEND, "%s %s, not as it is read now: the text takes %.3f "
-               "nats per token so, %.0f fewer in all", best->what, best->name, doctor_per_token(best), margin);
+               "nats per token so, %.0f fewer in all", best->what, best->name,
+               doctor_per_token(best), margin);
 }
 
 /* What the readings from first on say; takes the best over when its margin is
@@ -183,7 +184,8 @@ static void say_fine(struct doctor *d, unsigned first_glu)
     const struct reading *best = doctor_best(d, first_glu, &margin);
     if (best->in_use && margin >= DOCTOR_CLEAR)
         doctor_say(d, DOCTOR_GRAPH, DOCTOR_OK, "activation %s: the text takes %.3f nats per token, "
-                   "%.0f fewer in all than under any other", best->name, doctor_per_token(best), margin);
+                   "%.0f fewer in all than under any other", best->name, doctor_per_token(best),
+                   margin);
     else
         doctor_say(d, DOCTOR_GRAPH, DOCTOR_OK, "no other activation is clearly better: the text "
                    "takes %.3f nats per token", doctor_per_token(best));

@@ -139,9 +139,9 @@ json_t *tensors_json(const struct gguf *g, const struct wsrc_opts *opts)
         for (uint32_t d = 0; d < t->n_dims; d++)
             json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
         json_t *one = json_pack("{s:o,s:s,s:I,s:o,s:I,s:I}", "name",
-                                json_text(t->name.p, t->name.n), "type", type_of(t, tmp), "type_id", (json_int_t)t->type, "shape",
-                                shape, "offset", (json_int_t)t->offset, "size",
-                                (json_int_t)t->size);
+                                json_text(t->name.p, t->name.n), "type", type_of(t, tmp), "type_id",
+                                (json_int_t)t->type, "shape", shape, "offset",
+                                (json_int_t)t->offset, "size", (json_int_t)t->size);
         if (opts) {
             look(&k, g, t, opts);
             json_object_update_new(one, figures_json(&k));

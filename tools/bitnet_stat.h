@@ -15,7 +15,7 @@
  * it: ln p = (logit - largest) - all, as logprob.h has it. False: a NaN among the
  * logits, or no finite largest one. */
 bool stat_norm(const float *logits, uint32_t n_vocab, double *largest, double *all);
-/* ln sum exp of a row: the sum of these two. NaN: a NaN among the logits, or no finite largest one. */
+/* ln sum exp of a row: the sum of these two. NaN where stat_norm is false. */
 double stat_lse(const float *logits, uint32_t n_vocab);
 /* -ln p of id; NaN as above. */
 double stat_nll(const float *logits, uint32_t n_vocab, int32_t id);

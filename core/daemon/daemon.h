@@ -41,7 +41,8 @@ struct bitnetd {
 
 /* load.c. conf: the configuration of its four sources, checked for what one key
  * alone cannot tell. find_model, plugins, model and chat look at files; files does
- * all four, the model beside the plugins; weights go onto devices, which takes seconds to minutes. */
+ * all four, the model beside the plugins; weights go onto devices, which takes
+ * seconds to minutes. */
 int load_conf(const struct bitnetd *, struct conf *out, struct err *);
 int load_find_model(struct bitnetd *, struct err *);
 int load_plugins(struct bitnetd *, struct err *);

@@ -35,8 +35,8 @@ static struct serve_conf serve_conf_of(const struct conf *c)
         .max_header_size = (size_t)c->max_header_kib << 10,
         .max_body_size = (size_t)c->max_body_kib << 10, .timeout_s = c->timeout_s,
         .read_timeout_s = c->read_timeout_s, .keys = c->keys, .open = c->server_open,
-        .strict = c->strict, .cors_origin = c->cors_origin, .page = c->page, .access_log = c->access_log,
-        .log_prompts = c->log_prompts, .otlp_url = c->otlp_url,
+        .strict = c->strict, .cors_origin = c->cors_origin, .page = c->page,
+        .access_log = c->access_log, .log_prompts = c->log_prompts, .otlp_url = c->otlp_url,
         .trace_percent = c->trace_percent,
     };
 }

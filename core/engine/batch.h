@@ -31,7 +31,8 @@ void batch_close(struct batch *);
 void batch_clear(struct batch *);
 /* Appends n rows of one sequence, ids id[0..n) at positions pos.. on, whose
  * keys live in page[0..n_page). want_out: 0 none, 1 the last row's logits,
- * 2 every row's; all logits of each, until out_k says less. False when a limit would be exceeded (nothing is added). */
+ * 2 every row's; all logits of each, until out_k says less. False when a limit
+ * would be exceeded (nothing is added). */
 bool batch_add(struct batch *, const int32_t *id, uint32_t n, uint32_t pos,
                const int32_t *page, uint32_t n_page, int want_out);
 

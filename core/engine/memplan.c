@@ -43,14 +43,15 @@ int memplan_check(struct mem_plan *m, bool fixed, struct err *err)
     const char *advice =
         m->weights > m->limit ? "the weights alone do not fit: use a smaller model" :
         m->work > m->limit - m->weights ? "lower engine.row_budget" :
-        m->serve > m->kv && m->serve > m->rope ? "lower engine.max_queue, engine.n_ctx or server.max_grammars" :
+        m->serve > m->kv && m->serve > m->rope
+            ? "lower engine.max_queue, engine.n_ctx or server.max_grammars" :
         m->kv > m->rope ? "lower engine.kv_tok, or engine.n_ctx" : "lower engine.n_ctx";
     return err_set(err, ERR_LIMIT, "memory: %.1f MiB needed (weights %.1f, KV %.1f, work %.1f, "
                    "rope %.1f, requests %.1f), %.1f MiB %s: %s%s",
                    (double)m->total / MIB, (double)m->weights / MIB, (double)m->kv / MIB,
                    (double)m->work / MIB, (double)m->rope / MIB, (double)m->serve / MIB,
-                   (double)m->limit / MIB, fixed ? "allowed by engine.max_mem_mib" : "available", advice,
-                   fixed ? ", or raise engine.max_mem_mib" : "");
+                   (double)m->limit / MIB, fixed ? "allowed by engine.max_mem_mib" : "available",
+                   advice, fixed ? ", or raise engine.max_mem_mib" : "");
 }
 
 int memplan_check_place(struct mem_place *m, struct err *err)
@@ -88,7 +89,8 @@ void memplan_print(const struct mem_plan *m, struct buf *out)
         uint64_t size;
     } row[] = {
         { "weights", m->weights }, { "KV cache", m->kv }, { "work", m->work },
-        { "rope table", m->rope }, { "requests", m->serve }, { "total", m->total }, { "limit", m->limit }
+        { "rope table", m->rope }, { "requests", m->serve }, { "total", m->total },
+        { "limit", m->limit }
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++)
         buf_addf(out, "%-10s %12.1f MiB\n", row[i].name, mib(row[i].size));

@@ -178,7 +178,8 @@ static void close_choices(struct gen *g)
 }
 
 static const struct dialect chat = {
-    .id_prefix = "chatcmpl-", .choice_size = sizeof(struct said), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
+    .id_prefix = "chatcmpl-", .choice_size = sizeof(struct said), .begin = begin, .piece = piece,
+    .end_choice = end_choice, .end = end,
     .error_event = api_put_error_event, .whole = whole, .close = close_choices,
 };
 

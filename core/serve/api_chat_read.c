@@ -29,9 +29,10 @@ static int read_part(struct api_in *in, const json_t *j, struct buf *out)
     int rc = api_read_fields(in, j, type, 1, &p);
     if (!rc && !p.type)
         rc = api_missing(in, "type");
-    if (!rc && !api_is(p.type, "text") && !api_is(p.type, "input_text") && !api_is(p.type, "output_text"))
-        rc = api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported, only text is",
-                      in->at, p.type);
+    if (!rc && !api_is(p.type, "text") && !api_is(p.type, "input_text") &&
+        !api_is(p.type, "output_text"))
+        rc = api_fail(in, 400, "unsupported_value", "%s.type: \"%.32s\" is not supported, only "
+                      "text is", in->at, p.type);
     if (!rc)
         rc = api_read_fields(in, j, text, 1, &p);
     if (!rc && !p.text.p)

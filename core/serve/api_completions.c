@@ -232,7 +232,8 @@ static void whole(struct gen *g, struct buf *out)
 }
 
 static const struct dialect completions = {
-    .id_prefix = "cmpl-", .choice_size = sizeof(struct told), .begin = begin, .piece = piece, .end_choice = end_choice, .end = end,
+    .id_prefix = "cmpl-", .choice_size = sizeof(struct told), .begin = begin, .piece = piece,
+    .end_choice = end_choice, .end = end,
     .error_event = api_put_error_event, .whole = whole,
 };
 

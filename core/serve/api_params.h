@@ -34,8 +34,8 @@ int api_read_common(struct api_in *, const json_t *root, struct api_common *out)
 int gen_set_format(struct gen *, const struct api_common *, const char *param, struct api_error *);
 
 /* For other dialects: a format's object with type and what belongs to it, into
- * an api_common at `to`; a name into an enum priority; a text or an array of texts into gen's stop, from
- * gen_params at `to`. */
+ * an api_common at `to`; a name into an enum priority; a text or an array of
+ * texts into gen's stop, from gen_params at `to`. */
 int api_read_format(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_priority(struct api_in *, const json_t *, const struct api_field *, void *to);
 int api_read_stop(struct api_in *, const json_t *, const struct api_field *, void *to);

@@ -133,8 +133,9 @@ static enum answer detokenize(struct exchange *x)
         detok_feed(v, &d, q.tokens.id[i], !q.skip_special, &text);
     }
     detok_finish(&d, &text);
-    api_put(&x->out, text.failed ? NULL : json_pack("{s:o}", "content", api_text(text.n ? text.p : "",
-                                                                                 text.n)));
+    api_put(&x->out, text.failed ? NULL
+                                 : json_pack("{s:o}", "content",
+                                             api_text(text.n ? text.p : "", text.n)));
     buf_free(&text);
     return answer(x, &arena);
 }

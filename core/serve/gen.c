@@ -86,8 +86,8 @@ static int refuse_length(const struct gen *g, struct api_error *e)
         snprintf(text, sizeof text, "too long; this server takes %u tokens, server.max_prompt_tok",
                  max);
     else
-        snprintf(text, sizeof text, "too long; prompt and answer share %u tokens, and the answer needs "
-                 "one", engine_n_ctx(g->model->engine));
+        snprintf(text, sizeof text, "too long; prompt and answer share %u tokens, and the answer "
+                 "needs one", engine_n_ctx(g->model->engine));
     return refuse_prompt(g, ERR_ARG, "context_length_exceeded", text, e);
 }
 

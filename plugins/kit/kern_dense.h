@@ -242,8 +242,9 @@ DENSE_INLINE void dense_run(const float *block, uint32_t n, const float *x, size
 
 /* The number of tokens is a constant in each branch: the sums are registers.
  * Once for all formats. */
-static __attribute__((noinline)) void dense_run_any(const float *block, uint32_t n, const float *x, size_t x_stride,
-                                 float *sum, uint32_t n_tok)
+static __attribute__((noinline))
+void dense_run_any(const float *block, uint32_t n, const float *x, size_t x_stride, float *sum,
+                   uint32_t n_tok)
 {
     switch (n_tok) {
     case 1: dense_run(block, n, x, x_stride, sum, 1); break;

@@ -1,4 +1,5 @@
-/* ref.h - scalar-ref inside: its weights, and the functions behind its tables. Signatures and promises are those of bitnet_plugin.h. */
+/* ref.h - scalar-ref inside: its weights, and the functions behind its tables.
+ * Signatures and promises are those of bitnet_plugin.h. */
 #ifndef SCALAR_REF_REF_H
 #define SCALAR_REF_REF_H
 

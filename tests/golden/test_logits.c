@@ -64,8 +64,8 @@ static void compare(const char *model, const char *name, const float *ours, cons
         worst = fmin(worst, c);
         sum += c;
     }
-    printf("%s against %s: correlation worst %.6f, average %.6f, largest difference %.3f at a typical position\n", model,
-           name, worst, sum / n_row, typical(ours, ref));
+    printf("%s against %s: correlation worst %.6f, average %.6f, largest difference %.3f at a "
+           "typical position\n", model, name, worst, sum / n_row, typical(ours, ref));
     ck_assert_double_ge(worst, least);
     ck_assert_double_ge(sum / n_row, 0.9999);
 }

@@ -65,7 +65,8 @@ static struct buf joined(const json_t *list, json_int_t index, const char *path)
 
 START_TEST(api_choices_are_those_of_the_next_seeds)
 {
-    static const char body[] = "{\"prompt\":[\"The fox\",\"A bear\"],\"n\":2,\"max_tokens\":6,\"seed\":11%s}";
+    static const char body[] = "{\"prompt\":[\"The fox\",\"A bear\"],\"n\":2,\"max_tokens\":6,"
+                               "\"seed\":11%s}";
     static const char *const prompt[] = { "The fox", "A bear" };
     char whole[256], stream[256], path[32];
     snprintf(whole, sizeof whole, body, "");
@@ -85,7 +86,8 @@ START_TEST(api_choices_are_those_of_the_next_seeds)
     ck_assert(number_at(j, "usage.completion_tokens") == 24);
     json_decref(j);
     json_decref(s);
-    http_rig_expect("POST", "/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"n\":9}", 400, "\"param\":\"n\"");
+    http_rig_expect("POST", "/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"n\":9}", 400,
+                    "\"param\":\"n\"");
 }
 END_TEST
 

@@ -10,7 +10,8 @@
 #define MSG "\"messages\":[{\"role\":\"user\",\"content\":\"Is the fox red?\"}]"
 #define SCHEMA "{\"type\":\"object\",\"properties\":{\"red\":{\"type\":\"boolean\"},\"size\":{\"enum\":" \
                "[\"small\",\"large\"]}},\"required\":[\"red\",\"size\"],\"additionalProperties\":false}"
-#define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"look\",\"parameters\":" SCHEMA "}}]"
+#define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"look\",\"parameters\":" \
+              SCHEMA "}}]"
 
 static void setup(void)
 {

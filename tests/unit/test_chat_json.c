@@ -79,7 +79,8 @@ START_TEST(chat_json_shared_fields_are_read)
     ck_assert(q.common.format == API_JSON_SCHEMA && str_is(q.common.schema, "{\"type\":\"object\"}"));
     ck_assert(!parse("{" MSG ",\"response_format\":{\"type\":\"json_object\"}}"));
     ck_assert(q.common.format == API_JSON_OBJECT);
-    ck_assert(!parse("{" MSG ",\"response_format\":{\"type\":\"text\"},\"grammar\":\"root ::= \\\"a\\\"\"}"));
+    ck_assert(!parse("{" MSG ",\"response_format\":{\"type\":\"text\"},"
+                     "\"grammar\":\"root ::= \\\"a\\\"\"}"));
     ck_assert(q.common.format == API_GRAMMAR && str_is(q.common.grammar, "root ::= \"a\""));
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* Promises of core/engine/memplan.h and rope.h, and of core/plug/cgroup.h about
- * memory: what is known before a model is loaded. The kernel's files are made up, in a directory of our own. */
+ * memory: what is known before a model is loaded. The kernel's files are made up,
+ * in a directory of our own. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>

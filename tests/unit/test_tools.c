@@ -225,8 +225,8 @@ START_TEST(tools_grammar_allows_calls_and_nothing_else)
         { CALL("now", "{}"), true, true }, { CALL("f\\\"\\n", "{\"root\":12}"), true, true },
         { CALL("f\\\"\\n", "{\"root\":\"x\"}"), false, false }, { CALL("f", "{}"), false, false },
         { CALL("now", "{}") "\n" CALL("f\\\"\\n", "{\"root\":1}"), false, true },
-        { "Sure. " CALL("now", "{}"), false, false }, { "", false, false }, { CALL("now", "1"), false, false },
-        { CALL("now", "{}") " so", false, false },
+        { "Sure. " CALL("now", "{}"), false, false }, { "", false, false },
+        { CALL("now", "1"), false, false }, { CALL("now", "{}") " so", false, false },
     };
     struct vocab *const v = bytes_vocab();
     struct grammar_vocab *gv = NULL;

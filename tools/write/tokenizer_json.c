@@ -74,7 +74,8 @@ static int put_splits(const struct making *m, json_t *top, bool *whole)
                                                  : NULL;
     if (!j)
         return err_set(m->e, ERR_UNSUPPORTED, "%s: " KEY("pre") ": %.*s, expected llama-bpe, "
-                       "qwen2, gpt-2 or falcon3", gguf_name(m->g), (int)(pre.n < 64 ? pre.n : 64), pre.p);
+                       "qwen2, gpt-2 or falcon3", gguf_name(m->g),
+                       (int)(pre.n < 64 ? pre.n : 64), pre.p);
     return json_object_set_new(top, "pre_tokenizer", j) ? no_memory(m->e, m->g) : 0;
 }
 
