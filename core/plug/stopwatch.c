@@ -13,7 +13,8 @@
 #define DISTURBED 4.0             /* budgets that a lane may take in real time */
 #define EXTRA     2.0             /* and budgets of what all share             */
 #define ALIKE     1.10            /* halves this close say the same            */
-#define BUSY      0.90            /* of the best calls' share of processors    */
+#define WAITED    0.10            /* of a call, a worker without a processor   */
+#define ONE_BUSY  0.90            /* processors: less is a device of its own   */
 #define A_ROW     4.0             /* times as much for a row as with fewer     */
 #define FAR       4.0             /* times the best lane: equal stalls look so */
 #define FAR_CALLS 8u              /* are believed then                         */
@@ -24,13 +25,14 @@ static const double share[STOPWATCH_N] = { 0.2, 0.35, 0.55, 1.0 };
 
 struct call {
     double us, cpu_us;
+    bool waited;                  /* a worker did, for a processor             */
     bool odd;                     /* of an odd round                           */
     bool shared;                  /* all workers had a part in it              */
 };
 
 struct crowd {                    /* calls of all lanes, of this row count     */
     uint32_t n_shared;            /* for all workers                           */
-    uint32_t n_waited;            /* of them, without all of their time        */
+    uint32_t n_waited;            /* of them, those in which one waited        */
 };
 
 struct track {                    /* a lane while it runs                      */
@@ -74,13 +76,11 @@ static double use_of(const struct stopwatch *w, const struct call *c)
     return use < w->n_worker ? use : w->n_worker;
 }
 
-/* What a call would have taken; `waited` when it was kept waiting. Work that
- * keeps no processor busy, as on a device of its own, is not judged so. */
-static double value_of(const struct stopwatch *w, const struct call *c, double use, bool *waited)
+/* What a call would have taken, had nobody waited. */
+static double value_of(const struct call *c, double use)
 {
-    const bool less = w->workers && use > BUSY && use_of(w, c) < BUSY * use;
-    *waited = less || (c->shared && use < BUSY * w->n_worker);
-    return less ? c->cpu_us / use : c->us;
+    const bool counts = c->waited && use > ONE_BUSY && c->cpu_us < use * c->us;
+    return counts ? c->cpu_us / use : c->us;
 }
 
 /* The calls are sorted by time then. */
@@ -120,18 +120,16 @@ static bool settle(const struct stopwatch *w, struct track *t, uint32_t i)
     const double use = full_use(w, t);
     double all[STOPWATCH_CALLS], half[2][STOPWATCH_CALLS];
     uint32_t n[2] = { 0 }, n_good[2] = { 0 };
-    bool waited;
     for (uint32_t k = 0; k < t->n; k++) {
         const bool odd = t->call[k].odd;
-        all[k] = half[odd][n[odd]++] = value_of(w, &t->call[k], use, &waited);
+        all[k] = half[odd][n[odd]++] = value_of(&t->call[k], use);
     }
     *out = (struct stopwatch_time){ .us = lowest(all, t->n), .unsure = true };
     if (!n[0] || !n[1])
         return false;
     const double a = lowest(half[0], n[0]), b = lowest(half[1], n[1]);
     for (uint32_t k = 0; k < t->n; k++)
-        n_good[t->call[k].odd] += value_of(w, &t->call[k], use, &waited) <= ALIKE * out->us &&
-                                  !waited;
+        n_good[t->call[k].odd] += !t->call[k].waited && t->call[k].us <= ALIKE * out->us;
     out->gap_us = a > b ? a - b : b - a;
     const bool alike = a <= ALIKE * b && b <= ALIKE * a && is_plausible(w, t, i);
     out->unsure = !alike || !n_good[0] || !n_good[1];
@@ -145,9 +143,9 @@ static double now_us(void)
     return (double)clock_ns() * 1e-3;
 }
 
-static struct workers_use use_now(const struct stopwatch *w)
+static struct workers_lap lap(const struct stopwatch *w)
 {
-    return w->workers ? workers_use(w->workers) : (struct workers_use){ 0 };
+    return w->workers ? workers_lap(w->workers) : (struct workers_lap){ 0 };
 }
 
 static void fail(struct track *t, int rc)
@@ -162,15 +160,17 @@ static int one_call(const struct stopwatch *w, struct track *t, bool odd)
     int rc = l->ready ? l->ready(l->ctx) : 0;
     if (rc)
         return rc;
-    const struct workers_use before = use_now(w);
+    (void)lap(w);
     const double start = now_us();
     rc = l->once(l->ctx);
     const double us = now_us() - start;
-    const struct workers_use after = use_now(w);
-    t->call[t->n] = (struct call){ .us = us, .odd = odd, .shared = after.n_job != before.n_job,
-                                   .cpu_us = (double)(after.cpu_ns - before.cpu_ns) * 1e-3 };
-    t->crowd->n_shared += t->call[t->n].shared;
-    t->crowd->n_waited += t->call[t->n].shared && use_of(w, &t->call[t->n]) < BUSY * w->n_worker;
+    const struct workers_lap work = lap(w);
+    struct call *c = &t->call[t->n];
+    *c = (struct call){ .us = us, .odd = odd, .cpu_us = (double)work.cpu_ns * 1e-3,
+                        .waited = (double)work.wait_ns * 1e-3 > WAITED * us,
+                        .shared = work.n_job > 0 };
+    t->crowd->n_shared += c->shared;
+    t->crowd->n_waited += c->shared && c->waited;
     t->best_us = t->n && t->best_us < us ? t->best_us : us;
     t->n++;
     return rc;

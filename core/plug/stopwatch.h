@@ -8,11 +8,10 @@
  * - The rounds fall into two halves, the even ones and the odd ones. What else
  *   ran can only add, and adds at different moments: where the halves differ,
  *   nothing was measured yet.
- * - A call whose workers had less of the processors than they had in the calls
- *   that went best was kept waiting. It counts with the processor time that it
- *   took, spread over as many processors as those calls kept busy; over all
- *   workers, where most calls that gave all of them work did not keep them busy,
- *   with that or with waiting for each other.
+ * - A call in which a worker waited for a processor was disturbed. It counts
+ *   with the processor time that it took, spread over as many processors as the
+ *   best calls kept busy; over all workers, where most calls that gave all of
+ *   them work were disturbed.
  * - Rows are work: many times more for a row than with fewer rows is no figure.
  *
  * What is not settled so is measured further, on a second budget that all who
@@ -52,7 +51,7 @@ struct stopwatch {
                                   /* call took what the best one does          */
     double *extra_us;             /* real time for what is not settled within  */
                                   /* it; shared, and used up                   */
-    const struct workers *workers;            /* who compute; NULL: not known  */
+    struct workers *workers;      /* who compute; NULL: not known              */
     uint32_t n_worker;
 };
 

@@ -8,6 +8,7 @@
  * at least one sees the other and no wake-up is lost. */
 #include "core/plug/workers.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -33,7 +35,9 @@ struct gate {                     /* somebody waits here for a value to change *
 struct worker {
     struct workers *pool;
     uint32_t index;
-    pthread_t thread;
+    pthread_t thread;             /* [0]: who called for a lap last            */
+    _Atomic int stat;             /* its schedstat, open; -1: none             */
+    uint64_t cpu_ns, wait_ns;     /* at the last lap                           */
 };
 
 struct workers {
@@ -45,6 +49,8 @@ struct workers {
     void *arg;
     uint32_t n_tasks;
     bool fixed, quit;
+    bool lapped;                  /* somebody asked for a lap                  */
+    uint32_t lap_turn;            /* turn then                                 */
     struct gate go, done;
     _Alignas(64) _Atomic uint32_t turn;   /* jobs ever posted                  */
     _Alignas(64) _Atomic uint32_t left;   /* workers still on this job         */
@@ -152,6 +158,19 @@ static void bind_self(int cpu)
     CPU_FREE(set);
 }
 
+/* How long the calling thread waited for a processor. */
+static int open_stat(void)
+{
+    return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}
+
+static void close_stat(struct worker *k)
+{
+    const int fd = atomic_exchange(&k->stat, -1);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *me = arg;
@@ -159,6 +178,7 @@ static void *worker_main(void *arg)
     char name[16];
     snprintf(name, sizeof name, "bitnet-w%u", me->index % 10000);
     (void)pthread_setname_np(pthread_self(), name);
+    atomic_store(&me->stat, open_stat());
     bind_self(p->cpu[me->index]);
     (void)workers_float_env();
     for (uint32_t seen = 0;; seen++) {
@@ -205,7 +225,7 @@ void workers_run(struct workers *p, uint32_t n_tasks, uint32_t flags, bnp_task_f
 
 /* The clocks of threads, not the process's: that one lags behind for threads
  * that run on other processors just now. */
-static uint64_t thread_ns(pthread_t thread)
+static uint64_t cpu_ns(pthread_t thread)
 {
     clockid_t id;
     struct timespec t;
@@ -214,12 +234,42 @@ static uint64_t thread_ns(pthread_t thread)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-struct workers_use workers_use(const struct workers *p)
+/* "97222287 172056201 38": nanoseconds on a processor and waiting for one, and
+ * how often it got one. */
+static uint64_t wait_ns(int fd)
 {
-    struct workers_use u = { .cpu_ns = thread_ns(pthread_self()), .n_job = atomic_load(&p->turn) };
-    for (uint32_t w = 1; w <= p->n_started; w++)
-        u.cpu_ns += thread_ns(p->worker[w].thread);
-    return u;
+    char text[96], *second;
+    const ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    (void)strtoull(text, &second, 10);
+    return strtoull(second, NULL, 10);
+}
+
+struct workers_lap workers_lap(struct workers *p)
+{
+    struct workers_lap lap = { 0 };
+    const uint32_t turn = atomic_load(&p->turn);
+    struct worker *me = &p->worker[0];
+    if (!p->lapped || !pthread_equal(me->thread, pthread_self())) {
+        me->thread = pthread_self();
+        close_stat(me);
+        atomic_store(&me->stat, open_stat());
+        p->lapped = true;
+    }
+    for (uint32_t w = 0; w <= p->n_started; w++) {
+        struct worker *k = &p->worker[w];
+        const uint64_t cpu = cpu_ns(k->thread), wait = wait_ns(atomic_load(&k->stat));
+        const uint64_t waited = wait > k->wait_ns ? wait - k->wait_ns : 0;
+        lap.cpu_ns += cpu > k->cpu_ns ? cpu - k->cpu_ns : 0;
+        lap.wait_ns = waited > lap.wait_ns ? waited : lap.wait_ns;
+        k->cpu_ns = cpu;
+        k->wait_ns = wait;
+    }
+    lap.n_job = turn - p->lap_turn;
+    p->lap_turn = turn;
+    return lap;
 }
 
 void workers_bind_caller(const struct workers *p)
@@ -235,7 +285,7 @@ static int start_threads(struct workers *p, struct err *e)
     pthread_sigmask(SIG_SETMASK, &all, &old);     /* signals are the main thread's */
     int rc = 0;
     for (uint32_t w = 1; w < p->n && !rc; w++) {
-        p->worker[w] = (struct worker){ .pool = p, .index = w };
+        p->worker[w] = (struct worker){ .pool = p, .index = w, .stat = -1 };
         rc = pthread_create(&p->worker[w].thread, NULL, worker_main, &p->worker[w]);
         if (!rc)
             p->n_started++;
@@ -259,6 +309,7 @@ int workers_open(struct workers **out, const struct topo *topo, struct err *e)
     }
     memset(p, 0, sizeof *p);
     p->worker = worker;
+    atomic_store(&worker[0].stat, -1);
     p->n = topo->abi.n_workers;
     p->cpu = topo->worker_cpu;
     p->spins = p->n <= topo->n_cores ? SPINS : 0;
@@ -290,6 +341,8 @@ void workers_close(struct workers *p)
     post(p);
     for (uint32_t w = 1; w <= p->n_started; w++)
         pthread_join(p->worker[w].thread, NULL);
+    for (uint32_t w = 0; w <= p->n_started; w++)
+        close_stat(&p->worker[w]);
     gate_close(&p->done);
     gate_close(&p->go);
     free(p->worker);

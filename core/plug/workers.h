@@ -22,12 +22,13 @@ void workers_close(struct workers *);
  * workers_run for long; threads that it starts later inherit the binding. */
 void workers_bind_caller(const struct workers *);
 
-/* Processor time that the caller and the other workers took, all their lives (0
- * where that is not to be had), and jobs for more than the caller. */
-struct workers_use {
-    uint64_t cpu_ns, n_job;
+/* Since the last lap, for the thread that calls workers_run: the processor time
+ * of all workers; the longest time that one of them could have run and had no
+ * processor (0 where the system does not say); jobs for more than the caller. */
+struct workers_lap {
+    uint64_t cpu_ns, wait_ns, n_job;
 };
-struct workers_use workers_use(const struct workers *);
+struct workers_lap workers_lap(struct workers *);
 
 /* Round to nearest, no exceptions trapped, denormals kept: what the arithmetic
  * contract needs, for the calling thread. True when it had been otherwise. */

@@ -16,12 +16,13 @@ struct script {
     bool idle;                    /* the workers see it: a stall is no work    */
     bool alone;                   /* one worker does it all                    */
     bool half;                    /* two do, each half of the time             */
+    bool lazy;                    /* so, because there is no more for them     */
     uint32_t row, n_call, fail_at;
     uint32_t n_of[N_ROW];         /* calls of a row count                      */
 };
 
-static int64_t clock_ns, cpu_ns;
-static uint64_t n_job;
+static int64_t clock_ns;
+static struct workers_lap work;       /* since the last lap */
 static unsigned n_turn, last;     /* lanes' turns, and whose the last was      */
 static struct script script[3];
 static struct stopwatch_lane lane[3];
@@ -37,11 +38,13 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *t)
     return 0;
 }
 
-struct workers_use __wrap_workers_use(const struct workers *);
-struct workers_use __wrap_workers_use(const struct workers *w)
+struct workers_lap __wrap_workers_lap(struct workers *);
+struct workers_lap __wrap_workers_lap(struct workers *w)
 {
+    const struct workers_lap lap = work;
     (void)w;
-    return (struct workers_use){ .cpu_ns = (uint64_t)cpu_ns, .n_job = n_job };
+    work = (struct workers_lap){ 0 };
+    return lap;
 }
 
 static int set(void *ctx, uint32_t n_tok)
@@ -63,16 +66,17 @@ static int once(void *ctx)
     s->n_call++;
     s->n_of[s->row]++;
     clock_ns += (int64_t)(1e3 * (us + (hit ? s->stall_us : 0)));
-    cpu_ns += (int64_t)(1e3 * (us + (hit && !s->idle ? s->stall_us : 0)) * (s->alone || s->half ? 1 : 2));
-    n_job += !s->alone;
+    work.cpu_ns += (uint64_t)(1e3 * (us + (hit && !s->idle ? s->stall_us : 0)) *
+                              (s->alone || s->half ? 1 : 2));
+    work.wait_ns += (uint64_t)(1e3 * (s->half && !s->lazy ? us / 2 : hit && s->idle ? s->stall_us : 0));
+    work.n_job += !s->alone;
     return s->fail_at && s->n_call == s->fail_at ? ERR_PLUGIN : 0;
 }
 
 static void setup(void)
 {
     clock_ns = 1000000000;
-    cpu_ns = 0;
-    n_job = 0;
+    work = (struct workers_lap){ 0 };
     n_turn = last = 0;
     extra_us = 500e3;
     workers_known = true;
@@ -89,8 +93,7 @@ static double run(unsigned n)
     const int64_t start = clock_ns;
     const struct stopwatch w = { .n = N_ROW, .n_tok = { 1, 8, 64 }, .budget_us = 50e3,
                                  .extra_us = &extra_us, .n_worker = 2,
-                                 .workers = workers_known ? (const struct workers *)(void *)&any
-                                                          : NULL };
+                                 .workers = workers_known ? (void *)&any : NULL };
     ck_assert_int_eq(stopwatch_run(&w, lane, n, &err), 0);
     return (double)(clock_ns - start) * 1e-3;
 }
@@ -242,6 +245,18 @@ START_TEST(stopwatch_workers_that_were_never_there_make_all_unsure)
 }
 END_TEST
 
+/* Work that cannot be split evenly is no disturbance, however many do it. */
+START_TEST(stopwatch_idle_workers_are_no_disturbance)
+{
+    for (unsigned i = 0; i < 3; i++)
+        script[i].half = script[i].lazy = true;
+    run(3);
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned k = 0; k < N_ROW; k++)
+            expect(i, k, script[i].us[k], false, false);
+}
+END_TEST
+
 static bool all_but_two(const struct script *s, uint32_t call)
 {
     (void)call;
@@ -303,6 +318,7 @@ int main(void)
     tcase_add_test(c, stopwatch_what_stays_disturbed_is_unsure);
     tcase_add_test(c, stopwatch_what_was_kept_waiting_is_corrected);
     tcase_add_test(c, stopwatch_workers_that_were_never_there_make_all_unsure);
+    tcase_add_test(c, stopwatch_idle_workers_are_no_disturbance);
     tcase_add_test(c, stopwatch_luck_does_not_decide);
     tcase_add_test(c, stopwatch_rows_are_work);
     tcase_add_loop_test(c, stopwatch_a_lane_that_fails_leaves_the_others, 1, 60);

@@ -180,6 +180,45 @@ START_TEST(workers_serve_one_caller_after_another)
 }
 END_TEST
 
+static void spin(void *arg, uint32_t task, uint32_t worker)
+{
+    volatile uint32_t x = task + worker;
+    (void)arg;
+    for (uint32_t i = 0; i < 3000000; i++)
+        x = x * 3 + 1;
+}
+
+/* Jobs and processor time since the last lap, whoever asks. */
+static void *laps(void *arg)
+{
+    (void)arg;
+    (void)workers_lap(pool);
+    workers_run(pool, 1, 0, spin, NULL);
+    const struct workers_lap one = workers_lap(pool);
+    ck_assert_uint_eq(one.n_job, 0);                  /* the caller's alone */
+    ck_assert_uint_gt(one.cpu_ns, 500000);
+    for (unsigned i = 0; i < 8; i++)
+        workers_run(pool, 4, BNP_PAR_STATIC, spin, NULL);
+    const struct workers_lap many = workers_lap(pool);
+    ck_assert_uint_eq(many.n_job, 8);
+    ck_assert_uint_gt(many.cpu_ns, 8 * one.cpu_ns);
+    ck_assert_uint_lt(workers_lap(pool).cpu_ns, one.cpu_ns);
+    return NULL;
+}
+
+START_TEST(workers_tell_what_a_lap_took)
+{
+    pthread_t other;
+    open_pool(4);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(pthread_create(&other, NULL, laps, NULL), 0);
+        ck_assert_int_eq(pthread_join(other, NULL), 0);
+        (void)laps(NULL);
+    }
+    close_pool();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("workers");
@@ -192,6 +231,7 @@ int main(void)
     tcase_add_test(c, workers_float_env_says_when_it_had_to_mend);
     tcase_add_test(c, workers_leave_signals_to_the_main_thread);
     tcase_add_test(c, workers_serve_one_caller_after_another);
+    tcase_add_test(c, workers_tell_what_a_lap_took);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
