@@ -79,11 +79,12 @@ static double use_of(const struct stopwatch *w, const struct call *c)
 /* What a call would have taken, had nobody waited. */
 static double value_of(const struct call *c, double use)
 {
-    const bool counts = c->waited && use > ONE_BUSY && c->cpu_us < use * c->us;
+    const bool counts = c->waited && use > ONE_BUSY && c->cpu_us > 0 && c->cpu_us < use * c->us;
     return counts ? c->cpu_us / use : c->us;
 }
 
-/* The calls are sorted by time then. */
+/* Processors that the best calls kept busy, of this row count or of fewer. Sorts
+ * the calls by time. */
 static double best_use(const struct stopwatch *w, struct track *t)
 {
     qsort(t->call, t->n, sizeof t->call[0], by_time);
@@ -179,7 +180,7 @@ static int one_call(const struct stopwatch *w, struct track *t, bool odd)
 static void turn(const struct stopwatch *w, struct track *t, bool odd)
 {
     const double start = now_us();
-    const uint32_t limit = t->lane->n_turn && t->lane->n_turn < TURN_MAX ? t->lane->n_turn : TURN_MAX;
+    const uint32_t most = t->lane->n_turn, limit = most && most < TURN_MAX ? most : TURN_MAX;
     uint32_t n = 0;
     int rc;
     do {

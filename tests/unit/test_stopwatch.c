@@ -68,7 +68,8 @@ static int once(void *ctx)
     clock_ns += (int64_t)(1e3 * (us + (hit ? s->stall_us : 0)));
     work.cpu_ns += (uint64_t)(1e3 * (us + (hit && !s->idle ? s->stall_us : 0)) *
                               (s->alone || s->half ? 1 : 2));
-    work.wait_ns += (uint64_t)(1e3 * (s->half && !s->lazy ? us / 2 : hit && s->idle ? s->stall_us : 0));
+    work.wait_ns += (uint64_t)(1e3 * (s->half && !s->lazy ? us / 2
+                                      : hit && s->idle ? s->stall_us : 0));
     work.n_job += !s->alone;
     return s->fail_at && s->n_call == s->fail_at ? ERR_PLUGIN : 0;
 }
