@@ -53,7 +53,7 @@ struct opt {
     const char *arg, *help;       /* for --help                                */
 };
 
-enum { USAGE_MAX_TABLE = 4 };
+enum { USAGE_MAX_TABLE = 5 };
 
 struct usage {
     const char *verb;             /* "run"                                     */
@@ -87,7 +87,8 @@ struct common {
 /* A table over static variables: one verb runs in a process. */
 extern struct common common;
 extern const struct opt common_file[];      /* -m, --json                      */
-extern const struct opt common_compute[];   /* plugins, threads, encodings     */
+extern const struct opt common_compute[];   /* plugins, threads                */
+extern const struct opt common_reading[];   /* what a file leaves open         */
 
 /* ------------------------------------------------------------------ loading */
 

@@ -43,7 +43,7 @@ static const struct usage usage = {
     "bench", "[-m FILE] [OPTION]...",
     "Measures prompt processing (pp) and decoding (tg) in tokens a second, and the\n"
     "machine's limits beside them.",
-    { options, common_compute, NULL }
+    { options, common_compute, common_reading }
 };
 
 static int parse_list(const char *name, const char *arg, uint32_t least, uint32_t most,

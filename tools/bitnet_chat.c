@@ -29,7 +29,7 @@ static const struct usage usage = {
     "chat", "[-m FILE] [OPTION]...",
     "Reads what you say from standard input, a line a turn, and answers. Lines that\n"
     "begin with / are commands; /help lists them. Ctrl-C stops an answer, Ctrl-D ends.",
-    { options, sampling_options, common_file, common_compute }
+    { options, sampling_options, common_file, common_compute, common_reading }
 };
 
 static const char help[] =

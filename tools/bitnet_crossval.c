@@ -43,7 +43,7 @@ static const struct usage usage = {
     "crossval", "[-m FILE] --ref REF [OPTION]...",
     "Compares a model with a reference of the same model: token ids, logits, greedy\n"
     "continuation, speed. Exit code: 0 within the limits, 1 outside, 2 not compared.",
-    { options, common_file, common_compute }
+    { options, common_file, common_compute, common_reading }
 };
 
 static bool is_url(const char *s)

@@ -16,7 +16,7 @@ static const struct usage usage = {
     "chat template by the likelihood of a fixed text under each; every plugin's logits\n"
     "against scalar-ref's. Prints the settings that mend what is wrong.\n"
     "Exit code: 0 fine, 1 something to mend, 2 cannot run.",
-    { common_file, common_compute, NULL }
+    { common_file, common_compute, common_reading }
 };
 
 void doctor_say(struct doctor *d, enum doctor_layer l, enum doctor_state state, const char *fmt,

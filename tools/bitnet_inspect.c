@@ -21,13 +21,6 @@ static const struct opt options[] = {
     { "fast", 0, OPT_FLAG, &fast, NULL, "no figures for which every weight must be read" },
     { "plugin-dir", 0, OPT_TEXT, &common.plugin_dir, "DIR",
       "where the plugins are (default: beside the program)" },
-    { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "NAME",
-      "type 36: a, b, c, rs-inline32 or rs-qk256 (default a)" },
-    { "tl-preset", 0, OPT_TEXT, &common.tl_preset, "NAME",
-      "tiles of TL1 and TL2: setup_env, ini, or MxK:BM/BY/bm,..." },
-    { "pre", 0, OPT_TEXT, &common.pre, "NAME", "pre-tokenizer (default: what the file says)" },
-    { "activation", 0, OPT_TEXT, &common.activation, "NAME",
-      "relu2, silu or gelu_tanh (default: what the file says)" },
     { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 };
 
@@ -35,7 +28,7 @@ static const struct usage usage = {
     "inspect", "[OPTION]... [FILE]",
     "Lists a model: metadata, tensors and what their weights are like, hyper-parameters,\n"
     "memory, warnings, and whether it can run.",
-    { common_file, options, NULL }
+    { common_file, options, common_reading }
 };
 
 static const char *type_name(uint32_t t)

@@ -26,7 +26,7 @@ static const struct opt options[] = {
 static const struct usage usage = {
     "logits", "[-m FILE] (-p TEXT | --ids IDS) -o FILE [OPTION]...",
     "Writes the logits of every position. The file appears when it is complete.",
-    { options, common_file, common_compute }
+    { options, common_file, common_compute, common_reading }
 };
 
 static int get_ids(const struct vocab *v, struct tokens *t, struct err *e)

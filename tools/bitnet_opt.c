@@ -21,6 +21,10 @@ const struct opt common_compute[] = {
     { "threads", 't', OPT_U32, &common.n_threads, "N", "workers (default 0: one per core)" },
     { "isa", 0, OPT_TEXT, &common.isa, "LIST",
       "what plugins may use of the processor (default: all)" },
+    { NULL, 0, OPT_FLAG, NULL, NULL, NULL }
+};
+
+const struct opt common_reading[] = {
     { "i2s-layout", 0, OPT_TEXT, &common.i2s_layout, "NAME",
       "type 36: a, b, c, rs-inline32 or rs-qk256 (default a)" },
     { "tl-preset", 0, OPT_TEXT, &common.tl_preset, "NAME",

@@ -35,7 +35,7 @@ static const struct usage usage = {
     "perplexity", "[-m FILE] (-f TEXT | --kl FILE) [OPTION]...",
     "Measures how well a model foretells a text, and how far it is from another one\n"
     "whose logits were saved.",
-    { options, common_file, common_compute }
+    { options, common_file, common_compute, common_reading }
 };
 
 struct windows {

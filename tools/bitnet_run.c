@@ -25,7 +25,7 @@ static const struct usage usage = {
     "run", "[-m FILE] (-p TEXT | --file FILE | --session FILE) [OPTION]...",
     "Writes the continuation of a prompt to standard output as it comes, and how long\n"
     "it took to standard error.",
-    { options, sampling_options, common_file, common_compute }
+    { options, sampling_options, common_file, common_compute, common_reading }
 };
 
 static int get_prompt(char **text, size_t *n, struct err *e)
