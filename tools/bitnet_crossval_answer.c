@@ -109,7 +109,7 @@ static int find_item(const struct answer_in *in, const json_t *j, int32_t *id, s
     if (json_is_integer(n)) {
         const json_int_t v = json_integer_value(n);
         if (v < 0 || v >= (json_int_t)vocab_n(in->vocab))
-            return err_set(e, ERR_DATA, "%.200s: a token id beyond the vocabulary of %u: another "
+            return err_set(e, ERR_DATA, "%.200s: a token id, expected one below %u: another "
                            "model?", in->cv->ask->ref, vocab_n(in->vocab));
         *id = (int32_t)v;
         return 0;

@@ -141,7 +141,7 @@ static int ask_all(struct peer *p, const struct model *m, struct err *e)
         struct cv_text *t = p->in.text = &c->text[i];
         rc = vocab_encode(m->vocab, t->text.p, t->text.n, VOCAB_BOS, m->hp.n_ctx, &t->id, e);
         if (!rc && !t->id.n)
-            rc = err_set(e, ERR_ARG, "crossval: text %u has no tokens", i);
+            rc = err_set(e, ERR_ARG, "crossval: text %u has no tokens, expected some", i);
         if (!rc && p->tokenize != ABSENT)
             rc = ask_tokens(p, e);
         if (!rc && t->has_ref_id)
@@ -153,7 +153,7 @@ static int ask_all(struct peer *p, const struct model *m, struct err *e)
     }
     if (!rc && p->tokenize == ABSENT && p->completions == ABSENT && p->native == ABSENT)
         rc = err_set(e, ERR_UNSUPPORTED, "%.200s: refuses /tokenize, /v1/completions and "
-                     "/completion: nothing to compare with", c->ask->ref);
+                     "/completion, expected an endpoint with one of them", c->ask->ref);
     return rc;
 }
 

@@ -257,7 +257,7 @@ int cv_open_file(struct cv *c, const struct model *m, struct err *e)
     bool saved = false;
     int rc = logfile_is(c->ask->ref, &saved, e);
     if (!rc && saved && c->ask->tokens)
-        rc = err_set(e, ERR_ARG, "--tokens: %s has its tokens in it", c->ask->ref);
+        rc = err_set(e, ERR_ARG, "--tokens: %s has its tokens in it, expected no other", c->ask->ref);
     if (!rc)
         rc = saved ? open_logfile(c, m, e) : open_raw(c, m, e);
     if (!rc)

@@ -81,7 +81,8 @@ static void whole_row(const struct run *r, uint32_t pos, const float *logits, do
     if (!c->log_probs)
         out->pair = stat_pair_of(a, b, r->n_vocab);
     if ((!c->log_probs && !stat_log_softmax(b, r->n_vocab)) || !stat_log_softmax(a, r->n_vocab)) {
-        out->rc = err_set(&out->err, ERR_NUMERIC, "position %u: no numbers", pos);
+        out->rc = err_set(&out->err, ERR_NUMERIC, "position %u: no numbers, expected finite ones",
+                          pos);
         return;
     }
     out->kld = stat_kld(b, a, r->n_vocab, floor);
@@ -119,7 +120,8 @@ static void top_row(const struct run *r, uint32_t pos, const float *logits, doub
         return;
     n = n < sizeof a / sizeof *a ? n : (uint32_t)(sizeof a / sizeof *a);
     if (!stat_norm(logits, r->n_vocab, &most, &all)) {
-        out->rc = err_set(&out->err, ERR_NUMERIC, "position %u: a logit is no number", pos);
+        out->rc = err_set(&out->err, ERR_NUMERIC, "position %u: a logit is no number, expected "
+                          "finite ones", pos);
         return;
     }
     for (uint32_t i = 0; i < n; i++) {

@@ -121,7 +121,7 @@ static int perform(struct url *u, const char *path, long *status, double *second
     *seconds = (double)us * 1e-6;
     if (u->over)
         return err_set(e, ERR_LIMIT, "%.200s%s: an answer of more than %d bytes, or a head of more "
-                       "than %d", u->base, path, MAX_BODY, MAX_HEAD);
+                       "than %d, expected less", u->base, path, MAX_BODY, MAX_HEAD);
     if (c)
         return err_set(e, ERR_IO, "%.200s%s: %.200s", u->base, path,
                        *u->error ? u->error : curl_easy_strerror(c));

@@ -173,7 +173,8 @@ static int parse_own(struct logfile *l, const uint8_t *p, size_t n, struct err *
     const uint64_t at = ((uint64_t)(ids - p) + n_tok * 4 + 7) / 8 * 8;
     rc = check_size(l, at, n, e);
     if (!rc && digest(&h, rest, at - sizeof h - sizeof sum) != sum)
-        rc = err_set(e, ERR_DATA, "damaged: its digest is not that of its bytes");
+        rc = err_set(e, ERR_DATA, "damaged: its digest is not that of its bytes, expected a file as "
+                     "it was saved");
     if (!rc)
         rc = take_ids(l, ids, n_tok, e);
     uint64_t tok = 0, row = 0;
@@ -287,7 +288,7 @@ int logfile_row(const struct logfile *l, uint64_t r, double *out, double *floor,
         p += sizeof sum;
         if (XXH3_64bits(p, l->row_size - sizeof sum) != sum)
             return err_set(e, ERR_DATA, "saved logits: row %" PRIu64 ": damaged: its digest is not "
-                           "that of its bytes", r);
+                           "that of its bytes, expected a file as it was saved", r);
     }
     if (l->encoding == LOG_F32 ? row_f32(l, p, out) : row_u16(l, p, out, floor))
         return err_set(e, ERR_DATA, "saved logits: row %" PRIu64 ": no numbers, expected finite "
@@ -330,8 +331,8 @@ int logfile_create(struct logfile_out *o, const char *path, enum log_encoding en
     *o = (struct logfile_out){ .encoding = encoding, .n_vocab = n_vocab };
     o->row_size = sizeof(uint64_t) + payload_size(encoding, n_vocab);
     if (strlen(meta) > LOG_MAX_META || n_seq > LOG_MAX_SEQ || n_vocab > LOG_MAX_VOCAB)
-        return err_set(e, ERR_LIMIT, "%s: %u texts, a vocabulary of %u: more than the file may hold",
-                       path, n_seq, n_vocab);
+        return err_set(e, ERR_LIMIT, "%s: %u texts, a vocabulary of %u, expected at most %d and %d",
+                       path, n_seq, n_vocab, LOG_MAX_SEQ, LOG_MAX_VOCAB);
     put_head(&b, o, meta, seq, n_seq);
     int rc = b.failed ? err_set(e, ERR_NOMEM, "%s: no memory to write it", path)
                       : file_out_open(&o->o, path, e);

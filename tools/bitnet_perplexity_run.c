@@ -22,7 +22,8 @@ static int compare(const struct ppl *p, const struct log_seq *s, uint32_t pos, c
     const struct log_seq *ref = &p->ref.seq[p->at];
     int rc = logfile_row(&p->ref, ref->row + (pos - ref->first), ln_p, &floor, &r->err);
     if (!rc && p->ref.encoding == LOG_F32 && !stat_log_softmax(ln_p, p->n_vocab))
-        rc = err_set(&r->err, ERR_DATA, "%s: position %u: no numbers", p->ref_file, pos);
+        rc = err_set(&r->err, ERR_DATA, "%s: position %u: no numbers, expected finite ones",
+                     p->ref_file, pos);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < p->n_vocab; i++)

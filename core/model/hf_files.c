@@ -174,8 +174,9 @@ static int open_any(struct hf_files *f, struct arena *mem, const char *dir, stru
     if (hf_exists(index))
         return open_index(f, mem, dir, index, e);
     return err_set(e, ERR_IO, "%s: neither model.safetensors nor model.safetensors.index.json is "
-                   "there%s", dir, hf_exists(pickle) ? ", and pytorch_model.bin is a program: save "
-                   "the checkpoint again as safetensors" : "");
+                   "there, expected one of them%s", dir,
+                   hf_exists(pickle) ? "; pytorch_model.bin is a program: save the checkpoint "
+                                       "again as safetensors" : "");
 }
 
 int hf_files_open(struct hf_files *f, const char *dir, struct err *e)

@@ -43,7 +43,8 @@ static int id_by_text(const struct hf_reading *r, const char *role, bool must, i
         return 0;
     *id = hf_vocab_find(r, s);
     if (*id < 0 && must)
-        return hf_fail(r, ERR_DATA, file, "%s: \"%s\" is no token", role, hf_quote(s).text);
+        return hf_fail(r, ERR_DATA, file, "%s: \"%s\" is no token, expected one of the %u", role,
+                       hf_quote(s).text, r->n);
     return 0;
 }
 
@@ -71,8 +72,8 @@ static int add_end(struct hf_reading *r, const char *file, int32_t id)
         if (r->end[i] == id)
             return 0;
     if (r->n_end == HF_MAX_ENDS)
-        return hf_fail(r, ERR_LIMIT, file, "eos_token_id: more than %d tokens end a text",
-                       HF_MAX_ENDS);
+        return hf_fail(r, ERR_LIMIT, file, "eos_token_id: more than %d tokens end a text, expected "
+                       "fewer", HF_MAX_ENDS);
     r->end[r->n_end++] = id;
     return 0;
 }

@@ -154,7 +154,7 @@ static int make(struct hf_reading *r, struct gguf_put *out)
     int rc = parse_all(r);
     if (rc == 0 && !r->json && !r->file->pieces.p)
         rc = hf_fail(r, ERR_DATA, "tokenizer.json", "is missing, and so is tokenizer.model: the "
-                     "directory has no tokenizer");
+                     "directory has no tokenizer, expected one of them");
     if (rc == 0)
         rc = r->json ? read_json(r) : hf_pieces_read(r);
     if (rc == 0)

@@ -36,7 +36,7 @@ int hf_vocab_put(struct hf_reading *r, const char *file, json_int_t id, struct s
                        (long long)id, text.n, VOCAB_MAX_TOKEN_BYTES);
     if (id < 0 || id >= r->n)
         return hf_fail(r, ERR_DATA, file, "token \"%s\" has id %lld, but the model has %u rows of "
-                       "embedding", hf_quote(text).text, (long long)id, r->n);
+                       "embedding, expected an id below", hf_quote(text).text, (long long)id, r->n);
     struct hf_token *const t = &r->token[id];
     if (t->text.p && !str_same(t->text, text))
         return hf_fail(r, ERR_DATA, file, "token %lld is \"%s\" and \"%s\", expected one text",
@@ -90,12 +90,13 @@ static int read_vocab(struct hf_reading *r)
     json_t *id;
     json_object_foreach((json_t *)(uintptr_t)r->vocab, text, id) {
         if (!json_is_integer(id))
-            return hf_fail(r, ERR_DATA, JSON, "model.vocab: the id of \"%s\" is no whole number",
-                           hf_quote(str_of(text)).text);
+            return hf_fail(r, ERR_DATA, JSON, "model.vocab: the id of \"%s\" is no whole number, "
+                           "expected one", hf_quote(str_of(text)).text);
         const json_int_t i = json_integer_value(id);
         if (i >= 0 && i < r->n && r->token[i].text.p)
             return hf_fail(r, ERR_DATA, JSON, "model.vocab: id %lld belongs to two texts, one is "
-                           "\"%s\"", (long long)i, hf_quote(str_of(text)).text);
+                           "\"%s\", expected one text an id", (long long)i,
+                           hf_quote(str_of(text)).text);
         const uint8_t type = r->spm && is_byte(text) ? TOKEN_BYTE : TOKEN_NORMAL;
         const int rc = hf_vocab_put(r, JSON, i, str_of(text), type);
         if (rc)

@@ -105,7 +105,8 @@ static int read_shape(const struct safetensors *s, struct st_tensor *t, const js
         if (!whole(json_array_get(shape, d), &t->dim[d]))
             return fail(s, t->name.p, e, "dimension %u is no whole number from 0 up", d);
         if (__builtin_mul_overflow(*size, t->dim[d], size))
-            return fail(s, t->name.p, e, "the product of its dimensions overflows");
+            return fail(s, t->name.p, e, "the product of its dimensions overflows, expected "
+                        "one that fits the file");
     }
     return 0;
 }
@@ -168,7 +169,8 @@ static int check_overlap(struct safetensors *s, struct err *e)
     for (size_t i = 1; i < s->n_tensor; i++) {
         const struct st_tensor *a = &s->tensor[i - 1], *b = &s->tensor[i];
         if (b->offset - a->offset < a->size)
-            return fail(s, b->name.p, e, "it begins inside tensor %.80s: they overlap", a->name.p);
+            return fail(s, b->name.p, e, "it begins inside tensor %.80s: they overlap, "
+                        "expected one behind the other", a->name.p);
     }
     return 0;
 }

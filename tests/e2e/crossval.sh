@@ -189,7 +189,7 @@ END
         refused "an endpoint: $mode" 2 "$pattern" crossval --ref "$at" -n 4 --texts 1 --timeout 1
         endpoint_stop
     done << 'END'
-nothing:nothing to compare with
+nothing:expected an endpoint with one of them
 garbage:no JSON object
 lie:a log-probability of 0.5
 beyond:another model

@@ -58,8 +58,8 @@ int enc_check(const struct enc *c, uint32_t rows, uint32_t cols, const char *tl_
 {
     struct wsrc_tiles tiles;
     if (!enc_size(c, rows, cols, size))
-        return err_set(e, ERR_ARG, "%u x %u elements do not fill the blocks of %s", rows, cols,
-                       c->name);
+        return err_set(e, ERR_ARG, "%u x %u elements do not fill the blocks of %s, expected whole "
+                       "ones", rows, cols, c->name);
     return find_tiles(c, rows, cols, tl_preset, &tiles, e);
 }
 

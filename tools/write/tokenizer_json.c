@@ -146,8 +146,8 @@ static int bpe_merges(struct making *m)
     while (gguf_next_str(m->merges, &pos, &s)) {
         const char *const cut = s.n ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
         if (!cut)
-            return err_set(m->e, ERR_DATA, "%s: " KEY("merges") ": one is not two tokens with a "
-                           "space between them", gguf_name(m->g));
+            return err_set(m->e, ERR_DATA, "%s: " KEY("merges") ": one is none, expected two "
+                           "tokens with a space between them", gguf_name(m->g));
         add_merge(m, (struct str){ s.p, (size_t)(cut - s.p) },
                   (struct str){ cut + 1, s.n - (size_t)(cut - s.p) - 1 });
     }
@@ -317,8 +317,8 @@ int tokenizer_json(struct buf *out, const struct gguf *g, bool pairs, struct err
     if (has < 0)
         return has;
     if (!m.tokens || (m.spm ? !m.scores || !m.types : !m.merges))
-        return err_set(e, ERR_DATA, "%s: its tokenizer has no tokens, or no %s", gguf_name(g),
-                       m.spm ? "scores and types" : "merges");
+        return err_set(e, ERR_DATA, "%s: its tokenizer has no tokens, or no %s, expected both",
+                       gguf_name(g), m.spm ? "scores and types" : "merges");
     json_t *const top = json_object();
     int rc = top ? make(&m, top, json_object()) : no_memory(e, g);
     if (!rc && json_dump_callback(top, add_text, out, JSON_COMPACT))
