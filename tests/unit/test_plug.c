@@ -91,7 +91,7 @@ static const struct {
       "expected" },
     { "dense-bit", "linear 100x160 f16/none", "mul: row 2, column 99" },
     { "topk-id", "topk id: row 0, column 0", "expected" },
-    { "attend-bit", "attention 4 heads on 2 of 64", "attend: row 4, column 255" },
+    { "attend-bit", "attention 4 heads on 2 of 32", "attend: row 4, column 127" },
     { "norm-bit", "pointwise 256 wide", "rmsnorm: row 2, column 255" },
     { "nan", "mul: row 0, column 0", "got nan" },
     { "open-fails", "device_open", "no device today" },
