@@ -1,12 +1,12 @@
 /* tern_pack.c - into the packings of tern_pack.h and out again.
  *
- * Four columns of a row are one canonical byte. Spread over the four bytes of
- * a word, the words of n_field rows are digits of a number in that radix, byte
- * by byte: the largest is 255 or 242, so no byte carries into the next. Columns
- * behind the last are code 1. */
+ * Digits of row fields, as in tern_fields.h, in orders of their own. Columns behind
+ * the last are code 1. */
 #include "plugins/cpu-neon/tern_pack.h"
 
 #include <string.h>
+
+#include "plugins/kit/tern_fields.h"
 
 #define QUADS 4u                /* of columns, in a run                      */
 
@@ -36,19 +36,13 @@ static inline uint32_t quad_at(const struct source *s, uint32_t row, uint32_t qu
     return quad < s->n_quad ? s->rows[row * s->row_size + quad] : 0x55u;
 }
 
-/* Code j of a canonical byte into byte j. */
-static inline uint32_t spread(uint32_t b)
-{
-    return (b | b << 6 | b << 12 | b << 18) & 0x03030303u;
-}
-
 /* Rows row, row + step, ... as the digits of four bytes. */
 static inline uint32_t digits(const struct source *s, uint32_t row, uint32_t step, uint32_t quad,
                               const unsigned n_field, const uint32_t radix)
 {
     uint32_t word = 0;
     for (unsigned f = n_field; f-- > 0;)
-        word = word * radix + spread(quad_at(s, row + f * step, quad));
+        word = word * radix + tern_fields_spread(quad_at(s, row + f * step, quad));
     return word;
 }
 
