@@ -307,6 +307,8 @@ int stopwatch_run(const struct stopwatch *w, struct stopwatch_lane *lane, unsign
     for (unsigned k = 0; k < n_lane; k++)
         if (!lane[k].rc)
             cap(w, lane[k].time);
+    if (w->workers)
+        workers_end_laps(w->workers);
     free(t);
     return 0;
 }

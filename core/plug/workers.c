@@ -36,7 +36,8 @@ struct worker {
     struct workers *pool;
     uint32_t index;
     pthread_t thread;             /* [0]: who called for a lap last            */
-    _Atomic int stat;             /* its schedstat, open; -1: none             */
+    _Atomic int tid;              /* 0: not running yet                        */
+    int stat;                     /* its schedstat, open; -1: none             */
     uint64_t cpu_ns, wait_ns;     /* at the last lap                           */
 };
 
@@ -49,7 +50,7 @@ struct workers {
     void *arg;
     uint32_t n_tasks;
     bool fixed, quit;
-    bool lapped;                  /* somebody asked for a lap                  */
+    bool lapped;                  /* somebody asked for laps                   */
     uint32_t lap_turn;            /* turn then                                 */
     struct gate go, done;
     _Alignas(64) _Atomic uint32_t turn;   /* jobs ever posted                  */
@@ -158,17 +159,24 @@ static void bind_self(int cpu)
     CPU_FREE(set);
 }
 
-/* How long the calling thread waited for a processor. */
-static int open_stat(void)
+/* What the system keeps of how long each waited for a processor. */
+static void open_stats(struct workers *p)
 {
-    return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    char path[64];
+    atomic_store(&p->worker[0].tid, (int)gettid());
+    for (uint32_t w = 0; w <= p->n_started; w++) {
+        struct worker *k = &p->worker[w];
+        snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", atomic_load(&k->tid));
+        k->stat = open(path, O_RDONLY | O_CLOEXEC);
+    }
 }
 
-static void close_stat(struct worker *k)
+void workers_end_laps(struct workers *p)
 {
-    const int fd = atomic_exchange(&k->stat, -1);
-    if (fd >= 0)
-        (void)close(fd);
+    for (uint32_t w = 0; w <= p->n_started && p->lapped; w++)
+        if (p->worker[w].stat >= 0)
+            (void)close(p->worker[w].stat);
+    p->lapped = false;
 }
 
 static void *worker_main(void *arg)
@@ -178,7 +186,7 @@ static void *worker_main(void *arg)
     char name[16];
     snprintf(name, sizeof name, "bitnet-w%u", me->index % 10000);
     (void)pthread_setname_np(pthread_self(), name);
-    atomic_store(&me->stat, open_stat());
+    atomic_store(&me->tid, (int)gettid());
     bind_self(p->cpu[me->index]);
     (void)workers_float_env();
     for (uint32_t seen = 0;; seen++) {
@@ -253,14 +261,14 @@ struct workers_lap workers_lap(struct workers *p)
     const uint32_t turn = atomic_load(&p->turn);
     struct worker *me = &p->worker[0];
     if (!p->lapped || !pthread_equal(me->thread, pthread_self())) {
+        workers_end_laps(p);
         me->thread = pthread_self();
-        close_stat(me);
-        atomic_store(&me->stat, open_stat());
+        open_stats(p);
         p->lapped = true;
     }
     for (uint32_t w = 0; w <= p->n_started; w++) {
         struct worker *k = &p->worker[w];
-        const uint64_t cpu = cpu_ns(k->thread), wait = wait_ns(atomic_load(&k->stat));
+        const uint64_t cpu = cpu_ns(k->thread), wait = wait_ns(k->stat);
         const uint64_t waited = wait > k->wait_ns ? wait - k->wait_ns : 0;
         lap.cpu_ns += cpu > k->cpu_ns ? cpu - k->cpu_ns : 0;
         lap.wait_ns = waited > lap.wait_ns ? waited : lap.wait_ns;
@@ -285,7 +293,7 @@ static int start_threads(struct workers *p, struct err *e)
     pthread_sigmask(SIG_SETMASK, &all, &old);     /* signals are the main thread's */
     int rc = 0;
     for (uint32_t w = 1; w < p->n && !rc; w++) {
-        p->worker[w] = (struct worker){ .pool = p, .index = w, .stat = -1 };
+        p->worker[w] = (struct worker){ .pool = p, .index = w };
         rc = pthread_create(&p->worker[w].thread, NULL, worker_main, &p->worker[w]);
         if (!rc)
             p->n_started++;
@@ -309,7 +317,6 @@ int workers_open(struct workers **out, const struct topo *topo, struct err *e)
     }
     memset(p, 0, sizeof *p);
     p->worker = worker;
-    atomic_store(&worker[0].stat, -1);
     p->n = topo->abi.n_workers;
     p->cpu = topo->worker_cpu;
     p->spins = p->n <= topo->n_cores ? SPINS : 0;
@@ -341,8 +348,7 @@ void workers_close(struct workers *p)
     post(p);
     for (uint32_t w = 1; w <= p->n_started; w++)
         pthread_join(p->worker[w].thread, NULL);
-    for (uint32_t w = 0; w <= p->n_started; w++)
-        close_stat(&p->worker[w]);
+    workers_end_laps(p);
     gate_close(&p->done);
     gate_close(&p->go);
     free(p->worker);

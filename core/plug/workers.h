@@ -29,6 +29,7 @@ struct workers_lap {
     uint64_t cpu_ns, wait_ns, n_job;
 };
 struct workers_lap workers_lap(struct workers *);
+void workers_end_laps(struct workers *);  /* closes a file for each worker     */
 
 /* Round to nearest, no exceptions trapped, denormals kept: what the arithmetic
  * contract needs, for the calling thread. True when it had been otherwise. */

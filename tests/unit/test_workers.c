@@ -215,6 +215,12 @@ START_TEST(workers_tell_what_a_lap_took)
         ck_assert_int_eq(pthread_join(other, NULL), 0);
         (void)laps(NULL);
     }
+    const int before = dup(0);
+    workers_end_laps(pool);
+    const int after = dup(0);
+    ck_assert_int_lt(after, before);                  /* its files are closed */
+    close(before);
+    close(after);
     close_pool();
 }
 END_TEST
