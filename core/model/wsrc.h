@@ -71,10 +71,8 @@ int wsrc_read_scales(const struct wsrc *, uint64_t first, uint64_t n, float *dst
 int wsrc_read_f32(const struct wsrc *, uint32_t row, float *dst);
 
 /* The file's types: name ("I2_S") or NULL, of a number and of a tensor, whose size
- * decides where a number has several meanings; and bytes of rows x cols elements
- * in a number's first meaning, false when the shape does not fit. */
+ * decides where a number has several meanings. */
 const char *wtype_name(uint32_t ggml_type);
 const char *wtype_name_of(const struct gguf_tensor *);
-bool wtype_size(uint32_t ggml_type, uint64_t rows, uint64_t cols, uint64_t *size);
 
 #endif

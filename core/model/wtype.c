@@ -224,12 +224,6 @@ const char *wtype_name_of(const struct gguf_tensor *t)
     return type ? type->name : wtype_is_shared(t->type) ? NULL : wtype_name(t->type);
 }
 
-bool wtype_size(uint32_t id, uint64_t rows, uint64_t cols, uint64_t *size)
-{
-    const struct wtype *type = wtype_find(id);
-    return type && wtype_bytes(type, rows, cols, size);
-}
-
 size_t wtype_row_size(uint32_t format, uint32_t cols)
 {
     switch (format) {

@@ -7,6 +7,7 @@
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
 #include "core/model/wsrc.h"
+#include "core/model/wtype.h"
 #include "gguf_make.h"
 #include "tools/bitnet_synth.h"
 
@@ -73,7 +74,7 @@ static void encode(const struct enc *c, const int8_t *w, float scale, const floa
     ck_assert_int_eq(x ? enc_floats(&t, x, N, &e) : enc_codes(&t, w, N, &e), 0);
     ck_assert_int_eq(enc_finish(&t, &e), 0);
     enc_close(&t);
-    ck_assert(wtype_size(c->id, ROWS, COLS, &size));
+    ck_assert(wtype_bytes(wtype_find(c->id), ROWS, COLS, &size));
     ck_assert_uint_eq(b->n, size);
 }
 

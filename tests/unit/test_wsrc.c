@@ -10,6 +10,7 @@
 #include "bitnet_plugin.h"
 #include "core/base/f16.h"
 #include "core/model/wsrc.h"
+#include "core/model/wtype.h"
 #include "gguf_make.h"
 
 static int8_t *pattern(uint64_t rows, uint64_t cols)
@@ -466,16 +467,16 @@ START_TEST(types_have_names_and_sizes)
     ck_assert_str_eq(wtype_name(12), "Q4_K");
     ck_assert_str_eq(wtype_name(39), "TL2");
     ck_assert_ptr_null(wtype_name(33));
-    ck_assert(wtype_size(36, 2560, 6912, &n) && n == 2560u * 6912 / 4 + 32);
-    ck_assert(wtype_size(34, 3, 512, &n) && n == 3 * 2 * 54);
-    ck_assert(wtype_size(35, 3, 512, &n) && n == 3 * 2 * 66);
-    ck_assert(wtype_size(14, 3, 512, &n) && n == 3 * 2 * 210);
-    ck_assert(wtype_size(8, 3, 64, &n) && n == 3 * 2 * 34);
-    ck_assert(wtype_size(1, 3, 7, &n) && n == 42);
-    ck_assert(!wtype_size(34, 3, 500, &n));
-    ck_assert(!wtype_size(36, 3, 3, &n));
-    ck_assert(!wtype_size(16, 256, 256, &n));
-    ck_assert(!wtype_size(0, (uint64_t)1 << 40, (uint64_t)1 << 30, &n));
+    ck_assert(wtype_bytes(wtype_find(36), 2560, 6912, &n) && n == 2560u * 6912 / 4 + 32);
+    ck_assert(wtype_bytes(wtype_find(34), 3, 512, &n) && n == 3 * 2 * 54);
+    ck_assert(wtype_bytes(wtype_find(35), 3, 512, &n) && n == 3 * 2 * 66);
+    ck_assert(wtype_bytes(wtype_find(14), 3, 512, &n) && n == 3 * 2 * 210);
+    ck_assert(wtype_bytes(wtype_find(8), 3, 64, &n) && n == 3 * 2 * 34);
+    ck_assert(wtype_bytes(wtype_find(1), 3, 7, &n) && n == 42);
+    ck_assert(!wtype_bytes(wtype_find(34), 3, 500, &n));
+    ck_assert(!wtype_bytes(wtype_find(36), 3, 3, &n));
+    ck_assert_ptr_null(wtype_find(16));
+    ck_assert(!wtype_bytes(wtype_find(0), (uint64_t)1 << 40, (uint64_t)1 << 30, &n));
 }
 END_TEST
 
