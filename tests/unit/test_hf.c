@@ -364,7 +364,6 @@ START_TEST(hf_directory_says_which_falcon3_it_is)
     gguf_make_tiny(&made, &(struct tiny){ .arch = "llama" });
     gguf_make_str(&made, "tokenizer.ggml.pre", "falcon3");
     struct model *gguf = open_made(), *hf;
-    hf_dir_new(&dir, gguf);
     hf_dir_of(&dir, gguf, HF_DIR_DIVIDE);
     hf_dir_write(&dir);
     hf = open_path(dir.path);

@@ -243,6 +243,7 @@ int main(void)
 {
     Suite *suite = suite_create("logfile");
     TCase *c = tcase_create("logfile");
+    tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, logfile_f32_comes_back_bit_by_bit);
     tcase_add_test(c, logfile_u16_keeps_log_probabilities_to_half_a_step);
