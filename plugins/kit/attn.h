@@ -59,8 +59,8 @@ struct attn_call {
 };
 
 struct attn_kern {
-    /* The first query with a score that is NaN or Inf, whose parts and those
-     * of later ones are not set, or n_query. */
+    /* The first query with a score that is NaN or Inf, or n_query. Before that
+     * no part of its neighbours can be relied on. */
     uint32_t (*chunk)(const struct attn_call *);
     /* out[head_dim] from n_chunk parts, which are used up. */
     void (*combine)(float *part, uint32_t n_chunk, uint32_t head_dim, float *out);

@@ -3,8 +3,8 @@
  *
  * Up to ATTN_GROUP queries share every load of K and V; the sums of a pass over
  * K (queries times keys) or V (queries times dimensions) stay in registers:
- * eight of eight floats for AVX2, whose fma has a latency of four and a
- * throughput of two. The V of a chunk is fetched while its K is used, and the
+ * eight of eight floats at least for AVX2, whose fma has a latency of four and
+ * a throughput of two. The V of a chunk is fetched while its K is used, and the
  * next K while this V is. */
 #ifndef BITNET_KIT_KERN_ATTN_H
 #define BITNET_KIT_KERN_ATTN_H
@@ -38,17 +38,44 @@ ATTN_INLINE void attn_fetch(const char *p)
 /* Vectors of keys in a pass for n queries: eight sums at least. */
 #define ATTN_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
 
-/* Blocks that such a pass takes part of, at most. */
-#define ATTN_KEY_BLOCKS(n) ((ATTN_KEY_VECS(n) * VL + ATTN_BLOCK - 1) / ATTN_BLOCK)
+/* Where the values of blocks lie that begin among n_key keys from key j on,
+ * n_fetch of them; behind them something that is in the cache. */
+ATTN_INLINE void attn_ahead(const struct attn_chunk *chunk, uint32_t j, uint32_t n_key,
+                            bool fetch, const char *here, const char **ahead, uint32_t n_fetch)
+{
+    for (uint32_t f = 0; f < n_fetch; f++) {
+        const uint32_t b = (j + ATTN_BLOCK - 1) / ATTN_BLOCK + f;
+        const bool good = fetch && b * ATTN_BLOCK < j + n_key && b >= chunk->first &&
+                          b < chunk->end;
+        ahead[f] = good ? chunk->block[b].v : here;
+    }
+}
+
+/* Dimension i, at bytes into the blocks. */
+ATTN_INLINE void attn_scores_one(uint32_t format, uint32_t n, uint32_t n_vec, const char **k,
+                                 size_t at, const float **q, uint32_t i, vf (*acc)[8])
+{
+    vf key[8];
+    for (uint32_t v = 0; v < n_vec; v++)
+        key[v] = attn_load(format, k[v] + at);
+    for (uint32_t h = 0; h < n; h++) {
+        const vf by = vf_set1(q[h][i]);
+        for (uint32_t v = 0; v < n_vec; v++)
+            acc[h][v] = vf_fma(by, key[v], acc[h][v]);
+    }
+}
 
 /* Scores of n queries for the keys of one pass, key j on; keys of blocks
- * outside the chunk are replaced by others and mean nothing. The values of the
- * same blocks are fetched, if they are wanted. */
+ * outside the chunk are replaced by others and mean nothing. The values of
+ * blocks that begin here are fetched, if they are wanted. */
 ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, uint32_t n,
                                   const struct attn_query *query, uint32_t j, bool fetch,
                                   float (*s)[BNP_ATTN_CHUNK])
 {
-    const uint32_t n_vec = ATTN_KEY_VECS(n), elem = attn_elem(format), dim = c->head_dim;
+    const uint32_t n_vec = ATTN_KEY_VECS(n);
+    const uint32_t elem = attn_elem(format), dim = c->head_dim, row = ATTN_BLOCK * elem;
+    const uint32_t n_fetch = (n_vec * VL + ATTN_BLOCK - 1) / ATTN_BLOCK;
+    const uint32_t run = 64 / row;              /* dimensions in a line      */
     const struct attn_block *block[8] = { 0 };
     const char *k[8] = { 0 }, *ahead[8] = { 0 };
     const float *q[ATTN_GROUP] = { 0 };
@@ -59,27 +86,21 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
         block[v] = &c->chunk->block[b];
         k[v] = block[v]->k + at % ATTN_BLOCK * elem;
     }
-    for (uint32_t b = 0; b < ATTN_KEY_BLOCKS(n); b++) {
-        const struct attn_block *same = block[b * ATTN_BLOCK / VL];
-        ahead[b] = fetch ? same->v : same->k;
-    }
+    attn_ahead(c->chunk, j, n_vec * VL, fetch, k[0], ahead, n_fetch);
     for (uint32_t h = 0; h < n; h++) {
         q[h] = query[h].q;
         for (uint32_t v = 0; v < n_vec; v++)
             acc[h][v] = vf_zero();
     }
-    for (uint32_t i = 0; i < dim; i++) {
-        vf key[8];
-        for (uint32_t b = 0; b < ATTN_KEY_BLOCKS(n); b++)
-            attn_fetch(ahead[b] + (size_t)i * (ATTN_BLOCK * elem));
-        for (uint32_t v = 0; v < n_vec; v++)
-            key[v] = attn_load(format, k[v] + (size_t)i * (ATTN_BLOCK * elem));
-        for (uint32_t h = 0; h < n; h++) {
-            const vf by = vf_set1(q[h][i]);
-            for (uint32_t v = 0; v < n_vec; v++)
-                acc[h][v] = vf_fma(by, key[v], acc[h][v]);
-        }
+    uint32_t i = 0;
+    for (; i + run <= dim; i += run) {
+        for (uint32_t f = 0; f < n_fetch; f++)
+            attn_fetch(ahead[f] + (size_t)i * row);
+        for (uint32_t u = 0; u < run; u++)
+            attn_scores_one(format, n, n_vec, k, (size_t)(i + u) * row, q, i + u, acc);
     }
+    for (; i < dim; i++)
+        attn_scores_one(format, n, n_vec, k, (size_t)i * row, q, i, acc);
     for (uint32_t v = 0; v < n_vec; v++) {
         const uint32_t at = j + v * VL;
         for (uint32_t h = 0; h < n; h++) {
@@ -93,94 +114,147 @@ ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, ui
 
 /* ------------------------------------------------------------------ values */
 
-/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on, and
- * fetches as much of a block of K from ahead on. */
-ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
-                                   const struct attn_query *query, const char *v,
-                                   const char *ahead, uint32_t i,
-                                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to)
+/* Vectors of dimensions in a strip for n queries. Three of int8 need every
+ * register that AVX2 has. */
+ATTN_INLINE uint32_t attn_dim_vecs(uint32_t format, uint32_t n)
 {
-    const uint32_t elem = attn_elem(format), size = n_vec * VL * elem;
-    vf acc[ATTN_GROUP][8];
-    for (uint32_t h = 0; h < n; h++)
-        for (uint32_t k = 0; k < n_vec; k++)
-            acc[h][k] = vf_load(query[h].part + ATTN_O + i + k * VL);
-    v += ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
-    ahead += (size_t)i * ATTN_BLOCK * elem;
-    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem, ahead += size) {
-        vf by[ATTN_GROUP];
-        for (uint32_t k = 0; k < size; k += 64)
-            attn_fetch(ahead + k);
+    return n == 1 ? 8 : n == 2 ? 4 : format == BNP_KV_I8 && VL == 8 ? 3 : 2;
+}
+
+/* Key j, whose values are at v. Twelve sums leave room for one weight or one
+ * value at a time. */
+ATTN_INLINE void attn_values_one(uint32_t format, uint32_t n, uint32_t n_vec, const char *v,
+                                 const float (*p)[BNP_ATTN_CHUNK], uint32_t j, vf (*acc)[8])
+{
+    const uint32_t size = VL * attn_elem(format);
+    vf value[8], by[ATTN_GROUP];
+    if (n * n_vec <= 8) {
         for (uint32_t h = 0; h < n; h++)
             by[h] = vf_set1(p[h][j]);
         for (uint32_t k = 0; k < n_vec; k++) {
-            const vf value = attn_load(format, v + k * VL * elem);
+            value[0] = attn_load(format, v + k * size);
             for (uint32_t h = 0; h < n; h++)
-                acc[h][k] = vf_fma(by[h], value, acc[h][k]);
+                acc[h][k] = vf_fma(by[h], value[0], acc[h][k]);
         }
+        return;
+    }
+    for (uint32_t k = 0; k < n_vec; k++)
+        value[k] = attn_load(format, v + k * size);
+    for (uint32_t h = 0; h < n; h++) {
+        by[0] = vf_set1(p[h][j]);
+        for (uint32_t k = 0; k < n_vec; k++)
+            acc[h][k] = vf_fma(by[0], value[k], acc[h][k]);
+    }
+}
+
+/* A block of V, and the block of K that is fetched meanwhile. */
+struct attn_place {
+    const char *v, *ahead;
+};
+
+/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on, and
+ * fetches as much of the next chunk's K. */
+ATTN_INLINE void attn_values_block(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
+                                   const struct attn_place *at, uint32_t i,
+                                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to,
+                                   vf (*acc)[8])
+{
+    const uint32_t elem = attn_elem(format), size = n_vec * VL * elem;
+    const char *v = at->v + ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
+    const char *ahead = at->ahead + (size_t)i * ATTN_BLOCK * elem;
+    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem, ahead += size) {
+        for (uint32_t k = 0; k < size; k += 64)
+            attn_fetch(ahead + k);
+        attn_values_one(format, n, n_vec, v, p, j, acc);
+    }
+}
+
+/* Adds keys from..to-1 to n_vec vectors of dimensions, i on; to +0 if they are
+ * the first. They are of one block, or int8. */
+ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
+                                   const struct attn_query *query, const struct attn_place *at,
+                                   uint32_t i, const float (*p)[BNP_ATTN_CHUNK], uint32_t from,
+                                   uint32_t to, bool first)
+{
+    vf acc[ATTN_GROUP][8];
+    for (uint32_t h = 0; h < n; h++)
+        for (uint32_t k = 0; k < n_vec; k++)
+            acc[h][k] = first ? vf_zero() : vf_load(query[h].part + ATTN_O + i + k * VL);
+    if (format == BNP_KV_F16)
+        attn_values_block(format, n, n_vec, dim, at + from / ATTN_BLOCK, i, p, from, to, acc);
+    for (uint32_t j = from, stop; format == BNP_KV_I8 && j < to; j = stop) {
+        const uint32_t end = (j / ATTN_BLOCK + 1) * ATTN_BLOCK;
+        stop = end < to ? end : to;
+        attn_values_block(format, n, n_vec, dim, at + j / ATTN_BLOCK, i, p, j, stop, acc);
     }
     for (uint32_t h = 0; h < n; h++)
         for (uint32_t k = 0; k < n_vec; k++)
             vf_store(query[h].part + ATTN_O + i + k * VL, acc[h][k]);
 }
 
-/* All dimensions. The last vectors of a row may reach into the next one; those
- * lanes of part mean nothing. */
+/* All dimensions; a strip runs through as much of V as stays in the first
+ * cache. The last vectors of a row may reach into the next one; those lanes of
+ * part mean nothing. */
 ATTN_INLINE void attn_values_pass(const struct attn_call *c, uint32_t format, uint32_t n,
                                   const struct attn_query *query, const float (*p)[BNP_ATTN_CHUNK],
-                                  uint32_t from, uint32_t to, bool fetch)
+                                  uint32_t from, uint32_t to, bool fetch, bool first)
 {
-    const uint32_t dim = c->head_dim, wide = n == 1 ? 8 : n == 2 ? 4 : 2, b = from / ATTN_BLOCK;
-    const char *v = c->chunk->block[b].v;
-    const char *ahead = fetch && c->next && b >= c->next->first && b < c->next->end
-                            ? c->next->block[b].k : v;
-    uint32_t i = 0;
-    for (; i + wide * VL <= dim; i += wide * VL)
-        attn_values_strip(format, n, wide, dim, query, v, ahead, i, p, from, to);
-    for (; i < dim; i += 2 * VL)
-        attn_values_strip(format, n, 2, dim, query, v, ahead, i, p, from, to);
+    const uint32_t run = format == BNP_KV_I8 ? BNP_ATTN_CHUNK : ATTN_BLOCK;
+    const uint32_t dim = c->head_dim, wide = attn_dim_vecs(format, n);
+    const struct attn_chunk *next = fetch ? c->next : NULL;
+    struct attn_place at[ATTN_BLOCKS];
+    for (uint32_t b = from / ATTN_BLOCK; b * ATTN_BLOCK < to; b++) {
+        at[b].v = c->chunk->block[b].v;
+        at[b].ahead = next && b >= next->first && b < next->end ? next->block[b].k : at[b].v;
+    }
+    for (uint32_t j = from, stop; j < to; j = stop, first = false) {
+        const uint32_t end = (j / run + 1) * run;
+        uint32_t i = 0;
+        stop = end < to ? end : to;
+        for (; i + wide * VL <= dim && i + (wide + 1) * VL != dim; i += wide * VL)
+            attn_values_strip(format, n, wide, dim, query, at, i, p, j, stop, first);
+        for (; i < dim; i += 2 * VL)
+            attn_values_strip(format, n, 2, dim, query, at, i, p, j, stop, first);
+    }
 }
 
 /* ------------------------------------------------------- one of each count */
 
 /* Functions of their own, so that a loop has the registers to itself. */
-#define ATTN_PASSES(name, format, n)                                                          \
-    static __attribute__((noinline)) void attn_scores_##name##n(                              \
+#define ATTN_PASSES(format, n)                                                                \
+    static __attribute__((noinline)) void attn_scores_##format##_##n(                         \
         const struct attn_call *c, const struct attn_query *query, uint32_t j, bool fetch,    \
         float (*s)[BNP_ATTN_CHUNK])                                                           \
     {                                                                                         \
-        attn_scores_pass(c, format, n, query, j, fetch, s);                                   \
+        attn_scores_pass(c, BNP_KV_##format, n, query, j, fetch, s);                          \
     }                                                                                         \
-    static __attribute__((noinline)) void attn_values_##name##n(                              \
+    static __attribute__((noinline)) void attn_values_##format##_##n(                         \
         const struct attn_call *c, const struct attn_query *query,                            \
-        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch)             \
+        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch, bool first) \
     {                                                                                         \
-        attn_values_pass(c, format, n, query, p, from, to, fetch);                            \
+        attn_values_pass(c, BNP_KV_##format, n, query, p, from, to, fetch, first);            \
     }
-ATTN_PASSES(f16_, BNP_KV_F16, 1)
-ATTN_PASSES(f16_, BNP_KV_F16, 2)
-ATTN_PASSES(f16_, BNP_KV_F16, 3)
-ATTN_PASSES(f16_, BNP_KV_F16, 4)
-ATTN_PASSES(i8_, BNP_KV_I8, 1)
-ATTN_PASSES(i8_, BNP_KV_I8, 2)
-ATTN_PASSES(i8_, BNP_KV_I8, 3)
-ATTN_PASSES(i8_, BNP_KV_I8, 4)
+ATTN_PASSES(F16, 1)
+ATTN_PASSES(F16, 2)
+ATTN_PASSES(F16, 3)
+ATTN_PASSES(F16, 4)
+ATTN_PASSES(I8, 1)
+ATTN_PASSES(I8, 2)
+ATTN_PASSES(I8, 3)
+ATTN_PASSES(I8, 4)
 
 static const struct attn_pass {
     void (*scores)(const struct attn_call *, const struct attn_query *, uint32_t j, bool fetch,
                    float (*s)[BNP_ATTN_CHUNK]);
     void (*values)(const struct attn_call *, const struct attn_query *,
-                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch);
+                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch,
+                   bool first);
     uint32_t step;              /* keys of a pass over K                     */
 } attn_pass[2][ATTN_GROUP] = {
-    { { attn_scores_f16_1, attn_values_f16_1, ATTN_KEY_VECS(1) * VL },
-      { attn_scores_f16_2, attn_values_f16_2, ATTN_KEY_VECS(2) * VL },
-      { attn_scores_f16_3, attn_values_f16_3, ATTN_KEY_VECS(3) * VL },
-      { attn_scores_f16_4, attn_values_f16_4, ATTN_KEY_VECS(4) * VL } },
-    { { attn_scores_i8_1, attn_values_i8_1, ATTN_KEY_VECS(1) * VL },
-      { attn_scores_i8_2, attn_values_i8_2, ATTN_KEY_VECS(2) * VL },
-      { attn_scores_i8_3, attn_values_i8_3, ATTN_KEY_VECS(3) * VL },
-      { attn_scores_i8_4, attn_values_i8_4, ATTN_KEY_VECS(4) * VL } },
+#define ATTN_PASS(format, n)                                                                  \
+    { attn_scores_##format##_##n, attn_values_##format##_##n, ATTN_KEY_VECS(n) * VL }
+    { ATTN_PASS(F16, 1), ATTN_PASS(F16, 2), ATTN_PASS(F16, 3), ATTN_PASS(F16, 4) },
+    { ATTN_PASS(I8, 1), ATTN_PASS(I8, 2), ATTN_PASS(I8, 3), ATTN_PASS(I8, 4) },
 };
 
 static const struct attn_pass *attn_pass_of(const struct attn_call *c, uint32_t n)
@@ -209,46 +283,94 @@ ATTN_INLINE bool attn_max(const float *s, uint32_t begin, uint32_t end, float *m
     return vf_finite(vf_add(vf_add(sick[0], sick[1]), vf_add(sick[2], sick[3])));
 }
 
-/* Scores of keys from..to-1, of the vectors begin..end-1, become what their
- * values are multiplied by; m_c and l_c go to part. False: a score is NaN or
- * Inf. Lanes outside take the first score, and +0 for their e: what a lane of
- * sum64 does not notice. */
-ATTN_INLINE bool attn_softmax(const struct attn_call *c, const struct attn_query *query, float *s,
-                              uint32_t from, uint32_t to, uint32_t begin, uint32_t end)
+/* m_c of keys from..to-1, of the vectors begin..end-1, goes to part. False: a
+ * score is NaN or Inf. Lanes outside take the first score. */
+ATTN_INLINE bool attn_top(const struct attn_query *query, float *s, uint32_t from, uint32_t to,
+                          uint32_t begin, uint32_t end)
 {
-    vf lane[SUM64_VECS];
-    float m;
     for (uint32_t j = begin; j < end; j++)
         s[j] = j < from || j >= to ? s[from] : s[j];
-    if (!attn_max(s, begin, end, &m))
-        return false;
-    for (uint32_t j = begin; j < end; j += VL)
-        vf_store(s + j, vf_exp32(vf_sub(vf_load(s + j), vf_set1(m))));
-    for (uint32_t j = begin; j < end; j++)
-        s[j] = j < from || j >= to ? 0.0f : s[j];
-    for (uint32_t l = 0; l < SUM64_VECS; l++)
-        lane[l] = vf_zero();
-    for (uint32_t j = begin; j < end; j += VL)
-        lane[j / VL % SUM64_VECS] = vf_add(lane[j / VL % SUM64_VECS], vf_load(s + j));
-    query->part[0] = m;
-    query->part[1] = vf_sum64(lane);
-    for (uint32_t j = begin; c->format == BNP_KV_I8 && j < end; j += VL) {
-        const float *step = c->chunk->block[j / ATTN_BLOCK].vstep + j % ATTN_BLOCK;
-        vf_store(s + j, vf_mul(vf_load(s + j), vf_load(step)));
+    return attn_max(s, begin, end, &query->part[0]);
+}
+
+/* +0 for keys outside from..to-1 of a vector, key j on; t is room for it. */
+ATTN_INLINE vf attn_inside(vf e, float *t, uint32_t j, uint32_t from, uint32_t to)
+{
+    if (j >= from && j + VL <= to)
+        return e;
+    if (j + VL <= from || j >= to)
+        return vf_zero();
+    vf_store(t, e);
+    for (uint32_t l = 0; l < VL; l++)
+        t[l] = j + l < from || j + l >= to ? 0.0f : t[l];
+    return vf_load(t);
+}
+
+/* Four vectors of scores, key j on. A block that is not there has no steps. */
+ATTN_INLINE void attn_exp4(const struct attn_call *c, float *s, uint32_t from, uint32_t to,
+                           uint32_t j, vf m, vf *sum)
+{
+    const bool whole = from == 0 && to == BNP_ATTN_CHUNK;       /* known, not tested */
+    const struct attn_chunk *chunk = c->chunk;
+    vf e[4];
+    for (uint32_t k = 0; k < 4; k++) {
+        const uint32_t at = j + k * VL;
+        e[k] = whole || (at < to && at + VL > from) ? vf_sub(vf_load(s + at), m) : vf_zero();
     }
-    return true;
+    vf_exp32_of(e, 4);
+    for (uint32_t k = 0; k < 4; k++) {
+        const uint32_t at = j + k * VL, b = at / ATTN_BLOCK;
+        if (!whole)
+            e[k] = attn_inside(e[k], s + at, at, from, to);
+        sum[k] = vf_add(sum[k], e[k]);
+        if (c->format == BNP_KV_I8 && (whole || (at < to && at + VL > from)))
+            e[k] = vf_mul(e[k], vf_load(chunk->block[b].vstep + at % ATTN_BLOCK));
+        vf_store(s + at, e[k]);
+    }
 }
 
-/* Nearly every chunk is seen whole; that one has loops of known length. */
-static bool attn_softmax_whole(const struct attn_call *c, const struct attn_query *query, float *s)
+/* Those scores become what their values are multiplied by; l_c goes to part.
+ * Lanes outside count as +0 for their e, which a lane of sum64 does not
+ * notice. */
+ATTN_INLINE void attn_exp(const struct attn_call *c, const struct attn_query *query, float *s,
+                          uint32_t from, uint32_t to, uint32_t begin, uint32_t end)
 {
-    return attn_softmax(c, query, s, 0, BNP_ATTN_CHUNK, 0, BNP_ATTN_CHUNK);
+    const vf m = vf_set1(query->part[0]);
+    vf lane[SUM64_VECS];
+    for (uint32_t l = 0; l < SUM64_VECS; l += 4) {
+        vf sum[4] = { vf_zero(), vf_zero(), vf_zero(), vf_zero() };
+        for (uint32_t j = begin / 64 * 64 + l * VL; j < end; j += 64)
+            attn_exp4(c, s, from, to, j, m, sum);
+        for (uint32_t k = 0; k < 4; k++)
+            lane[l + k] = sum[k];
+    }
+    query->part[1] = vf_sum64(lane);
 }
 
-static bool attn_softmax_part(const struct attn_call *c, const struct attn_query *query, float *s)
+/* The first query with a score that is NaN or Inf, or n. One step for all
+ * queries, then the next: each is a chain of dependent operations. Nearly
+ * every chunk is seen whole; that one has loops of known length. */
+static uint32_t attn_softmax(const struct attn_call *c, uint32_t n, const struct attn_query *query,
+                             float (*s)[BNP_ATTN_CHUNK])
 {
-    const uint32_t begin = query->from / VL * VL, end = (query->to + VL - 1) / VL * VL;
-    return attn_softmax(c, query, s, query->from, query->to, begin, end);
+    for (uint32_t h = 0; h < n; h++) {
+        const struct attn_query *q = &query[h];
+        const uint32_t begin = q->from / VL * VL, end = (q->to + VL - 1) / VL * VL;
+        const bool good = q->to - q->from == BNP_ATTN_CHUNK
+                              ? attn_top(q, s[h], 0, BNP_ATTN_CHUNK, 0, BNP_ATTN_CHUNK)
+                              : attn_top(q, s[h], q->from, q->to, begin, end);
+        if (!good)
+            return h;
+    }
+    for (uint32_t h = 0; h < n; h++) {
+        const struct attn_query *q = &query[h];
+        const uint32_t begin = q->from / VL * VL, end = (q->to + VL - 1) / VL * VL;
+        if (q->to - q->from == BNP_ATTN_CHUNK)
+            attn_exp(c, q, s[h], 0, BNP_ATTN_CHUNK, 0, BNP_ATTN_CHUNK);
+        else
+            attn_exp(c, q, s[h], q->from, q->to, begin, end);
+    }
+    return n;
 }
 
 /* ------------------------------------------------------------------- chunk */
@@ -260,18 +382,6 @@ static void attn_scores(const struct attn_call *c, uint32_t n, const struct attn
     const struct attn_pass *pass = attn_pass_of(c, n);
     for (uint32_t j = from / pass->step * pass->step; j < to; j += pass->step)
         pass->scores(c, query, j, fetch, s);
-}
-
-/* Adds keys from..to-1, which all n queries see. */
-static void attn_values(const struct attn_call *c, uint32_t n, const struct attn_query *query,
-                        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch)
-{
-    const struct attn_pass *pass = attn_pass_of(c, n);
-    for (uint32_t j = from, stop; j < to; j = stop) {
-        const uint32_t end = (j / ATTN_BLOCK + 1) * ATTN_BLOCK;
-        stop = end < to ? end : to;
-        pass->values(c, query, p, j, stop, fetch);
-    }
 }
 
 /* Keys that not every query sees are added for one query at a time. */
@@ -287,22 +397,21 @@ static uint32_t attn_group(const struct attn_call *c, uint32_t n, const struct a
         all_to = query[h].to < all_to ? query[h].to : all_to;
     }
     attn_scores(c, n, query, from, to, fetch, s);
-    for (uint32_t h = 0; h < n; h++) {
-        const bool whole = query[h].to - query[h].from == BNP_ATTN_CHUNK;
-        if (!(whole ? attn_softmax_whole : attn_softmax_part)(c, &query[h], s[h]))
-            return h;
-        memset(query[h].part + ATTN_O, 0, (attn_stride(c->head_dim) - ATTN_O) * sizeof(float));
-    }
+    const uint32_t good = attn_softmax(c, n, query, s);
+    if (good < n)
+        return good;
     const float (*p)[BNP_ATTN_CHUNK] = (const float (*)[BNP_ATTN_CHUNK])s;
+    const bool first = all_from == from;
     if (all_from >= all_to)
         all_from = all_to = to;
-    for (uint32_t h = 0; h < n; h++) {
+    for (uint32_t h = 0; h < n && !first; h++) {
         const uint32_t stop = all_from < query[h].to ? all_from : query[h].to;
-        attn_values(c, 1, &query[h], p + h, query[h].from, stop, false);
+        memset(query[h].part + ATTN_O, 0, (attn_stride(c->head_dim) - ATTN_O) * sizeof(float));
+        attn_pass_of(c, 1)->values(c, &query[h], p + h, query[h].from, stop, false, false);
     }
-    attn_values(c, n, query, p, all_from, all_to, fetch);
+    attn_pass_of(c, n)->values(c, query, p, all_from, all_to, fetch, first);
     for (uint32_t h = 0; h < n; h++)
-        attn_values(c, 1, &query[h], p + h, all_to, query[h].to, false);
+        attn_pass_of(c, 1)->values(c, &query[h], p + h, all_to, query[h].to, false, false);
     return n;
 }
 

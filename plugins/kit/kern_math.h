@@ -58,12 +58,21 @@ static inline float vf_first(vf v)
 
 #define SUM64_VECS (64 / VL)
 
+static inline void vf_fold(vf *lane, uint32_t w)
+{
+    for (uint32_t l = 0; l < w; l++)
+        lane[l] = vf_add(lane[l], lane[l + w]);
+}
+
 /* The tree at the end of sum64; lane[] is used up. */
 static inline float vf_sum64(vf *lane)
 {
-    for (int w = SUM64_VECS / 2; w; w /= 2)
-        for (int l = 0; l < w; l++)
-            lane[l] = vf_add(lane[l], lane[l + w]);
+    if (SUM64_VECS > 8)
+        vf_fold(lane, 8);
+    if (SUM64_VECS > 4)
+        vf_fold(lane, 4);
+    vf_fold(lane, 2);
+    vf_fold(lane, 1);
     float t[VL];
     vf_store(t, lane[0]);
     for (int w = VL / 2; w; w /= 2)
@@ -73,22 +82,38 @@ static inline float vf_sum64(vf *lane)
 }
 
 /* rint(x) for |x| <= 2^22: one ulp of 1.5 * 2^23 is 1. Below -87 the number
- * that comes out of the polynomial means nothing and is replaced. */
+ * that comes out of the polynomial means nothing and is replaced. Step by step
+ * for n vectors: each is a chain of twenty operations, and a core looks no
+ * further ahead than three of them. */
+static inline __attribute__((always_inline)) void vf_exp32_of(vf *x, uint32_t n)
+{
+    static const float c[] = { BNP_EXP_C5, BNP_EXP_C4, BNP_EXP_C3, BNP_EXP_C2, BNP_EXP_C1,
+                               BNP_EXP_C0 };
+    const vf magic = vf_set1(12582912.0f);
+    vf e[4], r[4], p[4];
+    for (uint32_t k = 0; k < n; k++)
+        r[k] = vf_min(x[k], vf_set1(88.0f));
+    for (uint32_t k = 0; k < n; k++)
+        e[k] = vf_add(vf_mul(r[k], vf_set1(BNP_EXP_LOG2E)), magic);
+    for (uint32_t k = 0; k < n; k++)
+        e[k] = vf_sub(e[k], magic);
+    for (uint32_t k = 0; k < n; k++)
+        r[k] = vf_fma(e[k], vf_set1(-BNP_EXP_LN2_HI), r[k]);
+    for (uint32_t k = 0; k < n; k++)
+        r[k] = vf_fma(e[k], vf_set1(-BNP_EXP_LN2_LO), r[k]);
+    for (uint32_t k = 0; k < n; k++)
+        p[k] = vf_set1(BNP_EXP_C6);
+    for (uint32_t i = 0; i < sizeof c / sizeof *c; i++)
+        for (uint32_t k = 0; k < n; k++)
+            p[k] = vf_fma(p[k], r[k], vf_set1(c[i]));
+    for (uint32_t k = 0; k < n; k++)
+        x[k] = vf_ge(x[k], vf_set1(-87.0f), vf_scale(p[k], e[k]));
+}
+
 static inline vf vf_exp32(vf x)
 {
-    const vf magic = vf_set1(12582912.0f);
-    const vf top = vf_min(x, vf_set1(88.0f));
-    const vf n = vf_sub(vf_add(vf_mul(top, vf_set1(BNP_EXP_LOG2E)), magic), magic);
-    vf r = vf_fma(n, vf_set1(-BNP_EXP_LN2_HI), top);
-    r = vf_fma(n, vf_set1(-BNP_EXP_LN2_LO), r);
-    vf p = vf_set1(BNP_EXP_C6);
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C5));
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C4));
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C3));
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C2));
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C1));
-    p = vf_fma(p, r, vf_set1(BNP_EXP_C0));
-    return vf_ge(x, vf_set1(-87.0f), vf_scale(p, n));
+    vf_exp32_of(&x, 1);
+    return x;
 }
 
 #endif
