@@ -21,8 +21,6 @@
 #define COLD_DEFAULT (UINT64_C(64) << 20)     /* where no L3 is known          */
 #define COLD_MAX     (UINT64_C(256) << 20)
 #define COULD_WIN    2.0                      /* times the least cost          */
-#define AGAIN        1.1f                     /* two starts this close agree   */
-#define STARTS_MAX   3u                       /* so many need not agree        */
 #define CPUINFO_MAX  ((size_t)16 << 20)
 
 /* The reference wins only when it is clearly faster than all others, beyond
@@ -282,7 +280,7 @@ static struct timings_value value_of(const struct route_question *q, const struc
 {
     bnp_weight_desc d = q->d.linear;
     const double factor = q->family == ROUTE_LINEAR ? cut(&d) : 1;
-    struct timings_value v = { .n_start = 1, .cold = m->bench.cold,
+    struct timings_value v = { .cold = m->bench.cold,
                                .weight_size = (uint64_t)((double)m->bench.weight_size * factor) };
     double us[ROUTE_N_CLASS], gap[ROUTE_N_CLASS];
     for (uint32_t i = 0; i < q->n_class; i++) {
@@ -297,21 +295,15 @@ static struct timings_value value_of(const struct route_question *q, const struc
     return v;
 }
 
-/* What earlier starts were not sure of: the same again settles it, and of two
- * that are not sure the shorter time is nearer. */
+/* What an earlier start was not sure of: of two such times the lesser is nearer. */
 static struct timings_value both(const struct timings_value *old, struct timings_value v,
                                  uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         const unsigned bit = 1u << i;
-        const float a = old->us[i], b = v.us[i];
-        if (!(v.unsure & bit) || ((old->guessed ^ v.guessed) & bit))
-            continue;
-        v.us[i] = a < b ? a : b;
-        if (a <= AGAIN * b && b <= AGAIN * a)
-            v.unsure &= (uint8_t)~bit;
+        if ((v.unsure & bit) && !((old->guessed ^ v.guessed) & bit) && old->us[i] < v.us[i])
+            v.us[i] = old->us[i];
     }
-    v.n_start = old->n_start < UINT8_MAX ? (uint8_t)(old->n_start + 1) : UINT8_MAX;
     return v;
 }
 
@@ -329,12 +321,13 @@ static bool could_win(const struct route_question *q, const struct entrant *m, d
 }
 
 /* Those that could win are sure together: times of a quiet start and of a busy
- * one say nothing about each other. On a machine that is never quiet the least
- * times of some starts have to do. */
+ * one say nothing about each other. On a machine that is never quiet the lesser
+ * times of two starts have to do. */
 static void doubt_together(const struct route_question *q, struct entrant *m, unsigned n)
 {
     double least = 0;
-    uint8_t unsure = 0, n_start = UINT8_MAX;
+    uint8_t unsure = 0;
+    bool twice = true;
     for (unsigned i = 0; i < n; i++) {
         const double us = cost_of(q, &m[i].v);
         least = !m[i].failed && (!(least > 0) || us < least) ? us : least;
@@ -342,13 +335,12 @@ static void doubt_together(const struct route_question *q, struct entrant *m, un
     for (unsigned i = 0; i < n; i++)
         if (could_win(q, &m[i], least)) {
             unsure |= m[i].v.unsure;
-            n_start = m[i].v.n_start < n_start ? m[i].v.n_start : n_start;
+            twice = twice && m[i].has_old;
         }
     for (unsigned i = 0; i < n; i++) {
-        const bool one_of_them = could_win(q, &m[i], least);
-        if (one_of_them)
-            m[i].v.unsure = unsure;
-        if ((one_of_them ? n_start : m[i].v.n_start) >= STARTS_MAX)
+        if (could_win(q, &m[i], least))
+            m[i].v.unsure = twice ? 0 : unsure;
+        else if (m[i].has_old)
             m[i].v.unsure = 0;
     }
 }

@@ -63,7 +63,8 @@ static bool good_value(const struct timings_value *v)
     for (unsigned i = 0; i < TIMINGS_N; i++)
         if (!isfinite(v->us[i]) || v->us[i] < 0)
             return false;
-    return v->guessed < 1u << TIMINGS_N && v->unsure < 1u << TIMINGS_N && v->doubt >= 0 && v->doubt <= 1;
+    return v->cold <= 1 && v->chosen <= 1 && v->guessed < 1u << TIMINGS_N &&
+           v->unsure < 1u << TIMINGS_N && v->doubt >= 0 && v->doubt <= 1;
 }
 
 static void digest(const void *p, size_t n, uint8_t sum[SUM_SIZE])

@@ -24,9 +24,8 @@ struct timings_value {
     uint8_t guessed;              /* bit i: us[i] was not measured             */
     uint8_t unsure;               /* bit i: us[i] may be too long; an entry with */
                                   /* any is measured again                     */
-    uint8_t n_start;              /* starts that have measured it              */
-    uint8_t cold : 1;             /* weights came from memory                  */
-    uint8_t chosen : 1;           /* was the fastest when that was asked last  */
+    uint8_t cold;                 /* 1: weights came from memory               */
+    uint8_t chosen;               /* 1: was the fastest when that was asked last */
     float doubt;                  /* 0 to 1: part of the cost that may be wrong */
     uint64_t weight_size;
 };

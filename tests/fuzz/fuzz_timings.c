@@ -19,7 +19,7 @@ static void check_value(const struct timings_value *v)
 {
     for (unsigned i = 0; i < TIMINGS_N; i++)
         require(isfinite(v->us[i]) && v->us[i] >= 0);
-    require(v->guessed < 1u << TIMINGS_N);
+    require(v->cold <= 1 && v->chosen <= 1 && v->guessed < 1u << TIMINGS_N);
     require(v->unsure < 1u << TIMINGS_N && v->doubt >= 0 && v->doubt <= 1);
 }
 

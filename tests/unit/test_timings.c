@@ -175,6 +175,11 @@ static void a_doubt(char *bytes, size_t n)
     bytes[n - 32 - 15] = 16;                      /* unsure of it */
 }
 
+static void chosen_twice(char *bytes, size_t n)
+{
+    bytes[n - 32 - 13] = 2;
+}
+
 static void no_doubt(char *bytes, size_t n)
 {
     memset(bytes + n - 32 - 12, 0x7f, 4);         /* more than all of it */
@@ -183,7 +188,7 @@ static void no_doubt(char *bytes, size_t n)
 START_TEST(timings_a_hostile_file_is_ignored)
 {
     static void (*const change[])(char *, size_t) = { many, one_less, other_version, a_nan,
-                                                      a_flag, a_doubt, no_doubt };
+                                                      a_flag, a_doubt, chosen_twice, no_doubt };
     size_t n;
     char *bytes = file_of(&n, change[_i]);
     struct timings *other;
@@ -255,7 +260,7 @@ int main(void)
     tcase_add_test(c, timings_nothing_new_is_not_written);
     tcase_add_test(c, timings_the_file_has_a_limit);
     tcase_add_test(c, timings_impossible_values_are_not_kept);
-    tcase_add_loop_test(c, timings_a_hostile_file_is_ignored, 0, 7);
+    tcase_add_loop_test(c, timings_a_hostile_file_is_ignored, 0, 8);
     tcase_add_test(c, timings_a_damaged_file_is_ignored);
     tcase_add_test(c, timings_a_folder_that_is_not_there_is_an_error_of_save);
     tcase_add_test(c, timings_the_path_is_what_the_configuration_says);
