@@ -10,6 +10,7 @@ build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.." || exit 2
 # shellcheck source=tests/e2e/server_lib.sh
 . tests/e2e/server_lib.sh
+rm -f "$XDG_CACHE_HOME/bitnet/timings"              # nothing was measured before
 
 tool=$build/bin/bitnet-plugins
 ref=$build/lib/bitnet/plugins/scalar-ref.so
