@@ -2,7 +2,20 @@
  *
  * A tile is one panel by a few tokens whose sums all stay in registers. A call
  * is tiles of nearly equal numbers of tokens, since small tiles pay most for
- * decoding, over runs of at most TERN_RUN_COLS columns.
+ * decoding, over runs of columns.
+ *
+ * From TERN_KEEP_FROM tokens on, the first tile of a run writes the vectors that
+ * it makes of the panel to the call's scratch, and the others load them from
+ * there: where 512-bit arithmetic has two pipes for everything, decoding takes
+ * turns from the products. Such runs are short enough that what is kept stays in
+ * a core's second cache. The vectors are the same, and so are the sums.
+ *
+ * Why 32, which was counted and not measured: a step of "2-bit" by 6 tokens is 27
+ * operations with decoding and 24 without, on two pipes 13.5 and 12 cycles. The
+ * first tile's four stores a step hide behind its products, but 256 bytes a step
+ * also leave the first cache and come back for each tile, 21 bytes a cycle, and
+ * what that costs no count says. At 32 tokens the other five tiles gain 7.5 cycles
+ * a step, nearly two for each line stored. "base-3" gains 26 and more.
  *
  * Range of a run: a byte is at most 255 and |q| at most 128, so a raw sum is at
  * most 255 * 128 * 65536 < 2^31; and a field that stands at weight 64 (or 16, 4)
@@ -29,6 +42,11 @@
 
 #define TERN_RUN_COLS 65536u
 
+#define TERN_KEEP_FROM 32u
+/* 2560 columns of 64 rows, 2048 of 80. Second caches of servers begin at 1 MiB,
+ * which two threads may share, and activations pass through them too. */
+#define TERN_KEEP_SIZE (160u << 10)
+
 /* GCC 12 moves accumulators about between registers, and to memory, around the
  * intrinsics that change them; it leaves an asm alone. */
 #if !defined(__clang__) && !defined(TERN_NO_ASM)
@@ -44,32 +62,97 @@ struct tile {
                                 /* what acc holds                            */
     int32_t *acc;               /* [tokens][panel rows]                      */
     bool plus2;
+    uint8_t *kept;              /* scratch: [n_step][fields] vectors         */
 };
 
 typedef void tile_fn(const struct tile *);
 
-/* fn[n - 1] is the tile of n tokens, up to max. */
-TERN_INLINE void tern_tiles(const struct tern_call *c, tile_fn *const *fn, uint32_t max,
-                            uint32_t panel_rows)
+/* What a tile does with the vectors of a step. */
+enum tern_how {
+    TERN_DECODE,                /* makes them of the panel                   */
+    TERN_KEEP,                  /* and writes them to kept                   */
+    TERN_KEPT,                  /* loads them from there                     */
+};
+
+/* The tiles of a kernel. */
+struct tern_tiles {
+    uint32_t panel_rows;
+    uint32_t max, kept_max;     /* tokens of the largest                     */
+    tile_fn *const *fn;         /* fn[n - 1] is that of n tokens, up to max  */
+    tile_fn *keep;              /* of max tokens                             */
+    tile_fn *kept[2];           /* of kept_max - 1 and kept_max tokens       */
+};
+
+/* On to the token that is n further. */
+TERN_INLINE void tern_skip(const struct tern_tiles *k, struct tile *t, uint32_t n)
 {
-    for (uint32_t k = 0; k < c->n_cols; k += TERN_RUN_COLS) {
-        const uint32_t left = c->n_cols - k, n = left < TERN_RUN_COLS ? left : TERN_RUN_COLS;
-        struct tile t = {
-            .panel = c->panel + (size_t)((c->first + k) / TERN_STEP_COLS) * TERN_STEP_SIZE,
-            .n_step = (n - 1) / TERN_STEP_COLS + 1,
-            .q_stride = c->act_stride,
-            .plus2 = c->plus2,
-        };
-        uint32_t done = 0;
-        for (uint32_t tiles = (c->n_tok - 1) / max + 1; tiles; tiles--) {
-            const uint32_t tok = (c->n_tok - done - 1) / tiles + 1;
-            t.q = c->act + done * c->act_stride + c->first + k;
-            t.minus = k ? NULL : c->sum + done;
-            t.acc = c->acc + (size_t)done * panel_rows;
-            fn[tok - 1](&t);
-            done += tok;
-        }
+    t->q += n * t->q_stride;
+    t->minus = t->minus ? t->minus + n : NULL;
+    t->acc += (size_t)n * k->panel_rows;
+}
+
+/* One run; t is that of its first token. Nearly equal parts of 20 or more, each
+ * at most 6 (or 5), are sixes and fives (fives and fours), so two tiles do for
+ * what is behind the first. */
+_Static_assert(TERN_KEEP_FROM - 6 >= 20, "tern_tiles.kept has two tiles");
+TERN_INLINE void tern_run(const struct tern_tiles *k, struct tile t, uint32_t n_tok)
+{
+    const bool keep = n_tok >= TERN_KEEP_FROM;
+    const uint32_t max = keep ? k->kept_max : k->max;
+    if (keep) {
+        k->keep(&t);
+        tern_skip(k, &t, k->max);
+        n_tok -= k->max;
     }
+    for (uint32_t tiles = (n_tok - 1) / max + 1; tiles; tiles--) {
+        const uint32_t tok = (n_tok - 1) / tiles + 1;
+        (keep ? k->kept[tok + 1 - max] : k->fn[tok - 1])(&t);
+        tern_skip(k, &t, tok);
+        n_tok -= tok;
+    }
+}
+
+/* Columns of a run. Those that are kept are nearly equal, for each has its ends. */
+TERN_INLINE uint32_t tern_run_cols(const struct tern_tiles *k, const struct tern_call *c)
+{
+    const uint32_t most = TERN_KEEP_SIZE / (k->panel_rows * TERN_STEP_COLS) * TERN_STEP_COLS;
+    if (c->n_tok < TERN_KEEP_FROM)
+        return TERN_RUN_COLS;
+    const uint32_t runs = (c->n_cols - 1) / most + 1;
+    return ((c->n_cols - 1) / (runs * TERN_STEP_COLS) + 1) * TERN_STEP_COLS;
+}
+
+TERN_INLINE void tern_tiles(const struct tern_call *c, const struct tern_tiles *k)
+{
+    const uint32_t cols = tern_run_cols(k, c);
+    for (uint32_t i = 0; i < c->n_cols; i += cols) {
+        const uint32_t left = c->n_cols - i, n = left < cols ? left : cols;
+        tern_run(k, (struct tile){
+            .panel = c->panel + (size_t)((c->first + i) / TERN_STEP_COLS) * TERN_STEP_SIZE,
+            .n_step = (n - 1) / TERN_STEP_COLS + 1,
+            .q = c->act + c->first + i,
+            .q_stride = c->act_stride,
+            .minus = i ? NULL : c->sum,
+            .acc = c->acc,
+            .plus2 = c->plus2,
+            .kept = c->scratch,
+        }, c->n_tok);
+    }
+}
+
+/* The vectors x[0 .. n) of a step to kept, and from there. */
+TERN_INLINE void tern_keep(uint8_t *kept, const __m512i *x, const unsigned n)
+{
+    TERN_UNROLL
+    for (unsigned f = 0; f < n; f++)
+        _mm512_storeu_si512(kept + f * 64, x[f]);
+}
+
+TERN_INLINE void tern_kept(const uint8_t *kept, __m512i *x, const unsigned n)
+{
+    TERN_UNROLL
+    for (unsigned f = 0; f < n; f++)
+        x[f] = _mm512_loadu_si512(kept + f * 64);
 }
 
 /* Four columns of one token, in every lane. */

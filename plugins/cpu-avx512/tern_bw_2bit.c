@@ -14,11 +14,13 @@
  *
  * For 256 weights: one load, 5 operations, and for each token 4 products, 4 sums
  * and one broadcast; every 16 (10) steps 8 more for each token. Registers of the
- * largest tile: 16 sums, 4 x, 1 v, 1 product, 2 masks. */
+ * largest tile: 16 sums, 4 x, 1 v, 1 product, 2 masks; from kept vectors 24 sums
+ * and no masks. */
 #include "plugins/cpu-avx512/tern.h"
 
-#define FIELDS  4
-#define MAX_TOK 4
+#define FIELDS   4
+#define MAX_TOK  4
+#define KEPT_TOK 6
 
 #define FLUSH_STEPS   16u
 #define FLUSH_STEPS_3 10u       /* with code 3                               */
@@ -43,11 +45,16 @@ TERN_INLINE __m512i add16(__m512i acc, __m512i x)
 #endif
 }
 
-TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, const uint8_t *q, size_t q_stride,
-                      const unsigned n_tok)
+TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, uint8_t *kept, const uint8_t *q,
+                      size_t q_stride, const unsigned n_tok, const enum tern_how how)
 {
     __m512i x[FIELDS];
-    fields(panel, x);
+    if (how == TERN_KEPT)
+        tern_kept(kept, x, FIELDS);
+    else
+        fields(panel, x);
+    if (how == TERN_KEEP)
+        tern_keep(kept, x, FIELDS);
     TERN_UNROLL
     for (unsigned t = 0; t < n_tok; t++) {
         const __m512i v = tern_four(q + t * q_stride);
@@ -77,18 +84,21 @@ TERN_INLINE void flush(__m512i wide[][FIELDS], __m512i s[][FIELDS], const unsign
                                           _mm512_madd_epi16(s[t][f], _mm512_set1_epi16(1)));
 }
 
-TERN_INLINE void tile(const struct tile *c, const unsigned n_tok)
+TERN_INLINE void tile(const struct tile *c, const unsigned n_tok, const enum tern_how how)
 {
-    __m512i wide[MAX_TOK][FIELDS];
+    __m512i wide[KEPT_TOK][FIELDS];
     const uint8_t *p = c->panel, *q = c->q;
+    uint8_t *kept = c->kept;
     const uint32_t most = c->plus2 ? FLUSH_STEPS_3 : FLUSH_STEPS;
     clear(wide, n_tok);
     for (uint32_t left = c->n_step, n; left; left -= n) {
-        __m512i s[MAX_TOK][FIELDS];
+        __m512i s[KEPT_TOK][FIELDS];
         n = left < most ? left : most;
         clear(s, n_tok);
-        for (uint32_t i = n; i; i--, p += TERN_STEP_SIZE, q += TERN_STEP_COLS)
-            step(s, p, q, c->q_stride, n_tok);
+        for (uint32_t i = n; i; i--, p += TERN_STEP_SIZE, q += TERN_STEP_COLS) {
+            step(s, p, kept, q, c->q_stride, n_tok, how);
+            kept += how == TERN_DECODE ? 0 : FIELDS * TERN_STEP_SIZE;
+        }
         flush(wide, s, n_tok);
     }
     TERN_UNROLL
@@ -99,15 +109,23 @@ TERN_INLINE void tile(const struct tile *c, const unsigned n_tok)
                      f % 2 ? _mm512_srai_epi32(wide[t][f], 2) : wide[t][f]);
 }
 
-static void tile1(const struct tile *c) { tile(c, 1); }
-static void tile2(const struct tile *c) { tile(c, 2); }
-static void tile3(const struct tile *c) { tile(c, 3); }
-static void tile4(const struct tile *c) { tile(c, 4); }
+static void tile1(const struct tile *c) { tile(c, 1, TERN_DECODE); }
+static void tile2(const struct tile *c) { tile(c, 2, TERN_DECODE); }
+static void tile3(const struct tile *c) { tile(c, 3, TERN_DECODE); }
+static void tile4(const struct tile *c) { tile(c, 4, TERN_DECODE); }
+
+static void keep(const struct tile *c) { tile(c, MAX_TOK, TERN_KEEP); }
+static void kept_less(const struct tile *c) { tile(c, KEPT_TOK - 1, TERN_KEPT); }
+static void kept(const struct tile *c) { tile(c, KEPT_TOK, TERN_KEPT); }
 
 static void dot(const struct tern_call *c)
 {
-    static tile_fn *const tiles[MAX_TOK] = { tile1, tile2, tile3, tile4 };
-    tern_tiles(c, tiles, MAX_TOK, 16 * FIELDS);
+    static tile_fn *const decode[MAX_TOK] = { tile1, tile2, tile3, tile4 };
+    static const struct tern_tiles tiles = {
+        .panel_rows = 16 * FIELDS, .max = MAX_TOK, .fn = decode,
+        .keep = keep, .kept_max = KEPT_TOK, .kept = { kept_less, kept },
+    };
+    tern_tiles(c, &tiles);
 }
 
 const struct tern tern_bw_2bit = {
@@ -119,5 +137,6 @@ const struct tern tern_bw_2bit = {
     .panel_size = tern_pack_size,
     .pack = tern_pack_2bit,
     .unpack = tern_pack_2bit_row,
+    .scratch = TERN_KEEP_SIZE,
     .dot = dot,
 };

@@ -6,7 +6,8 @@
  * codes themselves; what they are, and how the sums of codes come out of S, is
  * the including file's, which defines
  *
- *   FIELDS, MAX_TOK     16 * FIELDS rows; tokens of the largest tile
+ *   FIELDS              16 * FIELDS rows
+ *   MAX_TOK, KEPT_TOK   tokens of the largest tile, decoding and from kept
  *   fields(panel, x)    a step's 64 bytes into x[FIELDS]
  *   rows_of(s)          S[FIELDS] into sums of code * q, of rows 16*f + lane
  *
@@ -26,11 +27,16 @@ TERN_INLINE __m512i dot4(__m512i acc, __m512i x, __m512i v)
 #endif
 }
 
-TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, const uint8_t *q, size_t q_stride,
-                      const unsigned n_tok)
+TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, uint8_t *kept, const uint8_t *q,
+                      size_t q_stride, const unsigned n_tok, const enum tern_how how)
 {
     __m512i x[FIELDS];
-    fields(panel, x);
+    if (how == TERN_KEPT)
+        tern_kept(kept, x, FIELDS);
+    else
+        fields(panel, x);
+    if (how == TERN_KEEP)
+        tern_keep(kept, x, FIELDS);
     TERN_UNROLL
     for (unsigned t = 0; t < n_tok; t++) {
         const __m512i v = tern_four(q + t * q_stride);
@@ -67,38 +73,45 @@ static void tile1(const struct tile *c)
     clear(a, 1);
     clear(b, 1);
     for (uint32_t i = c->n_step / 2; i; i--, p += 2 * TERN_STEP_SIZE, q += 2 * TERN_STEP_COLS) {
-        step(a, p, q, 0, 1);
-        step(b, p + TERN_STEP_SIZE, q + TERN_STEP_COLS, 0, 1);
+        step(a, p, NULL, q, 0, 1, TERN_DECODE);
+        step(b, p + TERN_STEP_SIZE, NULL, q + TERN_STEP_COLS, 0, 1, TERN_DECODE);
     }
     if (c->n_step % 2)
-        step(a, p, q, 0, 1);
+        step(a, p, NULL, q, 0, 1, TERN_DECODE);
     TERN_UNROLL
     for (unsigned f = 0; f < FIELDS; f++)
         a[0][f] = _mm512_add_epi32(a[0][f], b[0][f]);
     put(c, a, 1);
 }
 
-TERN_INLINE void tile(const struct tile *c, const unsigned n_tok)
+TERN_INLINE void tile(const struct tile *c, const unsigned n_tok, const enum tern_how how)
 {
-    __m512i s[MAX_TOK][FIELDS];
+    __m512i s[KEPT_TOK][FIELDS];
     const uint8_t *p = c->panel, *q = c->q;
+    uint8_t *kept = c->kept;
     clear(s, n_tok);
-    for (uint32_t i = c->n_step; i; i--, p += TERN_STEP_SIZE, q += TERN_STEP_COLS)
-        step(s, p, q, c->q_stride, n_tok);
+    for (uint32_t i = c->n_step; i; i--, p += TERN_STEP_SIZE, q += TERN_STEP_COLS) {
+        step(s, p, kept, q, c->q_stride, n_tok, how);
+        kept += how == TERN_DECODE ? 0 : FIELDS * TERN_STEP_SIZE;
+    }
     put(c, s, n_tok);
 }
 
-static void tile2(const struct tile *c) { tile(c, 2); }
-static void tile3(const struct tile *c) { tile(c, 3); }
-static void tile4(const struct tile *c) { tile(c, 4); }
+static void tile2(const struct tile *c) { tile(c, 2, TERN_DECODE); }
+static void tile3(const struct tile *c) { tile(c, 3, TERN_DECODE); }
+static void tile4(const struct tile *c) { tile(c, 4, TERN_DECODE); }
 #if MAX_TOK > 4
-static void tile5(const struct tile *c) { tile(c, 5); }
+static void tile5(const struct tile *c) { tile(c, 5, TERN_DECODE); }
 #endif
 #if MAX_TOK > 5
-static void tile6(const struct tile *c) { tile(c, 6); }
+static void tile6(const struct tile *c) { tile(c, 6, TERN_DECODE); }
 #endif
 
-static tile_fn *const tiles[MAX_TOK] = {
+static void keep(const struct tile *c) { tile(c, MAX_TOK, TERN_KEEP); }
+static void kept_less(const struct tile *c) { tile(c, KEPT_TOK - 1, TERN_KEPT); }
+static void kept(const struct tile *c) { tile(c, KEPT_TOK, TERN_KEPT); }
+
+static tile_fn *const decode[MAX_TOK] = {
     tile1, tile2, tile3, tile4,
 #if MAX_TOK > 4
     tile5,
@@ -110,5 +123,9 @@ static tile_fn *const tiles[MAX_TOK] = {
 
 static void dot(const struct tern_call *c)
 {
-    tern_tiles(c, tiles, MAX_TOK, 16 * FIELDS);
+    static const struct tern_tiles tiles = {
+        .panel_rows = 16 * FIELDS, .max = MAX_TOK, .fn = decode,
+        .keep = keep, .kept_max = KEPT_TOK, .kept = { kept_less, kept },
+    };
+    tern_tiles(c, &tiles);
 }

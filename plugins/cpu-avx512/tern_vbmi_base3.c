@@ -13,8 +13,9 @@
  * For 320 weights: one load, 7 operations, and for each token 5 dot products and
  * one broadcast. Registers of the largest tile: 25 sums, 5 x, 1 v; table and
  * masks come from memory. */
-#define FIELDS  5
-#define MAX_TOK 5
+#define FIELDS   5
+#define MAX_TOK  5
+#define KEPT_TOK 5
 
 #include "plugins/cpu-avx512/tern.h"
 
@@ -68,5 +69,6 @@ const struct tern tern_vbmi_base3 = {
     .panel_size = tern_pack_size,
     .pack = tern_pack_base3,
     .unpack = tern_pack_base3_row,
+    .scratch = TERN_KEEP_SIZE,
     .dot = dot,
 };

@@ -7,9 +7,11 @@
  *   r0 = S[0];  rf = (S[f] - S[f-1]) >> 2f, exact
  *
  * For 256 weights: one load, 3 ands, and for each token 4 dot products and one
- * broadcast. Registers of the largest tile: 24 sums, 4 x, 1 v, 3 masks. */
-#define FIELDS  4
-#define MAX_TOK 6
+ * broadcast. Registers of the largest tile: 24 sums, 4 x, 1 v, 3 masks; from kept
+ * vectors it needs no masks. */
+#define FIELDS   4
+#define MAX_TOK  6
+#define KEPT_TOK 6
 
 #include "plugins/cpu-avx512/tern.h"
 
@@ -39,5 +41,6 @@ const struct tern tern_vnni_2bit = {
     .panel_size = tern_pack_size,
     .pack = tern_pack_2bit,
     .unpack = tern_pack_2bit_row,
+    .scratch = TERN_KEEP_SIZE,
     .dot = dot,
 };

@@ -11,9 +11,11 @@
  * 255; and b * 256 * m >> 16 has b * m >> 16 in its upper byte.
  *
  * For 320 weights: one load, 14 operations, and for each token 5 dot products and
- * one broadcast. Registers of the largest tile: 20 sums, 5 x, 1 v, 5 constants. */
-#define FIELDS  5
-#define MAX_TOK 4
+ * one broadcast. Registers of the largest tile: 20 sums, 5 x, 1 v, 5 constants;
+ * from kept vectors 25, 5 and 1. */
+#define FIELDS   5
+#define MAX_TOK  4
+#define KEPT_TOK 5
 
 #include "plugins/cpu-avx512/tern.h"
 
@@ -55,5 +57,6 @@ const struct tern tern_vnni_base3 = {
     .panel_size = tern_pack_size,
     .pack = tern_pack_base3,
     .unpack = tern_pack_base3_row,
+    .scratch = TERN_KEEP_SIZE,
     .dot = dot,
 };
