@@ -51,7 +51,7 @@ static uint32_t next_random(uint32_t *state)
 
 /* code 4: random ones. Column i of token t has activation q[t][i]. */
 static bool wide_sums(const struct tern *t, unsigned code, const int8_t q[WIDE_TOK][WIDE_Q],
-                      uint8_t *rows, uint8_t *panel, int32_t *acc)
+                      uint8_t *rows, uint8_t *panel, uint8_t *scratch, int32_t *acc)
 {
     const uint32_t row_size = (WIDE_COLS + 3) / 4, n_rows = t->panel_rows;
     int32_t sum[WIDE_TOK] = { 0 };
@@ -70,7 +70,7 @@ static bool wide_sums(const struct tern *t, unsigned code, const int8_t q[WIDE_T
     t->dot(&(struct tern_call){ .panel = panel, .cols = WIDE_COLS, .n_cols = WIDE_COLS,
                                 .plus2 = t->plus2, .n_tok = WIDE_TOK,
                                 .act = (const uint8_t *)q[0], .act_stride = WIDE_Q, .sum = sum,
-                                .acc = acc });
+                                .acc = acc, .scratch = scratch });
     for (uint32_t k = 0; k < WIDE_TOK; k++)
         for (uint32_t r = 0; r < n_rows; r++) {
             int32_t want = -sum[k];
@@ -91,18 +91,20 @@ static bool wide(const struct tern *t)
     static int32_t acc[WIDE_TOK * 128];
     uint8_t *rows = malloc((size_t)t->panel_rows * ((WIDE_COLS + 3) / 4));
     uint8_t *panel = aligned_alloc(64, t->panel_size(WIDE_COLS));
-    bool ok = rows && panel;
+    uint8_t *scratch = aligned_alloc(64, t->scratch);
+    bool ok = rows && panel && scratch;
     uint32_t state = 1;
     for (uint32_t i = 0; i < WIDE_COLS; i++) {
         q[0][i] = 127;
         q[1][i] = -127;
         q[2][i] = (int8_t)((int)(next_random(&state) % 255) - 127);
     }
-    ok = ok && wide_sums(t, 0, q, rows, panel, acc) && wide_sums(t, t->plus2 ? 3 : 2, q, rows,
-                                                                 panel, acc) &&
-         wide_sums(t, 4, q, rows, panel, acc);
+    ok = ok && wide_sums(t, 0, q, rows, panel, scratch, acc) &&
+         wide_sums(t, t->plus2 ? 3 : 2, q, rows, panel, scratch, acc) &&
+         wide_sums(t, 4, q, rows, panel, scratch, acc);
     free(rows);
     free(panel);
+    free(scratch);
     return ok;
 }
 
