@@ -40,10 +40,10 @@ static const struct { enum fill act, weight; } pair[] = {
 /* Projections and heads of published ternary models, [rows] cut down. */
 static const uint32_t published[] = { 320, 640, 960, 1536, 2048, 2560, 3200, 4096, 6912, 8640 };
 
-/* Up to 16, and now and then more than 32: kernels may have other ways for many. */
+/* Up to 17, and now and then more than 32: kernels may have other ways for many. */
 static uint32_t n_tok_of(uint64_t seed)
 {
-    return (uint32_t)(seed % 17 < 16 ? seed % 17 + 1 : 33 + seed % 32);
+    return (uint32_t)(seed % 51 < 50 ? seed % 17 + 1 : 33 + seed % 32);
 }
 
 static struct linear_case linear_case(size_t v, uint32_t rows, uint32_t cols, uint32_t n_tok,
