@@ -75,7 +75,7 @@ extern "C" {
  * do not know: ignore it, unless it is one of BNP_MUST: BNP_E_UNSUPPORTED. */
 
 #define BNP_ABI_MAJOR 1
-#define BNP_ABI_MINOR 3
+#define BNP_ABI_MINOR 4
 #define BNP_MUST 0xffff0000u
 #define BNP_HAS(p, type, field) \
     ((p)->struct_size >= offsetof(type, field) + sizeof((p)->field))
@@ -505,29 +505,39 @@ typedef struct bnp_linear_ops {
  * BNP_KV_I8 each head's head_dim values x of a k or v become int8 and a step:
  *   m = max(max_d |x[d]|, 1e-30f);  step = m / 127.0f
  *   x[d] is stored as clamp(rint(x[d] * (127.0f / m)), -127, 127)
- * k[j][d] and v[j][d] below are what is stored, as f32; kstep[j] and vstep[j]
- * are the steps, 1 for f16.
+ * k[j][d] and v[j][d] below are what is stored, kstep[j] and vstep[j] the
+ * steps.
  *
  * One query head, position p, over its visible keys j (0..p, or the last
  * `window` of them); query head h reads kv head h / (n_head / n_head_kv):
- *   score[j] = ((+0, then for d ascending fma(q[d], k[j][d], .)) * kstep[j])
- *              * scale
+ *   f16:  score[j] = (+0, then for d ascending fma(q[d], k[j][d], .)) * scale
+ *   int8: score[j] = ((float)sum_d Q[d] k[j][d] * kstep[j]) * (qstep * scale)
+ *         m = max(max_d |q[d]|, 1e-30f);  qstep = m / 32767.0f
+ *         Q[d] = rint(q[d] * (32767.0f / m)), integers: the sum is exact
  *   Chunks are cut at absolute positions 0, 128, 256, ... In chunk c, over
  *   its visible j:
  *     m_c = max score;  e[j] = exp32(score[j] - m_c)
  *     l_c = sum64(e), where e[j] goes to lane (j - chunk start) % 64
- *     p[j] = e[j] * vstep[j]
- *     o_c[d] = +0; for j ascending: o_c[d] = fma(p[j], v[j][d], o_c[d])
+ *     f16:  o_c[d] = +0; for j ascending: o_c[d] = fma(e[j], v[j][d], o_c[d])
+ *     int8: w[j] = e[j] * vstep[j];  m = max w
+ *           W[j] = rint(w[j] * (32767.0f / m)), integers: the sum is exact
+ *           o_c[d] = (float)sum_j W[j] v[j][d] * (m / 32767.0f)
  *   M = max m_c; L = +0; O[d] = +0; for c ascending, w = exp32(m_c - M):
  *     L = fma(w, l_c, L); O[d] = fma(w, o_c[d], O[d])
  *   out[d] = O[d] * (1.0f / L)
+ * The integer sums fit int32 for heads of up to BNP_KV_I8_DIM; with int8, more
+ * is BNP_E_UNSUPPORTED.
  *
  * A NaN or Inf in q, k, v or a score, or a k or v that f16 cannot hold, is
  * BNP_E_NUMERIC. */
 
-enum { BNP_KV_F16 = 1, BNP_KV_I8 = 2 };
+enum {                          /* 2 was int8 with sums of floats, to minor 3 */
+    BNP_KV_F16 = 1,
+    BNP_KV_I8  = 3              /* minor 4                                  */
+};
 
 #define BNP_KV_I8_MIN 1e-30f    /* the least m: 127 / m stays a float       */
+#define BNP_KV_I8_DIM 512       /* 32767 * 127 * 512 < 2^31                 */
 
 #define BNP_ATTN_CHUNK 128
 

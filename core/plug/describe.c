@@ -31,7 +31,7 @@ void describe_linear(const bnp_weight_desc *d, struct buf *out)
 
 void describe_attn(const bnp_attn_desc *d, struct buf *out)
 {
-    static const char *const format[] = { NULL, "f16", "i8" };
+    static const char *const format[] = { [BNP_KV_F16] = "f16", [BNP_KV_I8] = "i8" };
     buf_addf(out, "%u heads on %u of %u, kv %s, pages of %u", d->n_head, d->n_head_kv, d->head_dim,
              NAME(format, d->kv_format), d->page_tok);
     if (d->window)

@@ -3,12 +3,15 @@
  * A page holds its kv heads one after the other, each on 64 bytes:
  *
  *   int8 only: kstep f32 [page_tok], vstep f32 [page_tok]
- *   K  [page_tok / 16][head_dim][16]   f16 or int8
- *   V  [page_tok][head_dim]            f16 or int8
+ *   f16   K  [page_tok / 16][head_dim][16]
+ *         V  [page_tok][head_dim]
+ *   int8  K  [page_tok / 16][(head_dim + 1) / 2][16][2]
+ *         V  [page_tok / 2][head_dim][2]
  *
  * so that a vector of scores is 16 keys (or a part of them) and a vector of
- * outputs is neighbouring dimensions: each lane sums in the contract's order,
- * and K and V are both read front to back. Kernels work on one chunk of
+ * outputs is neighbouring dimensions: each lane sums in the contract's order, of
+ * int8 two products at a time, and K and V are both read front to back. The
+ * second of a last odd dimension is never written, and multiplied by 0. Kernels work on one chunk of
  * BNP_ATTN_CHUNK positions of one kv head: eight blocks of 16 keys, wherever
  * their pages lie. Nothing inside depends on a position, so a page is copied
  * by its bytes. */
@@ -25,7 +28,7 @@
 #define ATTN_QUERIES 32u        /* the most queries of one call              */
 
 struct attn_block {
-    const char *k, *v;          /* [head_dim][16]; [16][head_dim]            */
+    const char *k, *v;          /* 16 keys of each                           */
     const float *kstep, *vstep; /* [16]; int8 only                           */
 };
 
@@ -64,11 +67,12 @@ struct attn_kern {
     uint32_t (*chunk)(const struct attn_call *);
     /* out[head_dim] from n_chunk parts, which are used up. */
     void (*combine)(float *part, uint32_t n_chunk, uint32_t head_dim, float *out);
-    /* One head's key or value of a token into key slot (0..15) of a block, or
-     * into a row of V. False: x holds what the format cannot. */
+    /* One head's key or value of a token into slot (0..15) of a block, its step
+     * into [slot]. False: x holds what the format cannot. */
     bool (*put_k)(uint32_t format, const float *x, uint32_t head_dim, uint32_t slot, char *k,
                   float *kstep);
-    bool (*put_v)(uint32_t format, const float *x, uint32_t head_dim, char *v, float *vstep);
+    bool (*put_v)(uint32_t format, const float *x, uint32_t head_dim, uint32_t slot, char *v,
+                  float *vstep);
 };
 
 #endif

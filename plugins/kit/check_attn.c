@@ -8,6 +8,8 @@ int kit_attn_desc_check(bnp_device *dev, const bnp_attn_desc *d)
                         d->struct_size, sizeof(bnp_attn_desc));
     if (d->kv_format != BNP_KV_F16 && d->kv_format != BNP_KV_I8)
         return BNP_E_UNSUPPORTED;
+    if (d->kv_format == BNP_KV_I8 && d->head_dim > BNP_KV_I8_DIM)
+        return BNP_E_UNSUPPORTED;
     const bool widths = d->n_head && d->n_head_kv && d->head_dim && d->n_head <= 1u << 16 &&
                         d->head_dim <= 1u << 14 && d->n_head % d->n_head_kv == 0;
     const bool page = d->page_tok == 16 || d->page_tok == 32 || d->page_tok == 64;

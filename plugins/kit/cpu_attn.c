@@ -29,25 +29,28 @@
 
 /* ------------------------------------------------------------------- pages */
 
-static uint64_t elem_size(const bnp_attn_desc *d)
-{
-    return d->kv_format == BNP_KV_I8 ? 1 : 2;
-}
-
-/* Of one kv head in a page: bytes before K, bytes of K, bytes in all. */
+/* Bytes of one kv head in a page: before K, and in all. */
 static uint64_t steps_size(const bnp_attn_desc *d)
 {
     return d->kv_format == BNP_KV_I8 ? 2 * sizeof(float) * d->page_tok : 0;
 }
 
-static uint64_t k_size(const bnp_attn_desc *d)
+/* 16 keys, and 16 values; attn.h has the layout. */
+static uint64_t k_block(const bnp_attn_desc *d)
 {
-    return (uint64_t)d->page_tok * d->head_dim * elem_size(d);
+    return d->kv_format == BNP_KV_I8 ? ATTN_BLOCK * (d->head_dim + d->head_dim % 2)
+                                     : ATTN_BLOCK * 2 * d->head_dim;
+}
+
+static uint64_t v_block(const bnp_attn_desc *d)
+{
+    return d->kv_format == BNP_KV_I8 ? ATTN_BLOCK * d->head_dim : ATTN_BLOCK * 2 * d->head_dim;
 }
 
 static uint64_t head_size(const bnp_attn_desc *d)
 {
-    return align_up(steps_size(d) + 2 * k_size(d), BNP_ALIGN);
+    const uint64_t n_block = d->page_tok / ATTN_BLOCK;
+    return align_up(steps_size(d) + n_block * (k_block(d) + v_block(d)), BNP_ALIGN);
 }
 
 static uint64_t page_bytes(const bnp_attn_desc *d)
@@ -61,11 +64,11 @@ static struct attn_block block_at(const struct kit_attn *a, uint32_t r, uint32_t
 {
     const bnp_attn_desc *d = a->d;
     const char *head = kit_page_at(a, r, pos) + kv_head * head_size(d);
-    const uint32_t slot = pos % d->page_tok;
-    const char *k = head + steps_size(d) + slot * (uint64_t)d->head_dim * elem_size(d);
+    const uint32_t slot = pos % d->page_tok, i = slot / ATTN_BLOCK;
+    const char *k = head + steps_size(d), *v = k + d->page_tok / ATTN_BLOCK * k_block(d);
     const float *step = (const float *)(const void *)head;
-    return (struct attn_block){ .k = k, .v = k + k_size(d), .kstep = step + slot,
-                                .vstep = step + d->page_tok + slot };
+    return (struct attn_block){ .k = k + i * k_block(d), .v = v + i * v_block(d),
+                                .kstep = step + slot, .vstep = step + d->page_tok + slot };
 }
 
 /* ------------------------------------------------------------------ set up */
@@ -141,11 +144,11 @@ static bool append_row(const struct append *p, const struct attn_kern *kern, uin
     bool good = true;
     for (uint32_t h = 0; h < d->n_head_kv; h++) {
         const struct attn_block b = block_at(&p->a, r, h, pos - slot);
-        const size_t at = (size_t)h * d->head_dim, row = slot * (size_t)d->head_dim * elem_size(d);
+        const size_t at = (size_t)h * d->head_dim;
         good &= kern->put_k(d->kv_format, rows_at(p->k, r) + at, d->head_dim, slot, (char *)b.k,
-                            (float *)b.kstep + slot);
-        good &= kern->put_v(d->kv_format, rows_at(p->v, r) + at, d->head_dim, (char *)b.v + row,
-                            (float *)b.vstep + slot);
+                            (float *)b.kstep);
+        good &= kern->put_v(d->kv_format, rows_at(p->v, r) + at, d->head_dim, slot, (char *)b.v,
+                            (float *)b.vstep);
     }
     return good;
 }

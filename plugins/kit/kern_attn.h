@@ -3,9 +3,10 @@
  *
  * Up to ATTN_GROUP queries share every load of K and V; the sums of a pass over
  * K (queries times keys) or V (queries times dimensions) stay in registers:
- * eight of eight floats at least for AVX2, whose fma has a latency of four and
- * a throughput of two. The V of a chunk is fetched while its K is used, and the
- * next K while this V is. */
+ * eight vectors at least for AVX2, whose fma has a latency of four and a
+ * throughput of two. While the K of a chunk is used, that of the next one is
+ * fetched, and so is V: half a chunk ahead would be too late for a core that
+ * shares the memory with others. The passes are kern_attn_pass.h's. */
 #ifndef BITNET_KIT_KERN_ATTN_H
 #define BITNET_KIT_KERN_ATTN_H
 
@@ -15,16 +16,30 @@
 #define ATTN_GROUP 4u
 #define ATTN_INLINE static inline __attribute__((always_inline))
 
-ATTN_INLINE uint32_t attn_elem(uint32_t format)         /* bytes             */
-{
-    return format == BNP_KV_I8 ? 1 : 2;
-}
+/* Of a row of K, bytes: 16 keys of a dimension of f16 or of two of int8. */
+#define ATTN_ROW 32u
+/* Vectors of dimensions in a strip of values for n queries. */
+#define ATTN_DIM_VECS(n) ((n) == 1 ? 8u : (n) == 2 ? 4u : 2u)
 
-ATTN_INLINE vf attn_load(uint32_t format, const char *p)
-{
-    return format == BNP_KV_I8 ? vf_load_i8((const int8_t *)p)
-                               : vf_load_f16((const uint16_t *)(const void *)p);
-}
+struct attn_group {             /* some queries of a call, over one chunk    */
+    const struct attn_call *c;
+    const struct attn_query *query;
+    float (*s)[BNP_ATTN_CHUNK]; /* scores, then weights                      */
+    /* int8 only: q and weights as integers, and their steps: qstep * scale and
+     * m / 32767 of bitnet_plugin.h. */
+    int16_t (*q)[BNP_KV_I8_DIM], (*w)[BNP_ATTN_CHUNK];
+    float qstep[ATTN_GROUP], wstep[ATTN_GROUP];
+};
+
+struct attn_pass {
+    void (*scores)(const struct attn_group *, uint32_t j, bool fetch);
+    void (*values)(const struct attn_group *, uint32_t from, uint32_t to, bool fetch, bool first);
+    uint32_t step;              /* keys of a pass over K                     */
+};
+
+struct attn_place {             /* a block of V, and what is fetched meanwhile */
+    const char *v, *ahead;
+};
 
 /* Into the second cache, a line at a time between the sums: in a burst they
  * would fill the queue that loads wait in, and nothing would overlap. */
@@ -33,233 +48,61 @@ ATTN_INLINE void attn_fetch(const char *p)
     __builtin_prefetch(p, 0, 2);
 }
 
-/* ------------------------------------------------------------------ scores */
-
-/* Vectors of keys in a pass for n queries: eight sums at least. */
-#define ATTN_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
-
-/* Where the values of blocks lie that begin among n_key keys from key j on,
- * n_fetch of them; behind them something that is in the cache. */
-ATTN_INLINE void attn_ahead(const struct attn_chunk *chunk, uint32_t j, uint32_t n_key,
-                            bool fetch, const char *here, const char **ahead, uint32_t n_fetch)
+/* Where the keys of the next chunk's blocks lie, of those that begin among n_key
+ * keys from key j on, n_fetch of them; behind them, or when nothing is wanted,
+ * something that is in the cache. */
+ATTN_INLINE void attn_ahead(const struct attn_chunk *next, uint32_t j, uint32_t n_key,
+                            const char *here, const char **ahead, uint32_t n_fetch)
 {
     for (uint32_t f = 0; f < n_fetch; f++) {
         const uint32_t b = (j + ATTN_BLOCK - 1) / ATTN_BLOCK + f;
-        const bool good = fetch && b * ATTN_BLOCK < j + n_key && b >= chunk->first &&
-                          b < chunk->end;
-        ahead[f] = good ? chunk->block[b].v : here;
+        const bool good = next && b * ATTN_BLOCK < j + n_key && b >= next->first && b < next->end;
+        ahead[f] = good ? next->block[b].k : here;
     }
 }
 
-/* Dimension i, at bytes into the blocks. */
-ATTN_INLINE void attn_scores_one(uint32_t format, uint32_t n, uint32_t n_vec, const char **k,
-                                 size_t at, const float **q, uint32_t i, vf (*acc)[8])
-{
-    vf key[8];
-    for (uint32_t v = 0; v < n_vec; v++)
-        key[v] = attn_load(format, k[v] + at);
-    for (uint32_t h = 0; h < n; h++) {
-        const vf by = vf_set1(q[h][i]);
-        for (uint32_t v = 0; v < n_vec; v++)
-            acc[h][v] = vf_fma(by, key[v], acc[h][v]);
-    }
-}
+#define PASS(name) attn_##name##_f16
+#define PASS_PER 1u
+#define PASS_VAL vf
+#define PASS_LOAD(p) vf_load_f16((const uint16_t *)(const void *)(p))
+#define PASS_NUM float
+#define PASS_Q(g, h) (g)->query[h].q
+#define PASS_W(g) (g)->s
+#define PASS_SET(p) vf_set1(*(p))
+#define PASS_SUM vf
+#define PASS_ZERO vf_zero()
+#define PASS_MAC(by, value, sum) vf_fma(by, value, sum)
+#define PASS_OLD(p) vf_load(p)
+#define PASS_SCORE(g, h, sum, kstep) vf_mul(sum, vf_set1((g)->c->scale))
+#define PASS_OUT(g, h, sum) (sum)
+#define PASS_RUN ATTN_BLOCK
+#define PASS_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
+#include "plugins/kit/kern_attn_pass.h"
 
-/* Scores of n queries for the keys of one pass, key j on; keys of blocks
- * outside the chunk are replaced by others and mean nothing. The values of
- * blocks that begin here are fetched, if they are wanted. */
-ATTN_INLINE void attn_scores_pass(const struct attn_call *c, uint32_t format, uint32_t n,
-                                  const struct attn_query *query, uint32_t j, bool fetch,
-                                  float (*s)[BNP_ATTN_CHUNK])
-{
-    const uint32_t n_vec = ATTN_KEY_VECS(n);
-    const uint32_t elem = attn_elem(format), dim = c->head_dim, row = ATTN_BLOCK * elem;
-    const uint32_t n_fetch = (n_vec * VL + ATTN_BLOCK - 1) / ATTN_BLOCK;
-    const uint32_t run = 64 / row;              /* dimensions in a line      */
-    const struct attn_block *block[8] = { 0 };
-    const char *k[8] = { 0 }, *ahead[8] = { 0 };
-    const float *q[ATTN_GROUP] = { 0 };
-    vf acc[ATTN_GROUP][8];
-    for (uint32_t v = 0; v < n_vec; v++) {
-        const uint32_t at = j + v * VL, want = at / ATTN_BLOCK, last = c->chunk->end - 1;
-        const uint32_t b = want < c->chunk->first ? c->chunk->first : want < last ? want : last;
-        block[v] = &c->chunk->block[b];
-        k[v] = block[v]->k + at % ATTN_BLOCK * elem;
-    }
-    attn_ahead(c->chunk, j, n_vec * VL, fetch, k[0], ahead, n_fetch);
-    for (uint32_t h = 0; h < n; h++) {
-        q[h] = query[h].q;
-        for (uint32_t v = 0; v < n_vec; v++)
-            acc[h][v] = vf_zero();
-    }
-    uint32_t i = 0;
-    for (; i + run <= dim; i += run) {
-        for (uint32_t f = 0; f < n_fetch; f++)
-            attn_fetch(ahead[f] + (size_t)i * row);
-        for (uint32_t u = 0; u < run; u++)
-            attn_scores_one(format, n, n_vec, k, (size_t)(i + u) * row, q, i + u, acc);
-    }
-    for (; i < dim; i++)
-        attn_scores_one(format, n, n_vec, k, (size_t)i * row, q, i, acc);
-    for (uint32_t v = 0; v < n_vec; v++) {
-        const uint32_t at = j + v * VL;
-        for (uint32_t h = 0; h < n; h++) {
-            vf x = acc[h][v];
-            if (format == BNP_KV_I8)
-                x = vf_mul(x, vf_load(block[v]->kstep + at % ATTN_BLOCK));
-            vf_store(&s[h][at], vf_mul(x, vf_set1(c->scale)));
-        }
-    }
-}
-
-/* ------------------------------------------------------------------ values */
-
-/* Vectors of dimensions in a strip for n queries. Three of int8 need every
- * register that AVX2 has. */
-ATTN_INLINE uint32_t attn_dim_vecs(uint32_t format, uint32_t n)
-{
-    return n == 1 ? 8 : n == 2 ? 4 : format == BNP_KV_I8 && VL == 8 ? 3 : 2;
-}
-
-/* Key j, whose values are at v. Twelve sums leave room for one weight or one
- * value at a time. */
-ATTN_INLINE void attn_values_one(uint32_t format, uint32_t n, uint32_t n_vec, const char *v,
-                                 const float (*p)[BNP_ATTN_CHUNK], uint32_t j, vf (*acc)[8])
-{
-    const uint32_t size = VL * attn_elem(format);
-    vf value[8], by[ATTN_GROUP];
-    if (n * n_vec <= 8) {
-        for (uint32_t h = 0; h < n; h++)
-            by[h] = vf_set1(p[h][j]);
-        for (uint32_t k = 0; k < n_vec; k++) {
-            value[0] = attn_load(format, v + k * size);
-            for (uint32_t h = 0; h < n; h++)
-                acc[h][k] = vf_fma(by[h], value[0], acc[h][k]);
-        }
-        return;
-    }
-    for (uint32_t k = 0; k < n_vec; k++)
-        value[k] = attn_load(format, v + k * size);
-    for (uint32_t h = 0; h < n; h++) {
-        by[0] = vf_set1(p[h][j]);
-        for (uint32_t k = 0; k < n_vec; k++)
-            acc[h][k] = vf_fma(by[0], value[k], acc[h][k]);
-    }
-}
-
-/* A block of V, and the block of K that is fetched meanwhile. */
-struct attn_place {
-    const char *v, *ahead;
-};
-
-/* Adds keys from..to-1 of one block to n_vec vectors of dimensions, i on, and
- * fetches as much of the next chunk's K. */
-ATTN_INLINE void attn_values_block(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
-                                   const struct attn_place *at, uint32_t i,
-                                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to,
-                                   vf (*acc)[8])
-{
-    const uint32_t elem = attn_elem(format), size = n_vec * VL * elem;
-    const char *v = at->v + ((size_t)(from % ATTN_BLOCK) * dim + i) * elem;
-    const char *ahead = at->ahead + (size_t)i * ATTN_BLOCK * elem;
-    for (uint32_t j = from; j < to; j++, v += (size_t)dim * elem, ahead += size) {
-        for (uint32_t k = 0; k < size; k += 64)
-            attn_fetch(ahead + k);
-        attn_values_one(format, n, n_vec, v, p, j, acc);
-    }
-}
-
-/* Adds keys from..to-1 to n_vec vectors of dimensions, i on; to +0 if they are
- * the first. They are of one block, or int8. */
-ATTN_INLINE void attn_values_strip(uint32_t format, uint32_t n, uint32_t n_vec, uint32_t dim,
-                                   const struct attn_query *query, const struct attn_place *at,
-                                   uint32_t i, const float (*p)[BNP_ATTN_CHUNK], uint32_t from,
-                                   uint32_t to, bool first)
-{
-    vf acc[ATTN_GROUP][8];
-    for (uint32_t h = 0; h < n; h++)
-        for (uint32_t k = 0; k < n_vec; k++)
-            acc[h][k] = first ? vf_zero() : vf_load(query[h].part + ATTN_O + i + k * VL);
-    if (format == BNP_KV_F16)
-        attn_values_block(format, n, n_vec, dim, at + from / ATTN_BLOCK, i, p, from, to, acc);
-    for (uint32_t j = from, stop; format == BNP_KV_I8 && j < to; j = stop) {
-        const uint32_t end = (j / ATTN_BLOCK + 1) * ATTN_BLOCK;
-        stop = end < to ? end : to;
-        attn_values_block(format, n, n_vec, dim, at + j / ATTN_BLOCK, i, p, j, stop, acc);
-    }
-    for (uint32_t h = 0; h < n; h++)
-        for (uint32_t k = 0; k < n_vec; k++)
-            vf_store(query[h].part + ATTN_O + i + k * VL, acc[h][k]);
-}
-
-/* All dimensions; a strip runs through as much of V as stays in the first
- * cache. The last vectors of a row may reach into the next one; those lanes of
- * part mean nothing. */
-ATTN_INLINE void attn_values_pass(const struct attn_call *c, uint32_t format, uint32_t n,
-                                  const struct attn_query *query, const float (*p)[BNP_ATTN_CHUNK],
-                                  uint32_t from, uint32_t to, bool fetch, bool first)
-{
-    const uint32_t run = format == BNP_KV_I8 ? BNP_ATTN_CHUNK : ATTN_BLOCK;
-    const uint32_t dim = c->head_dim, wide = attn_dim_vecs(format, n);
-    const struct attn_chunk *next = fetch ? c->next : NULL;
-    struct attn_place at[ATTN_BLOCKS];
-    for (uint32_t b = from / ATTN_BLOCK; b * ATTN_BLOCK < to; b++) {
-        at[b].v = c->chunk->block[b].v;
-        at[b].ahead = next && b >= next->first && b < next->end ? next->block[b].k : at[b].v;
-    }
-    for (uint32_t j = from, stop; j < to; j = stop, first = false) {
-        const uint32_t end = (j / run + 1) * run;
-        uint32_t i = 0;
-        stop = end < to ? end : to;
-        for (; i + wide * VL <= dim && i + (wide + 1) * VL != dim; i += wide * VL)
-            attn_values_strip(format, n, wide, dim, query, at, i, p, j, stop, first);
-        for (; i < dim; i += 2 * VL)
-            attn_values_strip(format, n, 2, dim, query, at, i, p, j, stop, first);
-    }
-}
-
-/* ------------------------------------------------------- one of each count */
-
-/* Functions of their own, so that a loop has the registers to itself. */
-#define ATTN_PASSES(format, n)                                                                \
-    static __attribute__((noinline)) void attn_scores_##format##_##n(                         \
-        const struct attn_call *c, const struct attn_query *query, uint32_t j, bool fetch,    \
-        float (*s)[BNP_ATTN_CHUNK])                                                           \
-    {                                                                                         \
-        attn_scores_pass(c, BNP_KV_##format, n, query, j, fetch, s);                          \
-    }                                                                                         \
-    static __attribute__((noinline)) void attn_values_##format##_##n(                         \
-        const struct attn_call *c, const struct attn_query *query,                            \
-        const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch, bool first) \
-    {                                                                                         \
-        attn_values_pass(c, BNP_KV_##format, n, query, p, from, to, fetch, first);            \
-    }
-ATTN_PASSES(F16, 1)
-ATTN_PASSES(F16, 2)
-ATTN_PASSES(F16, 3)
-ATTN_PASSES(F16, 4)
-ATTN_PASSES(I8, 1)
-ATTN_PASSES(I8, 2)
-ATTN_PASSES(I8, 3)
-ATTN_PASSES(I8, 4)
-
-static const struct attn_pass {
-    void (*scores)(const struct attn_call *, const struct attn_query *, uint32_t j, bool fetch,
-                   float (*s)[BNP_ATTN_CHUNK]);
-    void (*values)(const struct attn_call *, const struct attn_query *,
-                   const float (*p)[BNP_ATTN_CHUNK], uint32_t from, uint32_t to, bool fetch,
-                   bool first);
-    uint32_t step;              /* keys of a pass over K                     */
-} attn_pass[2][ATTN_GROUP] = {
-#define ATTN_PASS(format, n)                                                                  \
-    { attn_scores_##format##_##n, attn_values_##format##_##n, ATTN_KEY_VECS(n) * VL }
-    { ATTN_PASS(F16, 1), ATTN_PASS(F16, 2), ATTN_PASS(F16, 3), ATTN_PASS(F16, 4) },
-    { ATTN_PASS(I8, 1), ATTN_PASS(I8, 2), ATTN_PASS(I8, 3), ATTN_PASS(I8, 4) },
-};
+/* Integers do not mind the order, so a strip of values runs through a whole
+ * chunk, and keys that a query does not see have the weight 0. */
+#define PASS(name) attn_##name##_i8
+#define PASS_PER 2u
+#define PASS_VAL vh
+#define PASS_LOAD(p) vh_load_i8((const int8_t *)(p))
+#define PASS_NUM int16_t
+#define PASS_Q(g, h) (g)->q[h]
+#define PASS_W(g) (g)->w
+#define PASS_SET(p) vh_set2(p)
+#define PASS_SUM vs
+#define PASS_ZERO vs_zero()
+#define PASS_MAC(by, value, sum) vs_dot(by, value, sum)
+#define PASS_OLD(p) vs_zero()
+#define PASS_SCORE(g, h, sum, kstep) \
+    vf_mul(vf_mul(vs_float(sum), vf_load(kstep)), vf_set1((g)->qstep[h]))
+#define PASS_OUT(g, h, sum) vf_mul(vs_float(sum), vf_set1((g)->wstep[h]))
+#define PASS_RUN BNP_ATTN_CHUNK
+#define PASS_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 ? 4u : 2u)
+#include "plugins/kit/kern_attn_pass.h"
 
 static const struct attn_pass *attn_pass_of(const struct attn_call *c, uint32_t n)
 {
-    return &attn_pass[c->format == BNP_KV_I8][n - 1];
+    return c->format == BNP_KV_I8 ? &attn_pass_i8[n - 1] : &attn_pass_f16[n - 1];
 }
 
 /* ----------------------------------------------------------------- softmax */
@@ -323,8 +166,11 @@ ATTN_INLINE void attn_exp4(const struct attn_call *c, float *s, uint32_t from, u
         if (!whole)
             e[k] = attn_inside(e[k], s + at, at, from, to);
         sum[k] = vf_add(sum[k], e[k]);
-        if (c->format == BNP_KV_I8 && (whole || (at < to && at + VL > from)))
+        if (c->format == BNP_KV_I8 && (whole || (at < to && at + VL > from))) {
             e[k] = vf_mul(e[k], vf_load(chunk->block[b].vstep + at % ATTN_BLOCK));
+            if (!whole)         /* the step of a key that is not there */
+                e[k] = attn_inside(e[k], s + at, at, from, to);
+        }
         vf_store(s + at, e[k]);
     }
 }
@@ -373,46 +219,147 @@ static uint32_t attn_softmax(const struct attn_call *c, uint32_t n, const struct
     return n;
 }
 
+/* -------------------------------------------------------------- integers */
+
+/* n floats, not a NaN or Inf among them and m the largest of their magnitudes,
+ * as integers of at most 32767; gives what one of them is. Floats behind are
+ * converted too, up to a whole vector. */
+ATTN_INLINE float attn_i16(const float *x, uint32_t n, float m, int16_t *to)
+{
+    const vf by = vf_set1(32767.0f / m);
+    for (uint32_t i = 0; i < n; i += VL)
+        vi_store_i16(to + i, vf_rint(vf_mul(vf_load(x + i), by)));
+    return m / 32767.0f;
+}
+
+/* q of query h. One with a NaN or Inf makes all its scores NaN. */
+ATTN_INLINE void attn_i16_q(struct attn_group *g, uint32_t h)
+{
+    const uint32_t dim = g->c->head_dim, whole = dim / VL * VL;
+    const float *q = g->query[h].q;
+    vf max = vf_set1(BNP_KV_I8_MIN), sick = vf_zero();
+    float tail[VL];
+    vf_store(tail, vf_load_upto(q + whole, dim - whole));
+    for (uint32_t i = 0; i < dim; i += VL) {
+        const vf x = vf_load(i < whole ? q + i : tail);
+        max = vf_max(vf_abs(x), max);
+        sick = vf_fma(x, vf_zero(), sick);
+    }
+    if (!vf_finite(sick)) {
+        memset(g->q[h], 0, sizeof g->q[h]);
+        g->qstep[h] = __builtin_nanf("");
+        return;
+    }
+    const float m = vf_max_lane(max);
+    if (whole < dim)
+        attn_i16(tail, VL, m, g->q[h] + whole);
+    g->qstep[h] = attn_i16(q, whole, m, g->q[h]) * g->c->scale;
+}
+
+/* Weights of query h. Those of keys outside from..to-1 are 0. */
+ATTN_INLINE void attn_i16_w(struct attn_group *g, uint32_t h)
+{
+    const uint32_t from = g->query[h].from, to = g->query[h].to;
+    const uint32_t begin = from / VL * VL, end = (to + VL - 1) / VL * VL;
+    vf max = vf_zero();
+    for (uint32_t j = begin; j < end; j += VL)
+        max = vf_max(vf_load(&g->s[h][j]), max);
+    if (to - from != BNP_ATTN_CHUNK)
+        memset(g->w[h], 0, sizeof g->w[h]);
+    g->wstep[h] = attn_i16(&g->s[h][begin], end - begin, vf_max_lane(max), &g->w[h][begin]);
+}
+
 /* ------------------------------------------------------------------- chunk */
 
 /* Scores of keys from..to-1, all that one of n queries sees. */
-static void attn_scores(const struct attn_call *c, uint32_t n, const struct attn_query *query,
-                        uint32_t from, uint32_t to, bool fetch, float (*s)[BNP_ATTN_CHUNK])
+static void attn_scores(const struct attn_group *g, uint32_t n, uint32_t from, uint32_t to,
+                        bool fetch)
 {
-    const struct attn_pass *pass = attn_pass_of(c, n);
+    const struct attn_pass *pass = attn_pass_of(g->c, n);
     for (uint32_t j = from / pass->step * pass->step; j < to; j += pass->step)
-        pass->scores(c, query, j, fetch, s);
+        pass->scores(g, j, fetch);
 }
 
-/* Keys that not every query sees are added for one query at a time. */
+/* f16: keys from..to-1, and those that not every query sees are added for one
+ * query at a time, in their order. */
+static void attn_values_f16(const struct attn_group *g, uint32_t n, uint32_t from, uint32_t to,
+                            bool fetch)
+{
+    const struct attn_query *query = g->query;
+    uint32_t all_from = 0, all_to = BNP_ATTN_CHUNK;
+    for (uint32_t h = 0; h < n; h++) {
+        all_from = query[h].from > all_from ? query[h].from : all_from;
+        all_to = query[h].to < all_to ? query[h].to : all_to;
+    }
+    const bool first = all_from == from;
+    if (all_from >= all_to)
+        all_from = all_to = to;
+    for (uint32_t h = 0; h < n; h++) {
+        const struct attn_group one = { .c = g->c, .query = query + h, .s = g->s + h };
+        const uint32_t stop = all_from < query[h].to ? all_from : query[h].to;
+        if (first)
+            break;
+        memset(query[h].part + ATTN_O, 0, (attn_stride(g->c->head_dim) - ATTN_O) * sizeof(float));
+        attn_pass_f16[0].values(&one, query[h].from, stop, false, false);
+    }
+    attn_pass_f16[n - 1].values(g, all_from, all_to, fetch, first);
+    for (uint32_t h = 0; h < n; h++) {
+        const struct attn_group one = { .c = g->c, .query = query + h, .s = g->s + h };
+        attn_pass_f16[0].values(&one, all_to, query[h].to, false, false);
+    }
+}
+
+static uint32_t attn_group_f16(struct attn_group *g, uint32_t n, uint32_t from, uint32_t to,
+                               bool fetch)
+{
+    attn_scores(g, n, from, to, fetch);
+    const uint32_t good = attn_softmax(g->c, n, g->query, g->s);
+    if (good == n)
+        attn_values_f16(g, n, from, to, fetch);
+    return good;
+}
+
+/* The steps of the chunk to come lie before its K, where nothing else fetches
+ * them. */
+static void attn_fetch_steps(const struct attn_chunk *next)
+{
+    for (uint32_t b = next->first; b < next->end; b++) {
+        attn_fetch((const char *)next->block[b].kstep);
+        attn_fetch((const char *)next->block[b].vstep);
+    }
+}
+
+static uint32_t attn_group_i8(struct attn_group *g, uint32_t n, uint32_t from, uint32_t to,
+                              bool fetch)
+{
+    int16_t q[ATTN_GROUP][BNP_KV_I8_DIM], w[ATTN_GROUP][BNP_ATTN_CHUNK];
+    g->q = q;
+    g->w = w;
+    for (uint32_t h = 0; h < n; h++)
+        attn_i16_q(g, h);
+    attn_scores(g, n, from, to, fetch);
+    const uint32_t good = attn_softmax(g->c, n, g->query, g->s);
+    for (uint32_t h = 0; h < good; h++)
+        attn_i16_w(g, h);
+    if (fetch && g->c->next)
+        attn_fetch_steps(g->c->next);
+    if (good == n)
+        attn_pass_i8[n - 1].values(g, from, to, fetch, true);
+    return good;
+}
+
 static uint32_t attn_group(const struct attn_call *c, uint32_t n, const struct attn_query *query,
                            bool fetch)
 {
     float s[ATTN_GROUP][BNP_ATTN_CHUNK];
-    uint32_t from = BNP_ATTN_CHUNK, to = 0, all_from = 0, all_to = BNP_ATTN_CHUNK;
+    struct attn_group g = { .c = c, .query = query, .s = s };
+    uint32_t from = BNP_ATTN_CHUNK, to = 0;
     for (uint32_t h = 0; h < n; h++) {
         from = query[h].from < from ? query[h].from : from;
         to = query[h].to > to ? query[h].to : to;
-        all_from = query[h].from > all_from ? query[h].from : all_from;
-        all_to = query[h].to < all_to ? query[h].to : all_to;
     }
-    attn_scores(c, n, query, from, to, fetch, s);
-    const uint32_t good = attn_softmax(c, n, query, s);
-    if (good < n)
-        return good;
-    const float (*p)[BNP_ATTN_CHUNK] = (const float (*)[BNP_ATTN_CHUNK])s;
-    const bool first = all_from == from;
-    if (all_from >= all_to)
-        all_from = all_to = to;
-    for (uint32_t h = 0; h < n && !first; h++) {
-        const uint32_t stop = all_from < query[h].to ? all_from : query[h].to;
-        memset(query[h].part + ATTN_O, 0, (attn_stride(c->head_dim) - ATTN_O) * sizeof(float));
-        attn_pass_of(c, 1)->values(c, &query[h], p + h, query[h].from, stop, false, false);
-    }
-    attn_pass_of(c, n)->values(c, query, p, all_from, all_to, fetch, first);
-    for (uint32_t h = 0; h < n; h++)
-        attn_pass_of(c, 1)->values(c, &query[h], p + h, all_to, query[h].to, false, false);
-    return n;
+    return c->format == BNP_KV_I8 ? attn_group_i8(&g, n, from, to, fetch)
+                                  : attn_group_f16(&g, n, from, to, fetch);
 }
 
 static uint32_t attn_chunk_kern(const struct attn_call *c)
@@ -493,11 +440,12 @@ static vf attn_i8_steps(const float *x, uint32_t n, float *step)
     return vf_set1(127.0f / m);
 }
 
-/* Value d goes to to[d * apart]. */
-ATTN_INLINE bool attn_put(uint32_t format, const float *x, uint32_t n, uint32_t apart, char *to,
-                          float *step)
+/* Dimension d goes to d / per rows of `apart` bytes from `to` on, and d % per
+ * elements into it. */
+ATTN_INLINE bool attn_put(uint32_t format, const float *x, uint32_t n, uint32_t per, uint32_t apart,
+                          char *to, float *step)
 {
-    const uint32_t elem = attn_elem(format);
+    const uint32_t elem = format == BNP_KV_I8 ? 1 : 2;
     const vf by = format == BNP_KV_I8 ? attn_i8_steps(x, n, step) : vf_zero();
     bool good = true;
     for (uint32_t i = 0; i < n; i += VL) {
@@ -506,7 +454,8 @@ ATTN_INLINE bool attn_put(uint32_t format, const float *x, uint32_t n, uint32_t 
         const char *from = (const char *)t;
         good &= attn_narrow(format, x + i, n - i, by, (char *)t);
         for (uint32_t l = 0; l < left; l++)
-            memcpy(to + (size_t)(i + l) * apart * elem, from + l * elem, elem);
+            memcpy(to + (size_t)((i + l) / per) * apart + (i + l) % per * elem, from + l * elem,
+                   elem);
     }
     return good;
 }
@@ -514,15 +463,18 @@ ATTN_INLINE bool attn_put(uint32_t format, const float *x, uint32_t n, uint32_t 
 static bool attn_put_k(uint32_t format, const float *x, uint32_t head_dim, uint32_t slot, char *k,
                        float *kstep)
 {
-    return format == BNP_KV_I8
-               ? attn_put(BNP_KV_I8, x, head_dim, ATTN_BLOCK, k + slot, kstep)
-               : attn_put(BNP_KV_F16, x, head_dim, ATTN_BLOCK, k + slot * sizeof(uint16_t), NULL);
+    k += 2 * slot;
+    return format == BNP_KV_I8 ? attn_put(BNP_KV_I8, x, head_dim, 2, ATTN_ROW, k, kstep + slot)
+                               : attn_put(BNP_KV_F16, x, head_dim, 1, ATTN_ROW, k, NULL);
 }
 
-static bool attn_put_v(uint32_t format, const float *x, uint32_t head_dim, char *v, float *vstep)
+static bool attn_put_v(uint32_t format, const float *x, uint32_t head_dim, uint32_t slot, char *v,
+                       float *vstep)
 {
-    return format == BNP_KV_I8 ? attn_put(BNP_KV_I8, x, head_dim, 1, v, vstep)
-                               : attn_put(BNP_KV_F16, x, head_dim, 1, v, NULL);
+    if (format == BNP_KV_F16)
+        return attn_put(BNP_KV_F16, x, head_dim, 1, 2, v + 2 * (size_t)slot * head_dim, NULL);
+    v += 2 * (size_t)(slot / 2) * head_dim + slot % 2;
+    return attn_put(BNP_KV_I8, x, head_dim, 1, 2, v, vstep + slot);
 }
 
 static const struct attn_kern attn_kern = {

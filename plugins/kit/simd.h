@@ -7,6 +7,8 @@
  *
  *   VL                          floats in a vector: 4, 8 or 16
  *   vf, vi                      VL floats; VL int32
+ *   vh, vs                      2 VL int16; VL int32, each of which adds up the
+ *                               products of two neighbours of a vh
  *
  *   vf_zero() vf_set1(x)        loads and stores need no alignment
  *   vf_load(p) vf_store(p, v)
@@ -28,6 +30,12 @@
  *   vi_zero() vi_add(a, b)
  *   vi_store(p, v)              VL int32
  *   vi_store_i8(p, v)           VL values of -128..127 as int8
+ *   vi_store_i16(p, v)          VL values of -32768..32767 as int16
+ *   vh_load_i8(p)               2 VL int8, widened
+ *   vh_set2(p)                  VL times the int16 p[0] and p[1]
+ *   vs_zero()
+ *   vs_dot(a, b, c)             c + a*b, exact below 2^31
+ *   vs_float(c)                 vf: the sums, nearest even
  *   vf_transpose(v)             vf v[VL], a VL x VL matrix of rows, in place
  *
  * All floats are binary32, round to nearest even, denormals kept. */

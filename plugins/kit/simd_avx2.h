@@ -5,11 +5,12 @@
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VL 8
 
 typedef __m256 vf;
-typedef __m256i vi;
+typedef __m256i vi, vh, vs;
 
 static inline vf vf_zero(void)
 {
@@ -150,6 +151,43 @@ static inline void vi_store_i8(int8_t *p, vi v)
 {
     const __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(w, w));
+}
+
+static inline void vi_store_i16(int16_t *p, vi v)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi32(_mm256_castsi256_si128(v),
+                                                           _mm256_extracti128_si256(v, 1)));
+}
+
+static inline vh vh_load_i8(const int8_t *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+static inline vh vh_set2(const int16_t *p)
+{
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return _mm256_set1_epi32(two);
+}
+
+static inline vs vs_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+/* GCC would add up the products of several steps first, and run out of registers
+ * for the sums. */
+static inline vs vs_dot(vh a, vh b, vs c)
+{
+    c = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
+    __asm__("" : "+x"(c));
+    return c;
+}
+
+static inline vf vs_float(vs c)
+{
+    return _mm256_cvtepi32_ps(c);
 }
 
 /* Pairs, then pairs of pairs inside each half, then the halves. */

@@ -5,11 +5,12 @@
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VL 16
 
 typedef __m512 vf;
-typedef __m512i vi;
+typedef __m512i vi, vh, vs;
 
 static inline vf vf_zero(void) { return _mm512_setzero_ps(); }
 static inline vf vf_set1(float x) { return _mm512_set1_ps(x); }
@@ -91,6 +92,36 @@ static inline void vi_store_i8(int8_t *p, vi v)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(v));
 }
+
+static inline void vi_store_i16(int16_t *p, vi v)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(v));
+}
+
+static inline vh vh_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+static inline vh vh_set2(const int16_t *p)
+{
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return _mm512_set1_epi32(two);
+}
+
+static inline vs vs_zero(void) { return _mm512_setzero_si512(); }
+
+static inline vs vs_dot(vh a, vh b, vs c)
+{
+#ifdef __AVX512VNNI__
+    return _mm512_dpwssd_epi32(c, a, b);
+#else
+    return _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
+#endif
+}
+
+static inline vf vs_float(vs c) { return _mm512_cvtepi32_ps(c); }
 
 /* Blocks of 4 x 4 first, each within its 128 bits: after two rounds v[i] holds
  * column i % 4 of rows 4*(i/4) .. +3, for every block of four columns; then the

@@ -14,6 +14,8 @@
 
 typedef float32x4_t vf;
 typedef int32x4_t vi;
+typedef int16x8_t vh;
+typedef int32x4x2_t vs;         /* products 0..3 and 4..7, not yet added     */
 
 static inline vf vf_zero(void) { return vdupq_n_f32(0.0f); }
 static inline vf vf_set1(float x) { return vdupq_n_f32(x); }
@@ -85,6 +87,27 @@ static inline void vi_store_i8(int8_t *p, vi v)
     const uint32_t word = vget_lane_u32(four, 0);
     memcpy(p, &word, sizeof word);
 }
+
+static inline void vi_store_i16(int16_t *p, vi v) { vst1_s16(p, vmovn_s32(v)); }
+
+static inline vh vh_load_i8(const int8_t *p) { return vmovl_s8(vld1_s8(p)); }
+
+static inline vh vh_set2(const int16_t *p)
+{
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return vreinterpretq_s16_s32(vdupq_n_s32(two));
+}
+
+static inline vs vs_zero(void) { return (vs){ { vi_zero(), vi_zero() } }; }
+
+static inline vs vs_dot(vh a, vh b, vs c)
+{
+    return (vs){ { vmlal_s16(c.val[0], vget_low_s16(a), vget_low_s16(b)),
+                   vmlal_high_s16(c.val[1], a, b) } };
+}
+
+static inline vf vs_float(vs c) { return vcvtq_f32_s32(vpaddq_s32(c.val[0], c.val[1])); }
 
 static inline void vf_transpose(vf *v)
 {

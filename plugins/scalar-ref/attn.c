@@ -39,9 +39,10 @@ static uint64_t page_bytes(const bnp_attn_desc *d)
     return align_up(d->kv_format == BNP_KV_I8 ? steps_at(d, 2, 0) : elems_at(d, 2, 0), BNP_ALIGN);
 }
 
-static uint64_t scratch_bytes(const bnp_attn_desc *d)   /* scores, o_c, O, a k or v */
+/* Of struct room. */
+static uint64_t scratch_bytes(const bnp_attn_desc *d)
 {
-    return align_up(((uint64_t)d->max_kv + 3 * (uint64_t)d->head_dim) * sizeof(float), BNP_ALIGN);
+    return align_up(((uint64_t)d->max_kv + 4 * (uint64_t)d->head_dim) * sizeof(float), BNP_ALIGN);
 }
 
 int ref_attn_query(bnp_device *dev, const bnp_attn_desc *d, bnp_offer *offer)
@@ -60,16 +61,21 @@ static void store_f16(const float *x, uint32_t n, uint16_t *to)
         to[i] = f16_of_f32(x[i]);
 }
 
-/* m = max(max|x|, 1e-30), d = m / 127, q = clamp(rint(x * (127 / m))). Neither d
- * nor 127 / m leaves the normal floats. */
-static float store_i8(const float *x, uint32_t n, int8_t *to)
+static float largest(const float *x, uint32_t n, float least)
 {
-    float m = BNP_KV_I8_MIN;
+    float m = least;
     for (uint32_t i = 0; i < n; i++) {
         const float a = f32_of(bits_of(x[i]) & 0x7fffffffu);
         m = a > m ? a : m;
     }
-    const float inverse = 127.0f / m;
+    return m;
+}
+
+/* m = max(max|x|, 1e-30), d = m / 127, q = clamp(rint(x * (127 / m))). Neither d
+ * nor 127 / m leaves the normal floats. */
+static float store_i8(const float *x, uint32_t n, int8_t *to)
+{
+    const float m = largest(x, n, BNP_KV_I8_MIN), inverse = 127.0f / m;
     for (uint32_t i = 0; i < n; i++) {
         float v = rint32(x[i] * inverse);
         v = v > 127.0f ? 127.0f : v;
@@ -77,6 +83,16 @@ static float store_i8(const float *x, uint32_t n, int8_t *to)
         to[i] = (int8_t)v;
     }
     return m / 127.0f;
+}
+
+/* The same with 32767: x * (32767 / m) is at most 32767 and two roundings. m is
+ * at least 2^-107, a step of 1e-30f / 127 for a weight of 1. */
+static float to_i16(const float *x, uint32_t n, float m, int32_t *to)
+{
+    const float inverse = 32767.0f / m;
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = (int32_t)rint32(x[i] * inverse);
+    return m / 32767.0f;
 }
 
 static void store_row(char *page, const bnp_attn_desc *d, enum part part, uint32_t slot,
@@ -110,90 +126,160 @@ int ref_attn_append(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
     return BNP_OK;
 }
 
-/* The k or v of position j without its step, which is returned: 1 for f16. */
-static float load(const struct view *w, enum part part, uint32_t j, float *x)
+/* The k or v of position j. */
+static const char *stored(const struct view *w, enum part part, uint32_t j)
+{
+    const bnp_attn_desc *d = w->a->d;
+    return kit_page_at(w->a, w->row, j) + elems_at(d, part, j % d->page_tok) +
+           w->kv_head * (uint64_t)d->head_dim * elem_size(d);
+}
+
+static float step_of(const struct view *w, enum part part, uint32_t j)
 {
     const bnp_attn_desc *d = w->a->d;
     const char *page = kit_page_at(w->a, w->row, j);
-    const char *from = page + elems_at(d, part, j % d->page_tok);
-    const size_t at = (size_t)w->kv_head * d->head_dim;
-    if (d->kv_format == BNP_KV_I8) {
-        for (uint32_t i = 0; i < d->head_dim; i++)
-            x[i] = (float)((const int8_t *)from)[at + i];
-        return ((const float *)(page + steps_at(d, part, j % d->page_tok)))[w->kv_head];
-    }
-    for (uint32_t i = 0; i < d->head_dim; i++)
-        x[i] = f32_of_f16(((const uint16_t *)from)[at + i]);
-    return 1.0f;
+    return ((const float *)(page + steps_at(d, part, j % d->page_tok)))[w->kv_head];
 }
 
-/* Scores of keys from..pos into score[0..], their maximum; NaN when one is not
- * finite. k has room for a key. */
-static float scores(const struct view *w, const float *q, uint32_t from, uint32_t pos, float *k,
-                    float *score)
+static float f16_at(const char *x, uint32_t i)
 {
-    const bnp_attn_desc *d = w->a->d;
-    float max = f32_of(0xff800000u), sick = 0.0f;
+    return f32_of_f16(((const uint16_t *)(const void *)x)[i]);
+}
+
+static int32_t i8_at(const char *x, uint32_t i)
+{
+    return ((const int8_t *)x)[i];
+}
+
+static bool is_i8(const struct view *w)
+{
+    return w->a->d->kv_format == BNP_KV_I8;
+}
+
+/* Where a head of a row is computed, in the scratch span. */
+struct room {
+    float *o_c, *o;             /* [head_dim]                                */
+    int32_t *q, *sum;           /* [head_dim], int8 only                     */
+    float *score;               /* [max_kv]; from..pos are used              */
+};
+
+static float score_f16(const struct view *w, const float *q, uint32_t j)
+{
+    const char *k = stored(w, KEY, j);
+    float dot = 0.0f;
+    for (uint32_t i = 0; i < w->a->d->head_dim; i++)
+        dot = fma32(q[i], f16_at(k, i), dot);
+    return dot * w->a->d->scale;
+}
+
+static float score_i8(const struct view *w, const int32_t *q, float by, uint32_t j)
+{
+    const char *k = stored(w, KEY, j);
+    int32_t dot = 0;
+    for (uint32_t i = 0; i < w->a->d->head_dim; i++)
+        dot += q[i] * i8_at(k, i);
+    return ((float)dot * step_of(w, KEY, j)) * by;
+}
+
+/* Scores of keys from..pos, their maximum; NaN when one is not finite. */
+static float scores(const struct view *w, const float *q, uint32_t from, uint32_t pos,
+                    const struct room *t)
+{
+    const uint32_t dim = w->a->d->head_dim;
+    float max = f32_of(0xff800000u), sick = 0.0f, by = 0.0f;
+    if (is_i8(w))
+        by = to_i16(q, dim, largest(q, dim, BNP_KV_I8_MIN), t->q) * w->a->d->scale;
     for (uint32_t j = from; j <= pos; j++) {
-        const float step = load(w, KEY, j, k);
-        float dot = 0.0f;
-        for (uint32_t i = 0; i < d->head_dim; i++)
-            dot = fma32(q[i], k[i], dot);
-        const float x = (dot * step) * d->scale;
-        score[j - from] = x;
+        const float x = is_i8(w) ? score_i8(w, t->q, by, j) : score_f16(w, q, j);
+        t->score[j - from] = x;
         max = x > max ? x : max;
         sick += x - x;                          /* +0, or NaN from a NaN or Inf */
     }
     return max + sick;
 }
 
-/* One chunk: keys from..to with scores score[0..]. o[head_dim] is o_c, v has
- * room for a value. */
-static void chunk(const struct view *w, uint32_t from, uint32_t to, const float *score, float *m_c,
-                  float *l_c, float *v, float *o)
+/* o_c from the weights e[] of keys from..to. */
+static void values_f16(const struct view *w, uint32_t from, uint32_t to, const float *e, float *o)
 {
     const uint32_t dim = w->a->d->head_dim;
-    float lane[64] = { 0 }, m = score[0];
+    memset(o, 0, dim * sizeof *o);
+    for (uint32_t j = from; j <= to; j++) {
+        const char *v = stored(w, VALUE, j);
+        for (uint32_t i = 0; i < dim; i++)
+            o[i] = fma32(e[j - from], f16_at(v, i), o[i]);
+    }
+}
+
+static void values_i8(const struct view *w, uint32_t from, uint32_t to, const float *e,
+                      const struct room *t)
+{
+    const uint32_t dim = w->a->d->head_dim, n = to - from + 1;
+    float weight[BNP_ATTN_CHUNK];
+    int32_t whole[BNP_ATTN_CHUNK];
+    for (uint32_t j = from; j <= to; j++)
+        weight[j - from] = e[j - from] * step_of(w, VALUE, j);
+    const float step = to_i16(weight, n, largest(weight, n, 0.0f), whole);
+    memset(t->sum, 0, dim * sizeof *t->sum);
+    for (uint32_t j = from; j <= to; j++) {
+        const char *v = stored(w, VALUE, j);
+        for (uint32_t i = 0; i < dim; i++)
+            t->sum[i] += whole[j - from] * i8_at(v, i);
+    }
+    for (uint32_t i = 0; i < dim; i++)
+        t->o_c[i] = (float)t->sum[i] * step;
+}
+
+/* One chunk, from its scores to t->o_c. */
+static void chunk(const struct view *w, uint32_t from, uint32_t to, const float *score,
+                  const struct room *t, float *m_c, float *l_c)
+{
+    float lane[64] = { 0 }, e[BNP_ATTN_CHUNK], m = score[0];
     for (uint32_t j = from; j <= to; j++)
         m = score[j - from] > m ? score[j - from] : m;
-    for (uint32_t i = 0; i < dim; i++)
-        o[i] = 0.0f;
     for (uint32_t j = from; j <= to; j++) {
-        const float e = exp32(score[j - from] - m), p = e * load(w, VALUE, j, v);
-        lane[j % BNP_ATTN_CHUNK % 64] += e;
-        for (uint32_t i = 0; i < dim; i++)
-            o[i] = fma32(p, v[i], o[i]);
+        e[j - from] = exp32(score[j - from] - m);
+        lane[j % BNP_ATTN_CHUNK % 64] += e[j - from];
     }
+    if (is_i8(w))
+        values_i8(w, from, to, e, t);
+    else
+        values_f16(w, from, to, e, t->o_c);
     *m_c = m;
     *l_c = sum64_tree(lane);
 }
 
-/* One head of one row. tmp holds the scores, then o_c, O, and a k or v. */
-static bool head(const struct view *w, const float *q, float *tmp, float *out)
+/* One head of one row. */
+static bool head(const struct view *w, const float *q, const struct room *t, float *out)
 {
-    const bnp_attn_desc *d = w->a->d;
-    const uint32_t dim = d->head_dim, pos = (uint32_t)w->a->s->step.pos[w->row];
-    const uint32_t from = kit_first_visible(d, pos);
-    float *score = tmp, *o_c = tmp + d->max_kv, *o = o_c + dim, *kv = o + dim, sum = 0.0f;
-    const float max = scores(w, q, from, pos, kv, score);
+    const uint32_t dim = w->a->d->head_dim, pos = (uint32_t)w->a->s->step.pos[w->row];
+    const uint32_t from = kit_first_visible(w->a->d, pos);
+    const float max = scores(w, q, from, pos, t);
+    float sum = 0.0f;
     if (row_not_finite(&max, 1) >= 0)
         return false;
-    memset(o, 0, dim * sizeof *o);
+    memset(t->o, 0, dim * sizeof *t->o);
     for (uint32_t j = from; j <= pos;) {
         const uint32_t end = j - j % BNP_ATTN_CHUNK + BNP_ATTN_CHUNK - 1;
         const uint32_t to = end < pos ? end : pos;
         float m_c, l_c;
-        chunk(w, j, to, score + (j - from), &m_c, &l_c, kv, o_c);
+        chunk(w, j, to, t->score + (j - from), t, &m_c, &l_c);
         const float weight = exp32(m_c - max);
         sum = fma32(weight, l_c, sum);
         for (uint32_t i = 0; i < dim; i++)
-            o[i] = fma32(weight, o_c[i], o[i]);
+            t->o[i] = fma32(weight, t->o_c[i], t->o[i]);
         j = to + 1;
     }
     const float inverse = 1.0f / sum;
     for (uint32_t i = 0; i < dim; i++)
-        out[i] = o[i] * inverse;
+        out[i] = t->o[i] * inverse;
     return true;
+}
+
+static struct room room_in(const bnp_attn_desc *d, bnp_span scratch)
+{
+    float *at = span_at(scratch);
+    return (struct room){ .o_c = at, .o = at + d->head_dim, .q = (int32_t *)(at + 2 * d->head_dim),
+                          .sum = (int32_t *)(at + 3 * d->head_dim), .score = at + 4 * d->head_dim };
 }
 
 int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const bnp_rows *q,
@@ -205,11 +291,12 @@ int ref_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
         (rc = kit_need_finite(s, "attend: q", q)) ||
         (rc = kit_need_span(s, "attend: scratch", scratch, scratch_bytes(d))))
         return rc;
+    const struct room room = room_in(d, scratch);
     for (uint32_t r = 0; r < q->n_tok; r++) {
         for (uint32_t h = 0; h < d->n_head; h++) {
             const struct view w = { .a = &a, .row = r, .kv_head = h / (d->n_head / d->n_head_kv) };
             const size_t at = (size_t)h * d->head_dim;
-            if (!head(&w, rows_at(q, r) + at, span_at(scratch), rows_at(out, r) + at))
+            if (!head(&w, rows_at(q, r) + at, &room, rows_at(out, r) + at))
                 return kit_fail(s->dev, BNP_E_NUMERIC,
                                 "attend: row %u head %u has a score that is NaN or Inf", r, h);
         }

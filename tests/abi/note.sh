@@ -13,7 +13,7 @@ pad() {                         # pad TEXT SIZE: the text and NULs up to SIZE by
 }
 {
     printf '\007\0\0\0\170\0\0\0\001\0\0\0bitnet\0\0'   # 7, 120, type 1, name
-    printf '\001\0\003\0\0\0\0\0'                       # ABI 1.3, oldest host 0, reserved
+    printf '\001\0\004\0\0\0\0\0'                       # ABI 1.4, oldest host 0, reserved
     printf '\002\0\0\0\005\0\0\0'                       # GPU, linear and pointwise
     printf '\001\0\0\0\0\001\0\0'                       # bits 0 and 40
     pad org.bitnetd.test.note 64

@@ -21,6 +21,7 @@ static const struct { uint32_t depth, n_tok; } shape[] = {
     { 512, 1 }, { 4096, 1 }, { 4096, 2 }, { 0, 128 }, { 4096, 128 }
 };
 enum { N_SHAPE = sizeof shape / sizeof *shape };
+static const uint32_t kv_format[] = { BNP_KV_F16, BNP_KV_I8 };
 
 static double now_s(void)
 {
@@ -145,10 +146,10 @@ static double read_gbs(struct bench *b, bnp_span pool)
 }
 
 /* Seconds for a call. */
-static double call(struct bench *b, uint32_t i)
+static double call(struct bench *b, uint32_t f, uint32_t i)
 {
     const uint32_t n = shape[i].n_tok, from = shape[i].depth - (n < 128 ? n : 0);
-    double best = 1e9, *read = &b->read[b->d.kv_format - 1];
+    double best = 1e9, *read = &b->read[f];
     step(b, from, n);
     for (uint32_t l = 0; l < (n < 128 ? (uint32_t)LAYERS : 1); l++) {
         const double start = now_s();
@@ -178,7 +179,7 @@ static void show(const struct bench *b)
         for (uint32_t i = 0; i < N_SHAPE; i++) {
             const double s = b->best[f][i], n = shape[i].n_tok;
             const double keys = n < 128 ? shape[i].depth : shape[i].depth + n / 2;
-            const double read = b->read[f], gbs = kv_bytes(b, f + 1, (uint32_t)keys) / s * 1e-9;
+            const double read = b->read[f], gbs = kv_bytes(b, kv_format[f], (uint32_t)keys) / s * 1e-9;
             printf("| %s | %u | %u | %.1f | %.1f | %.2f | %.1f |\n", f ? "int8" : "f16",
                    shape[i].depth, shape[i].n_tok, s * 1e6, gbs, gbs / read,
                    2 * n * keys * b->d.n_head * b->d.head_dim / s * 1e-9);
@@ -219,9 +220,9 @@ int main(int argc, char **argv)
         b.best[i / N_SHAPE][i % N_SHAPE] = 1e9;
     for (int r = 0; r < rounds; r++) {
         for (uint32_t f = 0; f < 2; f++) {
-            format_open(&b, f + 1);
+            format_open(&b, kv_format[f]);
             for (uint32_t i = 0; i < N_SHAPE; i++) {
-                const double s = call(&b, i);
+                const double s = call(&b, f, i);
                 b.best[f][i] = s < b.best[f][i] ? s : b.best[f][i];
             }
             format_close(&b);

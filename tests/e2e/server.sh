@@ -219,7 +219,7 @@ server_stop
 same "bad plugins: a line says what is wrong with the wrong bit" 1 \
     "$(grep -c 'faulty.so rejected: known answer, linear .* mul: row [0-9]*, column' "$top/err")"
 same "bad plugins: a line says what is wrong with the ABI" 1 \
-    "$(grep -c 'wrong-abi.so rejected: plugin wants ABI 2.3, this bitnetd speaks 1.3' "$top/err")"
+    "$(grep -c 'wrong-abi.so rejected: plugin wants ABI 2.4, this bitnetd speaks 1.4' "$top/err")"
 timeout 60 "$bitnetd" --set log.level=error --set server.port=0 --set strict.enabled=yes "${bad[@]}" \
     > "$top/bad.out" 2> "$top/bad.err" < /dev/null
 same "bad plugins, strict: status 1, nothing listens" "1 0" "$? $(grep -c listening "$top/bad.out")"

@@ -40,6 +40,7 @@
 #undef _mm512_castsi512_ps
 #undef _mm512_cmp_ps_mask
 #undef _mm512_cmpeq_epi32_mask
+#undef _mm512_cvtepi32_epi16
 #undef _mm512_cvtepi32_epi8
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepi8_epi16
@@ -220,6 +221,16 @@ EMUL simde__m512i emul_cvtps_epi32(simde__m512 a)
 }
 
 /* The low byte of every lane. */
+#define _mm512_cvtepi32_epi16 emul_cvtepi32_epi16
+EMUL __m256i emul_cvtepi32_epi16(simde__m512i a)
+{
+    const simde__m512i_private x = simde__m512i_to_private(a);
+    int16_t r[16];
+    for (int i = 0; i < 16; i++)
+        r[i] = (int16_t)x.i32[i];
+    return _mm256_loadu_si256((const __m256i *)(const void *)r);
+}
+
 #define _mm512_cvtepi32_epi8 emul_cvtepi32_epi8
 EMUL __m128i emul_cvtepi32_epi8(simde__m512i a)
 {

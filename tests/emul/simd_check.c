@@ -172,6 +172,29 @@ static void stores(void)
     LANES same("vi_zero", i, (uint32_t)v[i], 0);
 }
 
+/* Products of bytes and words at their largest, so that an order that leaves 32
+ * bits, or a sum that saturates, would show. */
+static void words(void)
+{
+    int8_t b[2 * VL];
+    int16_t a[2 * VL], h[VL];
+    int32_t sum[VL] = { 0 };
+    vs v = vs_zero();
+    for (int step = 0; step < 256; step++) {
+        const bool high = next_random() % 2;
+        for (int i = 0; i < 2; i++)
+            a[i] = (int16_t)(high ? 32767 : (int)(next_random() % 65535) - 32767);
+        for (int i = 0; i < 2 * VL; i++)
+            b[i] = (int8_t)(high ? 127 : (int)(next_random() % 255) - 127);
+        v = vs_dot(vh_set2(a), vh_load_i8(b), v);
+        LANES sum[i] += a[0] * b[2 * i] + a[1] * b[2 * i + 1];
+    }
+    SAME("dot", vs_float(v), (float)sum[i]);
+    LANES sum[i] = (int16_t)next_random();
+    vi_store_i16(h, vf_rint(vf_load_i32(sum)));
+    LANES same("store_i16", i, (uint32_t)h[i], (uint32_t)sum[i]);
+}
+
 static void transpose(void)
 {
     vf v[VL];
@@ -193,6 +216,7 @@ unsigned simd_check(void)
         not_finite();
         loads();
         stores();
+        words();
     }
     transpose();
     return n_wrong;

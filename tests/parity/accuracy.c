@@ -239,39 +239,130 @@ static bool on_linear(void *arg, const struct linear_case *c)
 /* --------------------------------------------------------------- attention */
 
 /* With S = the largest sum |q k scale| over the visible keys and d = head_dim:
- * a score is off by at most g(d + 1) S. What is subtracted from it is the same
- * for every key, so only the roundings of the differences count, 2 of at most
- * u 88 (further down exp32 gives 0, off by less than 2^-125), and 2 u of each
- * exp32. So a weight e carries a factor within 1 +- E,
+ * a score is off by at most g(d + 1) S, with int8 by g(5) S: the sum is exact
+ * there, and rounded are it, q's step, and three products. What is subtracted
+ * from it is the same for every key, so only the roundings of the differences
+ * count, 2 of at most u 88 (further down exp32 gives 0, off by less than
+ * 2^-125), and 2 u of each exp32. So a weight e carries a factor within 1 +- E,
  *   E = exp(g(d + 1) S + 180 u) - 1
  * as does their sum L. Then o_c rounds once per key of a chunk, L at most 2 + 6
  * times, both once per chunk, and 1 / L and the product follow:
  *   bound = (2 E + g(min(keys, 128) + chunks + 2) + g(8 + chunks)) A
  *           + keys 2^-125 max |v|
- * A being the true mean of |v|. With int8, a score and a weight are rounded
- * once more (the steps), and a weight may lose T / 2, which up to 127 multiplies.
- * k and v are compared as the f16 or int8 values that they become. */
-static double attn_bound(const bnp_attn_desc *d, uint32_t n_keys, double s, double mean, double max)
+ * A being the true mean of |v|. With int8 o_c rounds its sum, its step and their
+ * product, g(4) with that of a weight, instead of once per key; and a weight of
+ * chunk c is off by half of the step that makes 32767 of the largest, W_c, and
+ * g(3) W_c. B being the mean of W_c |v| over the chunks:
+ *   bound = (2 E + g(chunks + 6) + g(8 + chunks)) A
+ *           + (1 + 2 E) (1 / 65534 + g(3)) B + keys 2^-125 max |v|
+ * k and v are compared as the f16 or int8 values that they become, for int8 q as
+ * well: it is the ternary row's rule with 32767 for 127. */
+struct seen {                   /* by one head of one row                    */
+    uint32_t n_keys;
+    double s, mean, max, coarse;        /* S, A, max |v|, B                  */
+};
+
+static double attn_bound(const bnp_attn_desc *d, const struct seen *seen)
 {
-    const double step = d->kv_format == BNP_KV_I8;
-    const double e = exp(g(d->head_dim + 1.0 + step) * s + 180 * U) - 1;
-    const double chunks = n_keys / BNP_ATTN_CHUNK + 2;
-    const double keys = n_keys < BNP_ATTN_CHUNK ? n_keys : BNP_ATTN_CHUNK;
-    return (2 * e + g(keys + chunks + 2 + step) + g(8 + chunks)) * mean +
-           n_keys * (0x1p-125 * max + step * 64 * TINY) + TINY;
+    const bool i8 = d->kv_format == BNP_KV_I8;
+    const double e = exp(g(i8 ? 5 : d->head_dim + 1.0) * seen->s + 180 * U) - 1;
+    const double chunks = seen->n_keys / BNP_ATTN_CHUNK + 2;
+    const double keys = seen->n_keys < BNP_ATTN_CHUNK ? seen->n_keys : BNP_ATTN_CHUNK;
+    return (2 * e + g((i8 ? 4 : keys) + chunks + 2) + g(8 + chunks)) * seen->mean +
+           (1 + 2 * e) * (1 / 65534.0 + g(3)) * seen->coarse +
+           seen->n_keys * 0x1p-125 * seen->max + TINY;
 }
 
-/* What a k or v row is once it is stored. */
-static void stored(const bnp_attn_desc *d, const float *x, double *out)
+/* What n values of a head become as whole numbers of at most `most`, times their
+ * step. */
+static float whole(const float *x, uint32_t n, float most, double *out)
 {
-    for (uint32_t i = 0; i < d->n_head_kv * d->head_dim; i++) {
-        const float *head = x + i / d->head_dim * d->head_dim;
-        float m = BNP_KV_I8_MIN;
-        for (uint32_t k = 0; k < d->head_dim; k++)
-            m = fmaxf(m, fabsf(head[k]));
-        out[i] = d->kv_format == BNP_KV_I8
-                     ? (double)rintf(x[i] * (127.0f / m)) * (double)(m / 127.0f)
-                     : (double)f16_to_f32(f16_from_f32(x[i]));
+    float m = BNP_KV_I8_MIN;
+    for (uint32_t i = 0; i < n; i++)
+        m = fmaxf(m, fabsf(x[i]));
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (double)rintf(x[i] * (most / m));
+    return m;
+}
+
+/* What a k or v row is once it is stored, and the steps of its heads. */
+static void stored(const bnp_attn_desc *d, const float *x, double *out, double *step)
+{
+    const uint32_t dim = d->head_dim;
+    for (uint32_t h = 0; h < d->n_head_kv; h++) {
+        double *at = out + h * dim;
+        step[h] = 1;
+        if (d->kv_format == BNP_KV_I8)
+            step[h] = (double)(whole(x + h * dim, dim, 127, at) / 127.0f);
+        for (uint32_t i = 0; i < dim; i++)
+            at[i] = d->kv_format == BNP_KV_I8 ? at[i] * step[h]
+                                              : (double)f16_to_f32(f16_from_f32(x[h * dim + i]));
+    }
+}
+
+/* q as it takes part; false: that is further than half a step off. */
+static bool asked(const bnp_attn_desc *d, const float *x, double *out)
+{
+    if (d->kv_format != BNP_KV_I8) {
+        for (uint32_t i = 0; i < d->head_dim; i++)
+            out[i] = (double)x[i];
+        return true;
+    }
+    const double step = (double)whole(x, d->head_dim, 32767, out) / 32767;
+    bool near = true;
+    for (uint32_t i = 0; i < d->head_dim; i++) {
+        out[i] *= step;
+        near = near && fabs(out[i] - (double)x[i]) <= (0.5 + 32767 * g(2)) * step;
+    }
+    return near;
+}
+
+struct history {                /* of a row, as stored                       */
+    double k[512][1024], v[512][1024], vstep[512][128];
+};
+
+/* One head of a row: weights of its n keys, from position `from` on, against
+ * out. */
+static void judge_head(struct accuracy *a, const struct attn_case *c, const char *what,
+                       const struct history *y, uint32_t h, const double *q, uint32_t from,
+                       uint32_t n, const uint32_t *bits)
+{
+    const bnp_attn_desc *d = &c->desc;
+    const bool i8 = d->kv_format == BNP_KV_I8;
+    const uint32_t kv = h / (d->n_head / d->n_head_kv), at = kv * d->head_dim;
+    struct seen seen = { .n_keys = n };
+    double weight[512], most[512 / BNP_ATTN_CHUNK + 2] = { 0 }, max = -INFINITY, sum = 0;
+    const uint32_t first = from / BNP_ATTN_CHUNK;
+    for (uint32_t j = 0; j < n; j++) {
+        double abs = 0;
+        weight[j] = 0;
+        for (uint32_t i = 0; i < d->head_dim; i++) {
+            const double p = q[i] * y->k[j][at + i] * (double)d->scale;
+            weight[j] += p;
+            abs += fabs(p);
+        }
+        max = fmax(max, weight[j]);
+        seen.s = fmax(seen.s, abs);
+    }
+    for (uint32_t j = 0; j < n; j++) {
+        double *w = &most[(from + j) / BNP_ATTN_CHUNK - first];
+        sum += weight[j] = exp(weight[j] - max);
+        *w = fmax(*w, weight[j] * y->vstep[j][kv]);
+    }
+    for (uint32_t i = 0; i < d->head_dim; i++) {
+        double o = 0, abs = 0, coarse = 0;
+        seen.max = 0;
+        for (uint32_t j = 0; j < n; j++) {
+            const double v = fabs(y->v[j][at + i]);
+            o += weight[j] * y->v[j][at + i];
+            abs += weight[j] * v;
+            seen.max = fmax(seen.max, v);
+            coarse += most[(from + j) / BNP_ATTN_CHUNK - first] * v / y->vstep[j][kv];
+        }
+        seen.mean = abs / sum;
+        seen.coarse = i8 ? coarse / sum : 0;
+        judge(a, i8 ? "attend, int8" : "attend", what, h * d->head_dim + i, bits[i], o / sum,
+              attn_bound(d, &seen));
     }
 }
 
@@ -279,44 +370,24 @@ static void judge_row(struct accuracy *a, const struct attn_case *c, const char 
                       uint32_t pos, const uint32_t *bits)
 {
     static float q[MAX_WIDTH], row[MAX_WIDTH];
-    static double k[512][1024], v[512][1024];
+    static struct history y;
     const bnp_attn_desc *d = &c->desc;
     const uint32_t from = d->window && pos >= d->window ? pos - d->window + 1 : 0;
     const uint32_t n = pos - from + 1;
     for (uint32_t j = 0; j < n; j++) {
         attn_input(c, ATTN_K, seq, from + j, row);
-        stored(d, row, k[j]);
+        stored(d, row, y.k[j], y.vstep[j]);
         attn_input(c, ATTN_V, seq, from + j, row);
-        stored(d, row, v[j]);
+        stored(d, row, y.v[j], y.vstep[j]);
     }
     attn_input(c, ATTN_Q, seq, pos, q);
     for (uint32_t h = 0; h < d->n_head; h++) {
-        const uint32_t at = h / (d->n_head / d->n_head_kv) * d->head_dim;
-        double score[512], max = -INFINITY, size = 0, sum = 0;
-        for (uint32_t j = 0; j < n; j++) {
-            double abs = 0;
-            score[j] = 0;
-            for (uint32_t i = 0; i < d->head_dim; i++) {
-                const double p = (double)q[h * d->head_dim + i] * k[j][at + i] * (double)d->scale;
-                score[j] += p;
-                abs += fabs(p);
-            }
-            max = fmax(max, score[j]);
-            size = fmax(size, abs);
+        double qd[1024];
+        if (!asked(d, q + h * d->head_dim, qd)) {
+            printf("%s\n  head %u: q is further than half a step from what takes part\n", what, h);
+            a->n_wrong++;
         }
-        for (uint32_t j = 0; j < n; j++)
-            sum += score[j] = exp(score[j] - max);
-        for (uint32_t i = 0; i < d->head_dim; i++) {
-            double o = 0, abs = 0, vmax = 0;
-            for (uint32_t j = 0; j < n; j++) {
-                o += score[j] * v[j][at + i];
-                abs += score[j] * fabs(v[j][at + i]);
-                vmax = fmax(vmax, fabs(v[j][at + i]));
-            }
-            const size_t e = (size_t)h * d->head_dim + i;
-            judge(a, d->kv_format == BNP_KV_I8 ? "attend, int8" : "attend", what, e, bits[e],
-                  o / sum, attn_bound(d, n, size, abs / sum, vmax));
-        }
+        judge_head(a, c, what, &y, h, qd, from, n, bits + (size_t)h * d->head_dim);
     }
 }
 

@@ -259,6 +259,13 @@ START_TEST(attention_query_knows_what_it_cannot_do)
     EXPECT(BNP_OK, s.p->attn->query(s.dev, &d, &offer));
     d.kv_format = BNP_KV_I8;
     EXPECT(BNP_OK, s.p->attn->query(s.dev, &d, &offer));
+    d.head_dim = BNP_KV_I8_DIM;
+    EXPECT(BNP_OK, s.p->attn->query(s.dev, &d, &offer));
+    d.head_dim++;                                   /* sums could leave 32 bits */
+    EXPECT(BNP_E_UNSUPPORTED, s.p->attn->query(s.dev, &d, &offer));
+    d = attn_desc();
+    d.kv_format = 2;                                /* int8 as minor 3 had it */
+    EXPECT(BNP_E_UNSUPPORTED, s.p->attn->query(s.dev, &d, &offer));
     d.kv_format = BNP_KV_I8 + 1;
     EXPECT(BNP_E_UNSUPPORTED, s.p->attn->query(s.dev, &d, &offer));
     d = attn_desc();
@@ -407,6 +414,14 @@ START_TEST(int8_keys_hold_every_number)
     }
     EXPECT(BNP_OK, append(&r));
     EXPECT(BNP_E_NUMERIC, attend(&r));                  /* the score overflows */
+    for (uint32_t i = 0; i < 8; i++)
+        row_of(&r.k, 1)[i] = row_of(&r.q, 1)[i] = 1;
+    EXPECT(BNP_OK, append(&r));
+    EXPECT(BNP_OK, attend(&r));
+    row_of(&r.q, 1)[5] = NAN;                           /* no integer is a NaN */
+    EXPECT(BNP_E_NUMERIC, attend(&r));
+    row_of(&r.q, 1)[5] = -INFINITY;
+    EXPECT(BNP_E_NUMERIC, attend(&r));
     attn_close(&r);
 }
 END_TEST

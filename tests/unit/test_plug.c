@@ -31,13 +31,13 @@ static void expect_rejected(const char *from, const char *text)
 static const struct {
     const char *from, *text;
 } bad[] = {
-    { PLUG_DIR_TEST("wrong-abi"), "plugin wants ABI 2.3, this bitnetd speaks 1.3" },
+    { PLUG_DIR_TEST("wrong-abi"), "plugin wants ABI 2.4, this bitnetd speaks 1.4" },
     { PLUG_DIR_TEST("no-note"), "no bitnet note" },
     { PLUG_DIR_TEST("note-differs"), "its note and its table differ in id" },
     { PLUG_DIR_TEST("no-symbol"), "exports no symbol bnp_plugin_v1" },
     { PLUG_DIR_TEST("needs-isa"), "needs bit 63, this CPU has" },
     { PLUG_DIR_TEST("missing-family-fn"), "linear.mul is missing" },
-    { PLUG_DIR_TEST("crash-on-load"), "plugin wants ABI 2.3" },
+    { PLUG_DIR_TEST("crash-on-load"), "plugin wants ABI 2.4" },
     { TEST_BUILD_DIR "/CMakeCache.txt", "not an ELF file" },
     { "/proc/self/exe", "no bitnet note" },
 };

@@ -40,10 +40,10 @@ static const struct { enum fill act, weight; } pair[] = {
 /* Projections and heads of published ternary models, [rows] cut down. */
 static const uint32_t published[] = { 320, 640, 960, 1536, 2048, 2560, 3200, 4096, 6912, 8640 };
 
-/* Up to 17, and now and then more than 32: kernels may have other ways for many. */
+/* Up to 16, and now and then more than 32: kernels may have other ways for many. */
 static uint32_t n_tok_of(uint64_t seed)
 {
-    return (uint32_t)(seed % 51 < 50 ? seed % 17 + 1 : 33 + seed % 32);
+    return (uint32_t)(seed % 17 < 16 ? seed % 17 + 1 : 33 + seed % 32);
 }
 
 static struct linear_case linear_case(size_t v, uint32_t rows, uint32_t cols, uint32_t n_tok,
@@ -91,7 +91,7 @@ bool cases_attn(bool full, attn_case_fn *fn, void *arg)
 {
     static const struct { uint32_t n_head, n_head_kv, head_dim; } heads[] = {
         { 1, 1, 16 }, { 4, 2, 32 }, { 4, 1, 64 }, { 3, 3, 20 }, { 2, 1, 100 }, { 8, 2, 128 },
-        { 5, 1, 37 }, { 14, 2, 24 }, { 80, 80, 4 }, { 40, 1, 9 },
+        { 5, 1, 37 }, { 14, 2, 24 }, { 80, 80, 4 }, { 40, 1, 9 }, { 2, 1, BNP_KV_I8_DIM },
     };
     static const uint32_t len[] = { 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 257, 300 };
     static const uint32_t window[] = { 0, 1, 50, 128 };

@@ -17,9 +17,14 @@ ulong page_values(uint n_kv, uint dim, uint page_tok, uint size)
     return (ulong)n_kv * dim * page_tok * size;
 }
 
-float kv_load(__global const uchar *at, ulong i, uint i8)
+float kv_f16(__global const uchar *at, ulong i)
 {
-    return i8 ? (float)as_char(at[i]) : vload_half(i, (__global const half *)at);
+    return vload_half(i, (__global const half *)at);
+}
+
+int kv_i8(__global const uchar *at, ulong i)
+{
+    return as_char(at[i]);
 }
 
 /* A group of 64 stores one head of one token, its key or its value. */
@@ -73,21 +78,69 @@ __global const uchar *seen_page(const struct seen *s, uint j)
 
 float seen_step(const struct seen *s, uint j, uint value)
 {
-    if (!s->i8)
-        return 1.0f;
     return ((__global const float *)(seen_page(s, j) + 2 * s->part_size))
         [(value * s->n_kv + s->kv_head) * s->page_tok + j % s->page_tok];
 }
 
-float seen_score(const struct seen *s, __global const float *q, uint j, float scale)
+float score_f16(const struct seen *s, __global const float *q, uint j, float scale)
 {
     __global const uchar *keys = seen_page(s, j);
     const ulong first = (ulong)s->kv_head * s->dim * s->page_tok + j % s->page_tok;
     float dot = 0.0f;
     for (uint d = 0; d < s->dim; d++)
-        dot = fma(q[d], kv_load(keys, first + (ulong)d * s->page_tok, s->i8), dot);
-    dot = dot * seen_step(s, j, 0);
+        dot = fma(q[d], kv_f16(keys, first + (ulong)d * s->page_tok), dot);
     return dot * scale;
+}
+
+float score_i8(const struct seen *s, __local const int *q, uint j, float by)
+{
+    __global const uchar *keys = seen_page(s, j);
+    const ulong first = (ulong)s->kv_head * s->dim * s->page_tok + j % s->page_tok;
+    int dot = 0;
+    for (uint d = 0; d < s->dim; d++)
+        dot += q[d] * kv_i8(keys, first + (ulong)d * s->page_tok);
+    const float x = (float)dot * seen_step(s, j, 0);
+    return x * by;
+}
+
+/* Value d of keys from..to, from + (p - its chunk's start) on. */
+float value_f16(const struct seen *s, __local const float *p, uint from, uint to, uint d)
+{
+    float o = 0.0f;
+    for (uint j = from; j <= to; j++, p++)
+        o = fma(*p, kv_f16(seen_page(s, j) + s->part_size,
+                           ((ulong)s->kv_head * s->page_tok + j % s->page_tok) * s->dim + d), o);
+    return o;
+}
+
+int value_i8(const struct seen *s, __local const float *p, uint from, uint to, uint d)
+{
+    int o = 0;
+    for (uint j = from; j <= to; j++, p++)
+        o += (int)*p * kv_i8(seen_page(s, j) + s->part_size,
+                             ((ulong)s->kv_head * s->page_tok + j % s->page_tok) * s->dim + d);
+    return o;
+}
+
+/* q of a head as integers of at most 32767, for all items; gives what one of them
+ * is, and flags a NaN or Inf. */
+float q_i16(__global int *step, uint r, uint h, __global const float *q, uint dim,
+            __local uint *part, __local int *to, uint l)
+{
+    uint most = 0;
+    for (uint d = l; d < dim; d += 64)
+        most = max(most, as_uint(q[d]) & 0x7fffffffu);
+    part[l] = most;
+    most = max64(part, l);
+    if (most >= 0x7f800000u) {
+        flag(step, WHAT_SCORE, r, h);
+        most = 0;
+    }
+    const float m = max(as_float(most), 1e-30f), inverse = DIV(32767.0f, m);
+    for (uint d = l; d < dim; d += 64)
+        to[d] = (int)rint(q[d] * inverse);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return DIV(m, 32767.0f);
 }
 
 /* Floats as unsigned integers of the same order, and back. */
@@ -104,7 +157,8 @@ float of_up(uint u)
 
 #define OLDEST(window, pos) ((window) && (pos) >= (window) ? (pos) - (window) + 1 : 0)
 
-/* Scratch: for row, chunk and head m, l, o[dim]. */
+/* Scratch: for row, chunk and head m, l, o[dim]. Heads of int8 have at most 512
+ * dimensions. */
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
 void attend_chunk(STEP, const uint pos_at, const uint seq_at, const uint page_at,
                   const uint max_pages, SPAN(pool), const ulong page_size, SPAN(q),
@@ -113,6 +167,7 @@ void attend_chunk(STEP, const uint pos_at, const uint seq_at, const uint page_at
                   const uint window, const float scale, const uint i8)
 {
     __local float e[128], p[128], lane[64];
+    __local int whole[512];
     const uint l = get_local_id(0), h = get_group_id(1), z = get_group_id(2);
     const uint r = row0 + z / n_chunk, pos = (uint)step[pos_at + r];
     const uint oldest = OLDEST(window, pos), start = (oldest / 128 + z % n_chunk) * 128;
@@ -122,13 +177,14 @@ void attend_chunk(STEP, const uint pos_at, const uint seq_at, const uint page_at
         .part_size = page_values(n_kv, dim, page_tok, i8 ? 1 : 2), .kv_head = h / (n_head / n_kv),
         .n_kv = n_kv, .dim = dim, .page_tok = page_tok, .i8 = i8 };
     __global const float *q = ROW(const float, q, r) + h * dim;
+    const float by = i8 ? q_i16(step, r, h, q, dim, (__local uint *)lane, whole, l) * scale : 0.0f;
     uint most = 0;
     for (uint k = l; k < 128; k += 64) {
         const uint j = start + k;
         e[k] = 0.0f;
         if (j < from || j > to)
             continue;
-        const float score = seen_score(&s, q, j, scale);
+        const float score = i8 ? score_i8(&s, whole, j, by) : score_f16(&s, q, j, scale);
         if (not_finite(score))
             flag(step, WHAT_SCORE, r, h);
         e[k] = score;
@@ -138,13 +194,15 @@ void attend_chunk(STEP, const uint pos_at, const uint seq_at, const uint page_at
     const float m = of_up(max64((__local uint *)lane, l));
     barrier(CLK_LOCAL_MEM_FENCE);
     float sum = 0.0f;
+    most = 0;
     for (uint k = l; k < 128; k += 64) {
         const uint j = start + k;
         if (j < from || j > to)
             continue;
         const float v = exp32(e[k] - m);
         sum = sum + v;
-        p[k] = v * seen_step(&s, j, 1);
+        p[k] = i8 ? v * seen_step(&s, j, 1) : v;
+        most = max(most, as_uint(p[k]));
     }
     lane[l] = sum;
     const float all = sum64_tree(lane, l);
@@ -153,14 +211,19 @@ void attend_chunk(STEP, const uint pos_at, const uint seq_at, const uint page_at
         out[0] = m;
         out[1] = all;
     }
-    for (uint d = l; d < dim && start <= pos; d += 64) {
-        float o = 0.0f;
-        for (uint j = from; j <= to; j++) {
-            const ulong at = ((ulong)s.kv_head * page_tok + j % page_tok) * dim + d;
-            o = fma(p[j - start], kv_load(seen_page(&s, j) + s.part_size, at, i8), o);
-        }
-        out[2 + d] = o;
+    float w = 1.0f;
+    if (i8) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ((__local uint *)lane)[l] = most;
+        const float top = as_float(max64((__local uint *)lane, l)), inverse = DIV(32767.0f, top);
+        for (uint k = l; k < 128; k += 64)
+            p[k] = rint(p[k] * inverse);
+        w = DIV(top, 32767.0f);
+        barrier(CLK_LOCAL_MEM_FENCE);
     }
+    for (uint d = l; d < dim && start <= pos; d += 64)
+        out[2 + d] = i8 ? (float)value_i8(&s, p + (from - start), from, to, d) * w
+                        : value_f16(&s, p + (from - start), from, to, d);
 }
 
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
