@@ -22,7 +22,7 @@ bnp_offer offer;
 
 const bnp_weight_desc weight = {
     .struct_size = sizeof weight, .format = BNP_FMT_T2, .scale_kind = BNP_SCALE_TENSOR,
-    .flags = BNP_W_MUL, .rows = 64, .cols = 128, .max_tok = 64, .name = "a" };
+    .flags = BNP_W_MUL, .rows = 8, .cols = 128, .max_tok = 64, .name = "a" };
 const bnp_attn_desc attention = {
     .struct_size = sizeof attention, .n_head = 2, .n_head_kv = 1, .head_dim = 32, .page_tok = 16,
     .kv_format = BNP_KV_F16, .max_kv = 64, .max_tok = 16, .scale = 0.25f };

@@ -53,14 +53,31 @@ static struct vocab *open_made(int32_t type)
     return v;
 }
 
+/* Opened once for all tests, which only read them. */
+static struct vocab *llama3_vocab, *llama2_vocab, *made_vocab;
+
+static void open_all(void)
+{
+    llama3_vocab = open_file(LLAMA3);
+    llama2_vocab = open_file(LLAMA2);
+    made_vocab = open_made(3);
+}
+
+static void close_all(void)
+{
+    vocab_close(llama3_vocab);
+    vocab_close(llama2_vocab);
+    vocab_close(made_vocab);
+}
+
 /* The vocabulary that a template's models have, or one like it. */
-static struct vocab *open_for(const char *name)
+static const struct vocab *vocab_for(const char *name)
 {
     if (!strcmp(name, "2b4t") || !strcmp(name, "llama3"))
-        return open_file(LLAMA3);
+        return llama3_vocab;
     if (!strcmp(name, "llama2") || !strcmp(name, "zephyr"))
-        return open_file(LLAMA2);
-    return open_made(3);
+        return llama2_vocab;
+    return made_vocab;
 }
 
 /* ---- conversations ---- */
@@ -157,13 +174,12 @@ static void check_case(const json_t *c)
     ck_assert_msg(!chat_text(t, &talk.in, &got, &e), "%s", e.text);
     ck_assert_msg(got.n == want.n && !memcmp(got.p, want.p, want.n),
                   "%s, %s:\n%s\n-- expected:\n%s", name, label, got.p, want.p);
-    struct vocab *const v = open_for(name);
+    const struct vocab *const v = vocab_for(name);
     struct tokens ids = encoded(t, v, &talk.in), whole = { 0 };
     ck_assert(!vocab_encode(v, want.p, want.n, VOCAB_BOS | VOCAB_SPECIAL, 0, &whole, &e));
     same_ids(&ids, &whole, label);
     free(ids.id);
     free(whole.id);
-    vocab_close(v);
     buf_free(&got);
     talk_free(&talk);
 }
@@ -200,7 +216,7 @@ START_TEST(chat_ids_of_the_published_vocabularies)
     };
     const struct chat_in in = { .msg = &hi, .n_msg = 1, .add_generation = true };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        struct vocab *const v = open_for(want[i].name);
+        const struct vocab *const v = vocab_for(want[i].name);
         struct tokens got = encoded(chat_find(want[i].name), v, &in);
         struct tokens expected = { .n = want[i].n };
         expected.id = malloc(want[i].n * sizeof *expected.id);
@@ -208,7 +224,6 @@ START_TEST(chat_ids_of_the_published_vocabularies)
         same_ids(&got, &expected, want[i].name);
         free(expected.id);
         free(got.id);
-        vocab_close(v);
     }
 }
 END_TEST
@@ -236,7 +251,7 @@ static size_t n_control(const struct vocab *v, const struct tokens *t, const str
     return n;
 }
 
-static void inject(const char *name, struct vocab *v, bool made)
+static void inject(const char *name, const struct vocab *v, bool made)
 {
     const struct chat_template *const t = chat_find(name);
     const struct str good = { "good", 4 };
@@ -280,10 +295,8 @@ START_TEST(chat_message_text_never_becomes_a_control_token)
     struct buf names = { 0 };
     chat_names(&names);
     for (char *name = strtok(names.p, ", "); name; name = strtok(NULL, ", ")) {
-        struct vocab *v = open_for(name);
-        inject(name, v, false);
-        vocab_close(v);
-        v = open_made(4);                 /* markers as user-defined tokens     */
+        inject(name, vocab_for(name), false);
+        struct vocab *v = open_made(4);                 /* markers as user-defined tokens     */
         inject(name, v, true);
         vocab_close(v);
         v = open_made(1);                 /* and as ordinary ones               */
@@ -318,7 +331,7 @@ END_TEST
 
 START_TEST(chat_limit_and_empty_leave_the_ids_alone)
 {
-    struct vocab *const v = open_file(LLAMA3);
+    const struct vocab *const v = llama3_vocab;
     const struct chat_template *const t = chat_find("llama3");
     struct chat_in in = { .msg = &hi, .n_msg = 1, .add_generation = true };
     for (size_t max = 1; max < 11; max++) {
@@ -334,7 +347,6 @@ START_TEST(chat_limit_and_empty_leave_the_ids_alone)
     ck_assert_uint_eq(out.n, 11);
     ck_assert_msg(strstr(e.text, "messages"), "%s", e.text);
     free(out.id);
-    vocab_close(v);
 }
 END_TEST
 
@@ -509,6 +521,7 @@ int main(void)
     Suite *s = suite_create("chat");
     TCase *t = tcase_create("chat");
     tcase_set_timeout(t, 120);
+    tcase_add_unchecked_fixture(t, open_all, close_all);
     tcase_add_test(t, chat_prompts_are_those_of_the_publishers_templates);
     tcase_add_test(t, chat_ids_of_the_published_vocabularies);
     tcase_add_test(t, chat_message_text_never_becomes_a_control_token);

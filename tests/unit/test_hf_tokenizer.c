@@ -426,9 +426,6 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, hf_story_is_the_gguf_file);
-    tcase_add_loop_test(t, hf_llama3_gives_the_published_ids, 0, 2);
-    tcase_add_loop_test(t, hf_llama2_gives_the_published_ids, 0, 2);
-    tcase_add_test(t, hf_llama3_is_known_by_its_ids);
     tcase_add_test(t, hf_ids_without_a_token_are_filled);
     tcase_add_test(t, hf_scores_are_ranks);
     tcase_add_loop_test(t, hf_splits_have_names, 0, N_SPLITS);
@@ -437,6 +434,15 @@ int main(void)
     tcase_add_loop_test(t, hf_bad_files_are_refused_with_one_line, 0, N_BAD);
     tcase_add_test(t, hf_too_many_values_or_levels_are_refused);
     tcase_add_test(t, hf_directory_without_a_tokenizer_is_refused);
+    suite_add_tcase(s, t);
+
+    t = tcase_create("large");
+    tcase_set_tags(t, "slow");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_loop_test(t, hf_llama3_gives_the_published_ids, 0, 2);
+    tcase_add_loop_test(t, hf_llama2_gives_the_published_ids, 0, 2);
+    tcase_add_test(t, hf_llama3_is_known_by_its_ids);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

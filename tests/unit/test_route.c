@@ -96,7 +96,7 @@ START_TEST(route_the_stopwatch_decides)
     expect_chosen(0);
     ck_assert_int_eq(dev[0].plugin->state, PLUG_ACTIVE);
     ck_assert_int_ne(dev[1].plugin->state, PLUG_ACTIVE);
-    expect_explained("linear     64x128 t2/tensor");
+    expect_explained("linear     8x128 t2/tensor");
     expect_explained(QUICK_ID "  1 row ");
     expect_explained("| " SLOW_ID ": ");
     expect_explained("(costs ");
@@ -138,7 +138,7 @@ START_TEST(route_programs_see_what_people_see)
     route_each(route, see, &q);
     ck_assert_ptr_nonnull(q);
     ck_assert_int_eq(q->family, ROUTE_LINEAR);
-    ck_assert_str_eq(q->shape, "64x128 t2/tensor");
+    ck_assert_str_eq(q->shape, "8x128 t2/tensor");
     ck_assert_uint_eq(q->n_class, 3);                 /* max_tok is 64 */
     ck_assert_uint_eq(q->n, 3);
     ck_assert_ptr_eq(q->chosen, &q->candidate[0]);
@@ -153,7 +153,7 @@ START_TEST(route_programs_see_what_people_see)
     }
     ck_assert_double_eq_tol(q->candidate[1].cost, cost, 1e-6 * cost);
     ck_assert_double_eq_tol(q->candidate[2].cost, 1.25 * q->candidate[1].cost, 1e-6 * cost);
-    ck_assert_uint_gt(q->chosen->weight_size, 64 * 128 / 4 - 1);
+    ck_assert_uint_gt(q->chosen->weight_size, 8 * 128 / 4 - 1);
 }
 END_TEST
 
@@ -415,7 +415,7 @@ START_TEST(route_equal_questions_are_measured_once)
     }
     expect_explained("x30 ");
     linear[0].query = plug->ref->linear->query;
-    w.rows = 65;
+    w.rows = 9;
     ck_assert_int_eq(route_linear(route, 0, &w, &chosen, &offer, &err), 0);
     expect_explained("x1 ");
 }
@@ -462,7 +462,7 @@ START_TEST(route_strict_never_falls_back_to_the_reference)
     expect_explained("the only candidate");
     open_route((struct route_opts){ .strict = true });
     ck_assert_int_eq(ask(), ERR_PLUGIN);
-    ck_assert_ptr_nonnull(strstr(err.text, "no device for linear 64x128 t2/tensor"));
+    ck_assert_ptr_nonnull(strstr(err.text, "no device for linear 8x128 t2/tensor"));
     ck_assert_ptr_nonnull(strstr(err.text, QUICK_ID ": not supported"));
     ck_assert_ptr_nonnull(strstr(err.text, PLUG_REF_ID ": strict mode"));
 }
