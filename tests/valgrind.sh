@@ -4,6 +4,8 @@
 #
 #   valgrind.sh BUILD LABELS       LABELS: expression of what ctest leaves out
 #
+# CK_EXCLUDE_TAGS=slow in the environment leaves out single cases too.
+#
 # Runs the unit tests and the kept fuzz inputs of a build under memcheck, as many
 # at once as there are processors. Prints "ok NAME" or "not ok NAME" per test.
 set -u
