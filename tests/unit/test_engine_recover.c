@@ -75,6 +75,27 @@ static void teardown(void)
     model_close(rig.model);
 }
 
+/* What each request gets alone, computed once for all tests. */
+static void alone_once(void)
+{
+    setup();
+    engine_start(N_REQ, 32, 32, 8);
+    alone_run();
+    teardown();
+}
+
+/* The requests, one after the other, for the prefix cache. */
+static void fill_cache(void)
+{
+    for (int i = 0; i < N_REQ; i++) {
+        struct ask a;
+        ask_kind(&a, i);
+        ask_submit(&a);
+        ck_assert_int_eq(ask_wait(&a), FINISH_LENGTH);
+        ask_close(&a);
+    }
+}
+
 static void lose(int in, enum route_family f, bool late, int times)
 {
     atomic_store(&bend_lose_family, (int)f);
@@ -107,7 +128,8 @@ START_TEST(engine_a_lost_device_costs_nothing_but_time)
     const unsigned at = (unsigned)_i % N_LOSS;
     engine_start_conf(&(struct engine_conf){ .max_seq = 3, .row_budget = 16, .prefill_chunk = 8,
                                              .max_queue = N_REQ, .prefix_cache = cache });
-    alone_run();
+    if (cache)
+        fill_cache();
     engine_stats(engine, &before);
     atomic_store(&bend_hold, true);         /* they gather, and three of them wait */
     for (int i = 0; i < N_REQ; i++) {
@@ -131,7 +153,6 @@ START_TEST(engine_a_lost_device_costs_nothing_but_time)
     ck_assert_int_eq(engine_fault(engine, NULL), 0);
     ck_assert_int_eq(atomic_load(&bend_lose_in), 0);
     ck_assert(twin[0].disabled);
-    alone_close();
 }
 END_TEST
 
@@ -227,9 +248,6 @@ START_TEST(engine_private_memory_can_be_lost)
 {
     struct ask a[N_REQ];
     struct engine_stats s;
-    engine_start(N_REQ, 32, 32, 8);
-    alone_run();
-    engine_stop();
     teardown();
     fail_at = call[_i / 2];
     fail_late = _i % 2 ? "1" : NULL;
@@ -251,7 +269,6 @@ START_TEST(engine_private_memory_can_be_lost)
         ck_assert_uint_ge(s.cross_size, 4 * s.n_cross);
     }
     ck_assert(plug_dir_dev(rig.plug, MEM)->disabled);
-    alone_close();
     plug_dir_teardown();
 }
 END_TEST
@@ -311,6 +328,7 @@ int main(void)
 {
     Suite *s = suite_create("engine_recover");
     TCase *t = tcase_create("engine_recover");
+    tcase_add_unchecked_fixture(t, alone_once, alone_close);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, engine_a_lost_device_costs_nothing_but_time, 0,
