@@ -438,7 +438,7 @@ int main(void)
 
     t = tcase_create("large");
     tcase_set_tags(t, "slow");
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, hf_llama3_gives_the_published_ids, 0, 2);
     tcase_add_loop_test(t, hf_llama2_gives_the_published_ids, 0, 2);
