@@ -11,8 +11,8 @@
  * so that a vector of scores is 16 keys (or a part of them) and a vector of
  * outputs is neighbouring dimensions: each lane sums in the contract's order, of
  * int8 two products at a time, and K and V are both read front to back. The
- * second of a last odd dimension is never written, and multiplied by 0. Kernels work on one chunk of
- * BNP_ATTN_CHUNK positions of one kv head: eight blocks of 16 keys, wherever
+ * second of a last odd dimension is never written, and multiplied by 0. Kernels
+ * work on one chunk of * BNP_ATTN_CHUNK positions of one kv head: eight blocks of 16 keys, wherever
  * their pages lie. Nothing inside depends on a position, so a page is copied
  * by its bytes. */
 #ifndef BITNET_KIT_ATTN_H
@@ -48,6 +48,8 @@ static inline uint32_t attn_stride(uint32_t head_dim)
 
 struct attn_query {             /* one head of one row                       */
     const float *q;             /* [head_dim]                                */
+    const int16_t *q16;         /* int8 only: what narrow made of q, with    */
+    float qstep;                /* what it gave                              */
     float *part;                /* out                                       */
     uint32_t from, to;          /* its keys of the chunk: from..to-1         */
 };
@@ -65,6 +67,10 @@ struct attn_kern {
     /* The first query with a score that is NaN or Inf, or n_query. Before that
      * no part of its neighbours can be relied on. */
     uint32_t (*chunk)(const struct attn_call *);
+    /* int8 only: q as integers of at most 32767, head_dim of them and up to a
+     * whole vector of 0. Gives qstep of bitnet_plugin.h; NaN: one is NaN or Inf,
+     * and so is every score then. */
+    float (*narrow)(const float *q, uint32_t head_dim, int16_t *to);
     /* out[head_dim] from n_chunk parts, which are used up. */
     void (*combine)(float *part, uint32_t n_chunk, uint32_t head_dim, float *out);
     /* One head's key or value of a token into slot (0..15) of a block, its step

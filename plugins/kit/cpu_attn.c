@@ -291,10 +291,29 @@ static void chunk_find(const struct attend *t, const struct unit *u, uint32_t i,
         c->block[b] = block_at(&t->a, last, kv_head_of(t, u), start + b * ATTN_BLOCK);
 }
 
+/* int8 only: the q of a unit's rows and heads as integers. */
+struct narrow {
+    int16_t q[ATTN_QUERIES][BNP_KV_I8_DIM];
+    float step[ATTN_QUERIES];
+};
+
+static const float *q_of(const struct attend *t, const struct unit *u, uint32_t row, uint32_t head)
+{
+    return rows_at(t->q, u->row + row) + (size_t)(u->head + head) * t->a.d->head_dim;
+}
+
+static void unit_narrow(const struct attend *t, const struct unit *u, struct narrow *n)
+{
+    for (uint32_t i = 0; i < u->n_row * u->n_head; i++)
+        n->step[i] = t->kern->narrow(q_of(t, u, i / u->n_head, i % u->n_head), t->a.d->head_dim,
+                                     n->q[i]);
+}
+
 /* The queries of a unit that see something of chunk i. */
 static uint32_t chunk_queries(const struct attend *t, const struct unit *u, uint32_t i,
-                              struct attn_query query[ATTN_QUERIES])
+                              const struct narrow *narrow, struct attn_query query[ATTN_QUERIES])
 {
+    const bool i8 = t->a.d->kv_format == BNP_KV_I8;
     const uint32_t start = (u->first + i) * BNP_ATTN_CHUNK;
     uint32_t n = 0;
     for (uint32_t r = 0; r < u->n_row; r++) {
@@ -303,11 +322,14 @@ static uint32_t chunk_queries(const struct attend *t, const struct unit *u, uint
             continue;
         const uint32_t from = oldest > start ? oldest - start : 0;
         const uint32_t to = newest - start < BNP_ATTN_CHUNK ? newest - start + 1 : BNP_ATTN_CHUNK;
-        for (uint32_t h = 0; h < u->n_head; h++)
+        for (uint32_t h = 0; h < u->n_head; h++) {
+            const uint32_t k = r * u->n_head + h;
             query[n++] = (struct attn_query){
-                .q = rows_at(t->q, u->row + r) + (size_t)(u->head + h) * t->a.d->head_dim,
-                .part = part_of(t, u, r, h, i), .from = from, .to = to,
+                .q = q_of(t, u, r, h), .q16 = i8 ? narrow->q[k] : NULL,
+                .qstep = i8 ? narrow->step[k] : 1.0f, .part = part_of(t, u, r, h, i),
+                .from = from, .to = to,
             };
+        }
     }
     return n;
 }
@@ -323,11 +345,12 @@ static void note_bad(struct attend *t, const struct unit *u, const float *part)
 }
 
 static void chunk_run(struct attend *t, const struct unit *u, uint32_t i,
-                      const struct attn_chunk *c, const struct attn_chunk *next)
+                      const struct narrow *narrow, const struct attn_chunk *c,
+                      const struct attn_chunk *next)
 {
     const bnp_attn_desc *d = t->a.d;
     struct attn_query query[ATTN_QUERIES];
-    const uint32_t n = chunk_queries(t, u, i, query);
+    const uint32_t n = chunk_queries(t, u, i, narrow, query);
     const uint32_t good = t->kern->chunk(&(struct attn_call){
         .format = d->kv_format, .head_dim = d->head_dim, .scale = d->scale, .chunk = c,
         .next = next, .n_query = n, .query = query,
@@ -387,6 +410,8 @@ static void attend_part(void *arg, uint32_t part, uint32_t n_parts)
     struct attend *t = arg;
     const uint64_t lo = t->cost * part / n_parts, hi = t->cost * (part + 1) / n_parts;
     struct attn_chunk chunk[2];
+    struct narrow narrow;
+    uint32_t narrowed = t->n_unit;          /* whose q is there              */
     struct place at = place_from(t, lo, hi, (struct place){ 0, 0 }), next;
     if (at.unit < t->n_unit)
         chunk_find(t, &t->unit[at.unit], at.chunk, &chunk[0]);
@@ -396,7 +421,11 @@ static void attend_part(void *arg, uint32_t part, uint32_t n_parts)
         const bool more = next.unit < t->n_unit;
         if (more)
             chunk_find(t, &t->unit[next.unit], next.chunk, &chunk[!i]);
-        chunk_run(t, u, at.chunk, &chunk[i], more ? &chunk[!i] : NULL);
+        if (t->a.d->kv_format == BNP_KV_I8 && narrowed != at.unit) {
+            unit_narrow(t, u, &narrow);
+            narrowed = at.unit;
+        }
+        chunk_run(t, u, at.chunk, &narrow, &chunk[i], more ? &chunk[!i] : NULL);
         if (at.chunk + 1 == u->n_chunk && chunk_from(u, lo) == 0)
             unit_end(t, u);
     }

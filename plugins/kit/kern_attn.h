@@ -4,9 +4,8 @@
  * Up to ATTN_GROUP queries share every load of K and V; the sums of a pass over
  * K (queries times keys) or V (queries times dimensions) stay in registers:
  * eight vectors at least for AVX2, whose fma has a latency of four and a
- * throughput of two. While the K of a chunk is used, that of the next one is
- * fetched, and so is V: half a chunk ahead would be too late for a core that
- * shares the memory with others. The passes are kern_attn_pass.h's. */
+ * throughput of two. The V of a chunk is fetched while its K is used, and the
+ * next K while this V is. The passes are kern_attn_pass.h's. */
 #ifndef BITNET_KIT_KERN_ATTN_H
 #define BITNET_KIT_KERN_ATTN_H
 
@@ -25,10 +24,9 @@ struct attn_group {             /* some queries of a call, over one chunk    */
     const struct attn_call *c;
     const struct attn_query *query;
     float (*s)[BNP_ATTN_CHUNK]; /* scores, then weights                      */
-    /* int8 only: q and weights as integers, and their steps: qstep * scale and
-     * m / 32767 of bitnet_plugin.h. */
-    int16_t (*q)[BNP_KV_I8_DIM], (*w)[BNP_ATTN_CHUNK];
-    float qstep[ATTN_GROUP], wstep[ATTN_GROUP];
+    /* int8 only: weights as integers, and m / 32767 of bitnet_plugin.h. */
+    int16_t (*w)[BNP_ATTN_CHUNK];
+    float wstep[ATTN_GROUP];
 };
 
 struct attn_pass {
@@ -48,16 +46,16 @@ ATTN_INLINE void attn_fetch(const char *p)
     __builtin_prefetch(p, 0, 2);
 }
 
-/* Where the keys of the next chunk's blocks lie, of those that begin among n_key
- * keys from key j on, n_fetch of them; behind them, or when nothing is wanted,
- * something that is in the cache. */
-ATTN_INLINE void attn_ahead(const struct attn_chunk *next, uint32_t j, uint32_t n_key,
-                            const char *here, const char **ahead, uint32_t n_fetch)
+/* Where the values of blocks lie that begin among n_key keys from key j on,
+ * n_fetch of them; behind them something that is in the cache. */
+ATTN_INLINE void attn_ahead(const struct attn_chunk *chunk, uint32_t j, uint32_t n_key,
+                            bool fetch, const char *here, const char **ahead, uint32_t n_fetch)
 {
     for (uint32_t f = 0; f < n_fetch; f++) {
         const uint32_t b = (j + ATTN_BLOCK - 1) / ATTN_BLOCK + f;
-        const bool good = next && b * ATTN_BLOCK < j + n_key && b >= next->first && b < next->end;
-        ahead[f] = good ? next->block[b].k : here;
+        const bool good = fetch && b * ATTN_BLOCK < j + n_key && b >= chunk->first &&
+                          b < chunk->end;
+        ahead[f] = good ? chunk->block[b].v : here;
     }
 }
 
@@ -86,7 +84,7 @@ ATTN_INLINE void attn_ahead(const struct attn_chunk *next, uint32_t j, uint32_t 
 #define PASS_VAL vh
 #define PASS_LOAD(p) vh_load_i8((const int8_t *)(p))
 #define PASS_NUM int16_t
-#define PASS_Q(g, h) (g)->q[h]
+#define PASS_Q(g, h) (g)->query[h].q16
 #define PASS_W(g) (g)->w
 #define PASS_SET(p) vh_set2(p)
 #define PASS_SUM vs
@@ -94,7 +92,7 @@ ATTN_INLINE void attn_ahead(const struct attn_chunk *next, uint32_t j, uint32_t 
 #define PASS_MAC(by, value, sum) vs_dot(by, value, sum)
 #define PASS_OLD(p) vs_zero()
 #define PASS_SCORE(g, h, sum, kstep) \
-    vf_mul(vf_mul(vs_float(sum), vf_load(kstep)), vf_set1((g)->qstep[h]))
+    vf_mul(vf_mul(vs_float(sum), vf_load(kstep)), vf_set1((g)->query[h].qstep * (g)->c->scale))
 #define PASS_OUT(g, h, sum) vf_mul(vs_float(sum), vf_set1((g)->wstep[h]))
 #define PASS_RUN BNP_ATTN_CHUNK
 #define PASS_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 ? 4u : 2u)
@@ -232,28 +230,25 @@ ATTN_INLINE float attn_i16(const float *x, uint32_t n, float m, int16_t *to)
     return m / 32767.0f;
 }
 
-/* q of query h. One with a NaN or Inf makes all its scores NaN. */
-ATTN_INLINE void attn_i16_q(struct attn_group *g, uint32_t h)
+static float attn_narrow_q(const float *q, uint32_t head_dim, int16_t *to)
 {
-    const uint32_t dim = g->c->head_dim, whole = dim / VL * VL;
-    const float *q = g->query[h].q;
+    const uint32_t whole = head_dim / VL * VL;
     vf max = vf_set1(BNP_KV_I8_MIN), sick = vf_zero();
     float tail[VL];
-    vf_store(tail, vf_load_upto(q + whole, dim - whole));
-    for (uint32_t i = 0; i < dim; i += VL) {
+    vf_store(tail, vf_load_upto(q + whole, head_dim - whole));
+    for (uint32_t i = 0; i < head_dim; i += VL) {
         const vf x = vf_load(i < whole ? q + i : tail);
         max = vf_max(vf_abs(x), max);
         sick = vf_fma(x, vf_zero(), sick);
     }
     if (!vf_finite(sick)) {
-        memset(g->q[h], 0, sizeof g->q[h]);
-        g->qstep[h] = __builtin_nanf("");
-        return;
+        memset(to, 0, (head_dim + VL - 1) / VL * VL * sizeof *to);
+        return __builtin_nanf("");
     }
     const float m = vf_max_lane(max);
-    if (whole < dim)
-        attn_i16(tail, VL, m, g->q[h] + whole);
-    g->qstep[h] = attn_i16(q, whole, m, g->q[h]) * g->c->scale;
+    if (whole < head_dim)
+        attn_i16(tail, VL, m, to + whole);
+    return attn_i16(q, whole, m, to);
 }
 
 /* Weights of query h. Those of keys outside from..to-1 are 0. */
@@ -332,11 +327,8 @@ static void attn_fetch_steps(const struct attn_chunk *next)
 static uint32_t attn_group_i8(struct attn_group *g, uint32_t n, uint32_t from, uint32_t to,
                               bool fetch)
 {
-    int16_t q[ATTN_GROUP][BNP_KV_I8_DIM], w[ATTN_GROUP][BNP_ATTN_CHUNK];
-    g->q = q;
+    int16_t w[ATTN_GROUP][BNP_ATTN_CHUNK];
     g->w = w;
-    for (uint32_t h = 0; h < n; h++)
-        attn_i16_q(g, h);
     attn_scores(g, n, from, to, fetch);
     const uint32_t good = attn_softmax(g->c, n, g->query, g->s);
     for (uint32_t h = 0; h < good; h++)
@@ -479,6 +471,7 @@ static bool attn_put_v(uint32_t format, const float *x, uint32_t head_dim, uint3
 
 static const struct attn_kern attn_kern = {
     .chunk = attn_chunk_kern,
+    .narrow = attn_narrow_q,
     .combine = attn_combine,
     .put_k = attn_put_k,
     .put_v = attn_put_v,

@@ -30,8 +30,8 @@ ATTN_INLINE void PASS(scores_row)(uint32_t n, uint32_t n_vec, const char **k, si
 }
 
 /* Scores of the keys of one pass, key j on; keys of blocks outside the chunk are
- * replaced by others and mean nothing. The next chunk's are fetched, if they are
- * wanted. */
+ * replaced by others and mean nothing. The values of blocks that begin here are
+ * fetched, if they are wanted. */
 ATTN_INLINE void PASS(scores_pass)(const struct attn_group *g, uint32_t n, uint32_t j, bool fetch)
 {
     const uint32_t n_vec = PASS_KEY_VECS(n), run = 64 / ATTN_ROW;
@@ -48,7 +48,7 @@ ATTN_INLINE void PASS(scores_pass)(const struct attn_group *g, uint32_t n, uint3
         block[v] = &chunk->block[b];
         k[v] = block[v]->k + at % ATTN_BLOCK * 2;
     }
-    attn_ahead(fetch ? g->c->next : NULL, j, n_vec * VL, k[0], ahead, n_fetch);
+    attn_ahead(chunk, j, n_vec * VL, fetch, k[0], ahead, n_fetch);
     for (uint32_t h = 0; h < n; h++) {
         q[h] = PASS_Q(g, h);
         for (uint32_t v = 0; v < n_vec; v++)
@@ -70,7 +70,7 @@ ATTN_INLINE void PASS(scores_pass)(const struct attn_group *g, uint32_t n, uint3
 }
 
 /* Rows from..to-1 of one block of V are added to n_vec vectors of dimensions, i
- * on, and as much of the next chunk's V is fetched. */
+ * on, and as much of the next chunk's K is fetched. */
 ATTN_INLINE void PASS(values_block)(uint32_t n, uint32_t n_vec, uint32_t dim,
                                     const PASS_NUM (*w)[BNP_ATTN_CHUNK],
                                     const struct attn_place *at, uint32_t i, uint32_t from,
@@ -132,7 +132,7 @@ ATTN_INLINE void PASS(values_pass)(const struct attn_group *g, uint32_t n, uint3
     struct attn_place at[ATTN_BLOCKS];
     for (uint32_t b = from / ATTN_BLOCK; b * ATTN_BLOCK < to; b++) {
         at[b].v = g->c->chunk->block[b].v;
-        at[b].ahead = next && b >= next->first && b < next->end ? next->block[b].v : at[b].v;
+        at[b].ahead = next && b >= next->first && b < next->end ? next->block[b].k : at[b].v;
     }
     to = (to + PASS_PER - 1) / PASS_PER;
     for (uint32_t j = from / PASS_PER, stop; j < to; j = stop, first = false) {
