@@ -313,7 +313,6 @@ static void unit_narrow(const struct attend *t, const struct unit *u, struct nar
 static uint32_t chunk_queries(const struct attend *t, const struct unit *u, uint32_t i,
                               const struct narrow *narrow, struct attn_query query[ATTN_QUERIES])
 {
-    const bool i8 = t->a.d->kv_format == BNP_KV_I8;
     const uint32_t start = (u->first + i) * BNP_ATTN_CHUNK;
     uint32_t n = 0;
     for (uint32_t r = 0; r < u->n_row; r++) {
@@ -325,8 +324,8 @@ static uint32_t chunk_queries(const struct attend *t, const struct unit *u, uint
         for (uint32_t h = 0; h < u->n_head; h++) {
             const uint32_t k = r * u->n_head + h;
             query[n++] = (struct attn_query){
-                .q = q_of(t, u, r, h), .q16 = i8 ? narrow->q[k] : NULL,
-                .qstep = i8 ? narrow->step[k] : 1.0f, .part = part_of(t, u, r, h, i),
+                .q = q_of(t, u, r, h), .q16 = narrow ? narrow->q[k] : NULL,
+                .qstep = narrow ? narrow->step[k] : 1.0f, .part = part_of(t, u, r, h, i),
                 .from = from, .to = to,
             };
         }
@@ -404,13 +403,12 @@ static struct place place_from(const struct attend *t, uint64_t lo, uint64_t hi,
 }
 
 /* A part of a round's chunks, by cost. The chunk after the one at
- * hand is looked up early, so that it can be fetched. */
-static void attend_part(void *arg, uint32_t part, uint32_t n_parts)
+ * hand is looked up early, so that it can be fetched. Room for narrow with int8,
+ * else NULL. */
+static void attend_some(struct attend *t, uint32_t part, uint32_t n_parts, struct narrow *narrow)
 {
-    struct attend *t = arg;
     const uint64_t lo = t->cost * part / n_parts, hi = t->cost * (part + 1) / n_parts;
     struct attn_chunk chunk[2];
-    struct narrow narrow;
     uint32_t narrowed = t->n_unit;          /* whose q is there              */
     struct place at = place_from(t, lo, hi, (struct place){ 0, 0 }), next;
     if (at.unit < t->n_unit)
@@ -421,14 +419,25 @@ static void attend_part(void *arg, uint32_t part, uint32_t n_parts)
         const bool more = next.unit < t->n_unit;
         if (more)
             chunk_find(t, &t->unit[next.unit], next.chunk, &chunk[!i]);
-        if (t->a.d->kv_format == BNP_KV_I8 && narrowed != at.unit) {
-            unit_narrow(t, u, &narrow);
+        if (narrow && narrowed != at.unit) {
+            unit_narrow(t, u, narrow);
             narrowed = at.unit;
         }
-        chunk_run(t, u, at.chunk, &narrow, &chunk[i], more ? &chunk[!i] : NULL);
+        chunk_run(t, u, at.chunk, narrow, &chunk[i], more ? &chunk[!i] : NULL);
         if (at.chunk + 1 == u->n_chunk && chunk_from(u, lo) == 0)
             unit_end(t, u);
     }
+}
+
+static void attend_part_f16(void *arg, uint32_t part, uint32_t n_parts)
+{
+    attend_some(arg, part, n_parts, NULL);
+}
+
+static void attend_part_i8(void *arg, uint32_t part, uint32_t n_parts)
+{
+    struct narrow narrow;
+    attend_some(arg, part, n_parts, &narrow);
 }
 
 /* Units of which several parts had some: their queries are dealt out. */
@@ -473,7 +482,7 @@ int cpu_attn_attend(bnp_stream *s, const bnp_attn_desc *d, bnp_span pool, const 
     atomic_init(&t.bad, UINT64_MAX);
     while (t.row < q->n_tok) {
         units_fill(&t, span_at(scratch), scratch_bytes(d) / sizeof(float));
-        cpu_deal(s->dev, all, attend_part, &t);
+        cpu_deal(s->dev, all, d->kv_format == BNP_KV_I8 ? attend_part_i8 : attend_part_f16, &t);
         const uint64_t bad = atomic_load(&t.bad);
         if (bad != UINT64_MAX)
             return kit_fail(s->dev, BNP_E_NUMERIC,
