@@ -140,19 +140,21 @@ TERN_INLINE void tern_tiles(const struct tern_call *c, const struct tern_tiles *
     }
 }
 
-/* The vectors x[0 .. n) of a step to kept, and from there. */
-TERN_INLINE void tern_keep(uint8_t *kept, const __m512i *x, const unsigned n)
-{
-    TERN_UNROLL
-    for (unsigned f = 0; f < n; f++)
-        _mm512_storeu_si512(kept + f * 64, x[f]);
-}
+/* A step's 64 bytes of a panel as vectors. The kernel's own, as is FIELDS. */
+TERN_INLINE void fields(const uint8_t *panel, __m512i x[FIELDS]);
 
-TERN_INLINE void tern_kept(const uint8_t *kept, __m512i *x, const unsigned n)
+/* The vectors of a step. */
+TERN_INLINE void tern_fields(const uint8_t *panel, uint8_t *kept, __m512i x[FIELDS],
+                             const enum tern_how how)
 {
+    if (how != TERN_KEPT)
+        fields(panel, x);
     TERN_UNROLL
-    for (unsigned f = 0; f < n; f++)
+    for (unsigned f = 0; f < FIELDS && how == TERN_KEPT; f++)
         x[f] = _mm512_loadu_si512(kept + f * 64);
+    TERN_UNROLL
+    for (unsigned f = 0; f < FIELDS && how == TERN_KEEP; f++)
+        _mm512_storeu_si512(kept + f * 64, x[f]);
 }
 
 /* Four columns of one token, in every lane. */

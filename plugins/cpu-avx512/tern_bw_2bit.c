@@ -16,11 +16,11 @@
  * and one broadcast; every 16 (10) steps 8 more for each token. Registers of the
  * largest tile: 16 sums, 4 x, 1 v, 1 product, 2 masks; from kept vectors 24 sums
  * and no masks. */
-#include "plugins/cpu-avx512/tern.h"
-
 #define FIELDS   4
 #define MAX_TOK  4
 #define KEPT_TOK 6
+
+#include "plugins/cpu-avx512/tern.h"
 
 #define FLUSH_STEPS   16u
 #define FLUSH_STEPS_3 10u       /* with code 3                               */
@@ -49,12 +49,7 @@ TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, uint8_t *kept, 
                       size_t q_stride, const unsigned n_tok, const enum tern_how how)
 {
     __m512i x[FIELDS];
-    if (how == TERN_KEPT)
-        tern_kept(kept, x, FIELDS);
-    else
-        fields(panel, x);
-    if (how == TERN_KEEP)
-        tern_keep(kept, x, FIELDS);
+    tern_fields(panel, kept, x, how);
     TERN_UNROLL
     for (unsigned t = 0; t < n_tok; t++) {
         const __m512i v = tern_four(q + t * q_stride);

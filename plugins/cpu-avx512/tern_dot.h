@@ -31,12 +31,7 @@ TERN_INLINE void step(__m512i s[][FIELDS], const uint8_t *panel, uint8_t *kept, 
                       size_t q_stride, const unsigned n_tok, const enum tern_how how)
 {
     __m512i x[FIELDS];
-    if (how == TERN_KEPT)
-        tern_kept(kept, x, FIELDS);
-    else
-        fields(panel, x);
-    if (how == TERN_KEEP)
-        tern_keep(kept, x, FIELDS);
+    tern_fields(panel, kept, x, how);
     TERN_UNROLL
     for (unsigned t = 0; t < n_tok; t++) {
         const __m512i v = tern_four(q + t * q_stride);

@@ -11,6 +11,7 @@
 
 #include "plugins/kit/attn.h"
 #include "plugins/kit/kern_math.h"
+#include "plugins/kit/kern_row.h"
 
 #define ATTN_GROUP 4u
 #define ATTN_INLINE static inline __attribute__((always_inline))
@@ -77,6 +78,13 @@ ATTN_INLINE void attn_ahead(const struct attn_chunk *chunk, uint32_t j, uint32_t
 #define PASS_KEY_VECS(n) ((n) == 1 ? 8u : (n) == 2 || VL == 4 ? 4u : 2u)
 #include "plugins/kit/kern_attn_pass.h"
 
+ATTN_INLINE vh attn_two(const int16_t *p)
+{
+    int32_t two;
+    memcpy(&two, p, sizeof two);
+    return vh_set2(two);
+}
+
 /* Integers do not mind the order, so a strip of values runs through a whole
  * chunk, and keys that a query does not see have the weight 0. */
 #define PASS(name) attn_##name##_i8
@@ -86,7 +94,7 @@ ATTN_INLINE void attn_ahead(const struct attn_chunk *chunk, uint32_t j, uint32_t
 #define PASS_NUM int16_t
 #define PASS_Q(g, h) (g)->query[h].q16
 #define PASS_W(g) (g)->w
-#define PASS_SET(p) vh_set2(p)
+#define PASS_SET(p) attn_two(p)
 #define PASS_SUM vs
 #define PASS_ZERO vs_zero()
 #define PASS_MAC(by, value, sum) vs_dot(by, value, sum)
@@ -220,48 +228,33 @@ static uint32_t attn_softmax(const struct attn_call *c, uint32_t n, const struct
 /* -------------------------------------------------------------- integers */
 
 /* n floats, not a NaN or Inf among them and m the largest of their magnitudes,
- * as integers of at most 32767; gives what one of them is. Floats behind are
- * converted too, up to a whole vector. */
+ * as integers of at most 32767, and +0 up to a whole vector; gives what one of
+ * them is. */
 ATTN_INLINE float attn_i16(const float *x, uint32_t n, float m, int16_t *to)
 {
     const vf by = vf_set1(32767.0f / m);
     for (uint32_t i = 0; i < n; i += VL)
-        vi_store_i16(to + i, vf_rint(vf_mul(vf_load(x + i), by)));
+        vi_store_i16(to + i, vf_rint(vf_mul(vf_load_upto(x + i, n - i), by)));
     return m / 32767.0f;
 }
 
 static float attn_narrow_q(const float *q, uint32_t head_dim, int16_t *to)
 {
-    const uint32_t whole = head_dim / VL * VL;
-    vf max = vf_set1(BNP_KV_I8_MIN), sick = vf_zero();
-    float tail[VL];
-    vf_store(tail, vf_load_upto(q + whole, head_dim - whole));
-    for (uint32_t i = 0; i < head_dim; i += VL) {
-        const vf x = vf_load(i < whole ? q + i : tail);
-        max = vf_max(vf_abs(x), max);
-        sick = vf_fma(x, vf_zero(), sick);
-    }
-    if (!vf_finite(sick)) {
-        memset(to, 0, (head_dim + VL - 1) / VL * VL * sizeof *to);
-        return __builtin_nanf("");
-    }
-    const float m = vf_max_lane(max);
-    if (whole < head_dim)
-        attn_i16(tail, VL, m, to + whole);
-    return attn_i16(q, whole, m, to);
+    if (row_first_bad(q, head_dim) < 0)
+        return attn_i16(q, head_dim, vf_largest(q, head_dim, BNP_KV_I8_MIN), to);
+    memset(to, 0, (head_dim + VL - 1) / VL * VL * sizeof *to);
+    return __builtin_nanf("");
 }
 
 /* Weights of query h. Those of keys outside from..to-1 are 0. */
 ATTN_INLINE void attn_i16_w(struct attn_group *g, uint32_t h)
 {
-    const uint32_t from = g->query[h].from, to = g->query[h].to;
-    const uint32_t begin = from / VL * VL, end = (to + VL - 1) / VL * VL;
-    vf max = vf_zero();
-    for (uint32_t j = begin; j < end; j += VL)
-        max = vf_max(vf_load(&g->s[h][j]), max);
+    const uint32_t from = g->query[h].from, to = g->query[h].to, begin = from / VL * VL;
+    const uint32_t n = (to + VL - 1) / VL * VL - begin;
+    const float *w = &g->s[h][begin];
     if (to - from != BNP_ATTN_CHUNK)
         memset(g->w[h], 0, sizeof g->w[h]);
-    g->wstep[h] = attn_i16(&g->s[h][begin], end - begin, vf_max_lane(max), &g->w[h][begin]);
+    g->wstep[h] = attn_i16(w, n, vf_largest(w, n, 0.0f), &g->w[h][begin]);
 }
 
 /* ------------------------------------------------------------------- chunk */
@@ -289,11 +282,9 @@ static void attn_values_f16(const struct attn_group *g, uint32_t n, uint32_t fro
     const bool first = all_from == from;
     if (all_from >= all_to)
         all_from = all_to = to;
-    for (uint32_t h = 0; h < n; h++) {
+    for (uint32_t h = 0; h < n && !first; h++) {
         const struct attn_group one = { .c = g->c, .query = query + h, .s = g->s + h };
         const uint32_t stop = all_from < query[h].to ? all_from : query[h].to;
-        if (first)
-            break;
         memset(query[h].part + ATTN_O, 0, (attn_stride(g->c->head_dim) - ATTN_O) * sizeof(float));
         attn_pass_f16[0].values(&one, query[h].from, stop, false, false);
     }
@@ -424,10 +415,7 @@ ATTN_INLINE bool attn_narrow(uint32_t format, const float *x, uint32_t left, vf 
  * rounding, so rint needs no clamp. */
 static vf attn_i8_steps(const float *x, uint32_t n, float *step)
 {
-    vf max = vf_set1(BNP_KV_I8_MIN);
-    for (uint32_t i = 0; i < n; i += VL)
-        max = vf_max(vf_abs(vf_load_upto(x + i, n - i)), max);
-    const float m = vf_max_lane(max);
+    const float m = vf_largest(x, n, BNP_KV_I8_MIN);
     *step = m / 127.0f;
     return vf_set1(127.0f / m);
 }

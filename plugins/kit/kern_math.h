@@ -49,6 +49,20 @@ static inline float vf_max_lane(vf v)           /* no NaN */
     return m;
 }
 
+/* The largest magnitude of n floats, or least. */
+static inline float vf_largest(const float *x, uint32_t n, float least)     /* no NaN */
+{
+    vf m[2] = { vf_set1(least), vf_set1(least) };
+    uint32_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        m[0] = vf_max(m[0], vf_abs(vf_load(x + i)));
+        m[1] = vf_max(m[1], vf_abs(vf_load(x + i + VL)));
+    }
+    for (; i < n; i += VL)
+        m[0] = vf_max(m[0], vf_abs(vf_load_upto(x + i, n - i)));
+    return vf_max_lane(vf_max(m[0], m[1]));
+}
+
 static inline float vf_first(vf v)
 {
     float t[VL];

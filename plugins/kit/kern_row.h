@@ -33,17 +33,10 @@ static int64_t row_first_bad(const float *x, uint32_t n)
 /* |x * s| is at most 127 and a rounding, so rint needs no clamp. */
 static void row_quantize(const float *x, uint32_t n, int8_t *q, float *s, int32_t *sum)
 {
-    vf m[2] = { vf_set1(1e-5f), vf_set1(1e-5f) };
     uint32_t i = 0;
-    for (; i + 2 * VL <= n; i += 2 * VL) {
-        m[0] = vf_max(m[0], vf_abs(vf_load(x + i)));
-        m[1] = vf_max(m[1], vf_abs(vf_load(x + i + VL)));
-    }
-    for (; i < n; i += VL)
-        m[0] = vf_max(m[0], vf_abs(vf_load_upto(x + i, n - i)));
-    *s = 127.0f / vf_max_lane(vf_max(m[0], m[1]));
+    *s = 127.0f / vf_largest(x, n, 1e-5f);
     vi total = vi_zero();
-    for (i = 0; i < n; i += VL) {               /* +0 behind n gives 0 */
+    for (; i < n; i += VL) {               /* +0 behind n gives 0 */
         const vi v = vf_rint(vf_mul(vf_load_upto(x + i, n - i), vf_set1(*s)));
         vi_store_i8(q + i, v);
         total = vi_add(total, v);

@@ -32,7 +32,7 @@
  *   vi_store_i8(p, v)           VL values of -128..127 as int8
  *   vi_store_i16(p, v)          VL values of -32768..32767 as int16
  *   vh_load_i8(p)               2 VL int8, widened
- *   vh_set2(p)                  VL times the int16 p[0] and p[1]
+ *   vh_set2(two)                VL times the two int16 of a word of memory
  *   vs_zero()
  *   vs_dot(a, b, c)             c + a*b, exact below 2^31
  *   vs_float(c)                 vf: the sums, nearest even

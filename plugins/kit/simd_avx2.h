@@ -5,7 +5,6 @@
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #define VL 8
 
@@ -164,10 +163,8 @@ static inline vh vh_load_i8(const int8_t *p)
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
-static inline vh vh_set2(const int16_t *p)
+static inline vh vh_set2(int32_t two)
 {
-    int32_t two;
-    memcpy(&two, p, sizeof two);
     return _mm256_set1_epi32(two);
 }
 

@@ -5,7 +5,6 @@
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #define VL 16
 
@@ -103,12 +102,7 @@ static inline vh vh_load_i8(const int8_t *p)
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-static inline vh vh_set2(const int16_t *p)
-{
-    int32_t two;
-    memcpy(&two, p, sizeof two);
-    return _mm512_set1_epi32(two);
-}
+static inline vh vh_set2(int32_t two) { return _mm512_set1_epi32(two); }
 
 static inline vs vs_zero(void) { return _mm512_setzero_si512(); }
 

@@ -92,12 +92,7 @@ static inline void vi_store_i16(int16_t *p, vi v) { vst1_s16(p, vmovn_s32(v)); }
 
 static inline vh vh_load_i8(const int8_t *p) { return vmovl_s8(vld1_s8(p)); }
 
-static inline vh vh_set2(const int16_t *p)
-{
-    int32_t two;
-    memcpy(&two, p, sizeof two);
-    return vreinterpretq_s16_s32(vdupq_n_s32(two));
-}
+static inline vh vh_set2(int32_t two) { return vreinterpretq_s16_s32(vdupq_n_s32(two)); }
 
 static inline vs vs_zero(void) { return (vs){ { vi_zero(), vi_zero() } }; }
 

@@ -177,7 +177,7 @@ static void stores(void)
 static void words(void)
 {
     int8_t b[2 * VL];
-    int16_t a[2 * VL], h[VL];
+    int16_t a[2], h[VL];
     int32_t sum[VL] = { 0 };
     vs v = vs_zero();
     for (int step = 0; step < 256; step++) {
@@ -186,7 +186,9 @@ static void words(void)
             a[i] = (int16_t)(high ? 32767 : (int)(next_random() % 65535) - 32767);
         for (int i = 0; i < 2 * VL; i++)
             b[i] = (int8_t)(high ? 127 : (int)(next_random() % 255) - 127);
-        v = vs_dot(vh_set2(a), vh_load_i8(b), v);
+        int32_t two;
+        memcpy(&two, a, sizeof two);
+        v = vs_dot(vh_set2(two), vh_load_i8(b), v);
         LANES sum[i] += a[0] * b[2 * i] + a[1] * b[2 * i + 1];
     }
     SAME("dot", vs_float(v), (float)sum[i]);
